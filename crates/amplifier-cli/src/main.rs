@@ -1,0 +1,2 @@
+//! amplifier-cli
+fn main() {}

@@ -1,0 +1,125 @@
+//! What an event carries: JSON as bytes, decoded only by who needs it.
+//!
+//! Guarantees: a [`Payload`] holds one valid JSON value; cloning it copies no bytes.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Largest payload of one event, in bytes of JSON: 1 MiB.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+
+/// Why a value is no payload, or a payload not the wanted value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The value cannot be written as JSON.
+    #[error("the payload cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// The bytes are no JSON, or not of the wanted shape.
+    #[error("the payload does not have the wanted shape")]
+    Decode(#[source] serde_json::Error),
+    /// The payload is over [`MAX_PAYLOAD_BYTES`].
+    #[error("the payload has {len} bytes; at most {MAX_PAYLOAD_BYTES} are allowed, so pass a reference instead")]
+    TooLarge {
+        /// Its size in bytes.
+        len: usize,
+    },
+}
+
+/// One JSON value as bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Bytes);
+
+impl Payload {
+    /// The JSON value `null`.
+    pub fn null() -> Self {
+        Self(Bytes::from_static(b"null"))
+    }
+
+    /// Writes a value as JSON.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        Self::sized(Bytes::from(serde_json::to_vec(value).map_err(PayloadError::Encode)?))
+    }
+
+    /// Takes JSON text as it is, after a check that it is one value.
+    pub fn from_json(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let bytes = bytes.into();
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(PayloadError::Decode)?;
+        Self::sized(bytes)
+    }
+
+    fn sized(bytes: Bytes) -> Result<Self, PayloadError> {
+        if bytes.len() > MAX_PAYLOAD_BYTES {
+            return Err(PayloadError::TooLarge { len: bytes.len() });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads the payload as a type of the caller's.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        serde_json::from_slice(&self.0).map_err(PayloadError::Decode)
+    }
+
+    /// The JSON text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<serde_json::Value> for Payload {
+    /// A value over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.
+    fn from(value: serde_json::Value) -> Self {
+        let bytes = Bytes::from(value.to_string());
+        match bytes.len() {
+            len if len > MAX_PAYLOAD_BYTES => Self(Bytes::from(format!("{{\"truncated\":{len}}}"))),
+            _ => Self(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(&self.0);
+        write!(f, "Payload({})", text.chars().take(200).collect::<String>())
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Bytes::from(raw.get().to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_valid_json_of_bounded_size() {
+        assert!(Payload::from_json("{\"a\":1}").is_ok());
+        assert!(Payload::from_json("{\"a\":").is_err());
+        assert!(Payload::from_json("1 2").is_err());
+        let big = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES));
+        assert!(matches!(Payload::from_json(big), Err(PayloadError::TooLarge { .. })));
+        let cut = Payload::from(serde_json::Value::String("x".repeat(MAX_PAYLOAD_BYTES)));
+        assert!(cut.as_bytes().starts_with(b"{\"truncated\":"));
+    }
+
+    #[test]
+    fn bytes_are_written_as_they_came() {
+        let payload = Payload::from_json("{\"b\":1.50,  \"a\":2}").unwrap();
+        assert_eq!(serde_json::to_string(&payload).unwrap(), "{\"b\":1.50,  \"a\":2}");
+    }
+}

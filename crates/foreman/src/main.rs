@@ -1,0 +1,2 @@
+//! foreman
+fn main() {}
