@@ -96,7 +96,10 @@ fn syncs(program: &Path, parent: &Path, report: &mut Report) -> Result<(), Error
                 let text = std::fs::read_to_string(&trace).map_err(Error::file(&trace))?;
                 report.row(&format!("hello, {which} run: syncs"), "calls", Some(bound), vec![count(&text)]);
             }
-            Err(error) => report.fail(what, error),
+            Err(error) => {
+                report.fail(what, error);
+                break;
+            }
         }
     }
     Ok(())
