@@ -35,7 +35,7 @@ const NO_RENAME: [&str; 6] = ["SystemTime", "Instant", "Zoned", "Uuid", "Amplifi
 
 const HOST: [&str; 2] =
     ["crates/amplifier-foundation/src/host/clock", "crates/amplifier-foundation/src/host/ids"];
-const FILES: &str = "crates/amplifier-foundation/src/fs/";
+const FILES: [&str; 2] = ["crates/amplifier-foundation/src/fs/", "crates/amplifier-foundation/src/fs.rs"];
 const YAML: &str = "crates/amplifier-foundation/src/bundle/yaml";
 const SPAWN: [&str; 2] =
     ["crates/amplifier-foundation/src/spawn/", "crates/amplifier-foundation/src/spawn.rs"];
@@ -84,7 +84,7 @@ fn time(source: &Source, imports: &[Import], found: &mut Vec<Finding>) {
 }
 
 fn files(source: &Source, imports: &[Import], found: &mut Vec<Finding>) {
-    if source.path.starts_with(FILES) {
+    if FILES.iter().any(|seam| source.path.starts_with(seam)) {
         return;
     }
     let advice = "go through `amplifier_foundation::fs`";
@@ -142,7 +142,11 @@ mod tests {
     const ELSEWHERE: &str = "crates/amplifier-modules/src/a.rs";
 
     fn fails(text: &str, rule: &str) {
-        assert_eq!(testing::rules(super::check, ELSEWHERE, text), [rule], "{text}");
+        fails_in(ELSEWHERE, text, rule);
+    }
+
+    fn fails_in(path: &str, text: &str, rule: &str) {
+        assert_eq!(testing::rules(super::check, path, text), [rule], "{path}: {text}");
     }
 
     fn passes(path: &str, text: &str) {
@@ -160,6 +164,7 @@ mod tests {
         fails("fn a() { rand::thread_rng(); }", "time");
         fails("fn a() { getrandom(&mut b); }", "time");
         fails("fn a() { tokio::time::sleep(b); }", "time");
+        fails("fn a() { std::thread::sleep(b); }", "time");
         fails("use tokio::time::{Duration, sleep};", "time");
         fails("use std::time::SystemTime as Wall;", "renamed-seam");
     }
@@ -180,6 +185,8 @@ mod tests {
         fails("use std::fs::{self, File};", "files");
         fails("fn a() { use tokio::fs::File; }", "files");
         passes("crates/amplifier-foundation/src/fs/atomic.rs", "use std::fs;");
+        passes("crates/amplifier-foundation/src/fs.rs", "use std::fs;");
+        fails_in("crates/amplifier-foundation/src/fsync.rs", "use std::fs;", "files");
         passes(ELSEWHERE, "use amplifier_foundation::fs;\n#[cfg(test)]\nmod tests { use std::fs; }");
     }
 

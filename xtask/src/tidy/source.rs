@@ -84,6 +84,13 @@ impl Source {
         (1..=self.text.lines().count()).filter(|line| !self.is_test(*line)).count()
     }
 
+    /// Of the lines of code, those that are neither blank nor a comment alone.
+    pub(crate) fn bare_lines(&self) -> usize {
+        let numbered = (1..).zip(self.text.lines().map(str::trim));
+        let bare = numbered.filter(|(_, text)| !text.is_empty() && !text.starts_with("//"));
+        bare.filter(|(line, _)| !self.is_test(*line)).count()
+    }
+
     /// Lines on which the words stand in this order, tests included. `pattern` is parted by spaces.
     pub(crate) fn lines_with(&self, pattern: &str) -> Vec<usize> {
         let wanted: Vec<&str> = pattern.split(' ').collect();
@@ -170,6 +177,7 @@ mod tests {
     fn code_lines_leave_tests_out() {
         let text = "//! a\nfn a() {}\n\n#[cfg(test)]\nmod tests {\n}\n";
         assert_eq!(Source::parse("a.rs", text).unwrap().code_lines(), 3);
+        assert_eq!(Source::parse("a.rs", text).unwrap().bare_lines(), 1);
         assert_eq!(Source::parse("crates/a/tests/it/main.rs", text).unwrap().code_lines(), 0);
     }
 
