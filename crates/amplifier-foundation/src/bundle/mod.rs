@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod model;
 pub mod node;
 pub mod provenance;
+pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Parsed, Severity, Strictness};
 pub use model::{
@@ -18,3 +19,4 @@ pub use model::{
 };
 pub use node::{Node, Position};
 pub use provenance::{Origin, Provenance};
+pub use yaml::{YamlError, YamlFault};

@@ -1,0 +1,4 @@
+//! Integration tests of the foundation, in one binary.
+#![allow(clippy::disallowed_methods)]
+
+mod bundle_yaml;
