@@ -77,7 +77,7 @@ fn faults_name_line_and_column() {
     check_error("a: 1\nb: 2\na: 3\n", "3:1: the key `a` stands twice in one map, first in line 1");
     check_error("x:\n  - {k: 1, k: 2}", "2:12: the key `k` stands twice in one map, first in line 2");
     check_error("a: 1\n---\nb: 2\n", "2:1: the file holds several documents; one is read");
-    check_error("a: !thing 1", "1:11: the tag `!thing` is not known here");
+    check_error("a: !thing 1", "1:4: the tag `!thing` is not known here");
     check_error("? [1]\n: 2", "1:3: a key must be plain text");
     check_error("a: &x [*x]", "1:8: an alias stands inside the value that it names");
     check_error("a: .inf", "1:4: the number is not finite");
@@ -176,12 +176,14 @@ fn enums_are_read_from_a_name_or_a_map() {
 fn a_value_of_another_type_is_named_with_its_place() {
     let error = |text: &str| yaml::from_str::<Settings>(text, Path::new("f")).unwrap_err().to_string();
     let text = error("on: true\nversion: a\nlimits:\n  - 1\n  - many\n");
-    assert!(text.starts_with("f:5:5: invalid type: string \"many\""), "{text}");
+    assert_eq!(text, "f:5:5: this must be u32, not text", "the value is not repeated");
     let text = error("on: true\nversion: a\nlimit: 3\n");
     assert!(text.starts_with("f:3:1: unknown field `limit`"), "{text}");
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn random_text_never_panics(text in "\\PC{0,200}") {
         let _ = parse(&text);

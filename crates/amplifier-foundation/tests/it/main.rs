@@ -1,4 +1,8 @@
 //! Integration tests of the foundation, in one binary.
 #![allow(clippy::disallowed_methods)]
 
+mod bundle_compose;
+mod bundle_diagnostic;
+mod bundle_parse;
 mod bundle_yaml;
+mod corpus;

@@ -110,7 +110,7 @@ pub(super) fn session(reader: &mut Reader, node: &Node, set_by: &mut Provenance)
     let mut session = SessionSection::default();
     let Some(entries) = reader.map(node, "`session`") else { return session };
     reader.unknown_keys(entries, Level::Session);
-    for Entry { key, key_position, value, .. } in entries {
+    for Entry { key, key_position, value, .. } in entries.iter().filter(|entry| !entry.value.is_null()) {
         let what = format!("session.{key}");
         let name = format!("`{what}`");
         match key.as_str() {

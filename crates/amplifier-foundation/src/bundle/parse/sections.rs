@@ -82,7 +82,7 @@ pub(super) fn spawn(reader: &mut Reader, node: &Node, set_by: &mut Provenance) -
     let mut spawn = SpawnSection::default();
     let Some(entries) = reader.map(node, "`spawn`") else { return spawn };
     reader.unknown_keys(entries, Level::Spawn);
-    for Entry { key, key_position, value, .. } in entries {
+    for Entry { key, key_position, value, .. } in entries.iter().filter(|entry| !entry.value.is_null()) {
         match key.as_str() {
             "exclude_tools" => spawn.exclude_tools = reader.texts(value, "`spawn.exclude_tools`"),
             "tools" => spawn.tools = spawn_tools(reader, value),
