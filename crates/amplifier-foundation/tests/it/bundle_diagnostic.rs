@@ -175,3 +175,30 @@ fn a_runnable_bundle_has_a_loop_a_context_and_a_provider() {
     let whole = "session: {orchestrator: a, context: b}\nproviders: [{module: p}]";
     assert_eq!(lacks(whole), [""; 0]);
 }
+
+#[test]
+fn floods_of_entries_and_faults_are_bounded() {
+    let many = |text: &str| text.repeat(30_000);
+    let keys: String = (0..40_000).map(|i| format!("tolos{i}: 1\n")).collect();
+    for (text, last) in [
+        (format!("tools: [{}]", many("{module: t},")), "800 more faults are not listed"),
+        (format!("context: {{include: [{}]}}", many("'@a',")), "801 more faults are not listed"),
+        (
+            format!("agents: {{include: [{}]}}", many("a,")),
+            "`agents.include` has 30000 entries; at most 1000 are read",
+        ),
+        (keys, "39800 more faults are not listed"),
+    ] {
+        let begin = std::time::Instant::now();
+        let parsed = parse_bundle(&text, Path::new("f.yaml"));
+        assert_eq!(parsed.diagnostics.last().unwrap().message, last);
+        assert!(parsed.diagnostics.len() <= 201 && begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn an_error_that_is_not_listed_still_counts() {
+    let keys: String = (0..300).map(|i| format!("k{i}: 1\n")).collect();
+    assert!(!parse_bundle(&keys, Path::new("f.yaml")).has_errors());
+    assert!(parse_bundle(&format!("{keys}tools: 3\n"), Path::new("f.yaml")).has_errors());
+}

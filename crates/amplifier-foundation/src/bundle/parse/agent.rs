@@ -139,7 +139,7 @@ pub(super) fn roster(reader: &mut Reader, node: &Node, set_by: &mut Provenance) 
         }
         return agents;
     };
-    for entry in entries {
+    for entry in reader.bounded(entries, node.position, "`agents`") {
         if entry.key == "include" {
             for item in reader.seq(&entry.value, "`agents.include`") {
                 let Some(name) = reader.text(item, "an entry of `agents.include`") else { continue };

@@ -37,7 +37,8 @@ fn include_map(reader: &mut Reader, item: &Node) -> Option<String> {
 /// Context files: those under `include` by their path, others by the name they are given.
 pub(super) fn context(reader: &mut Reader, node: &Node) -> Vec<ContextEntry> {
     let mut all: Vec<ContextEntry> = Vec::new();
-    for Entry { key, key_position, value, .. } in reader.map(node, "`context`").unwrap_or_default() {
+    let entries = reader.map(node, "`context`").unwrap_or_default();
+    for Entry { key, key_position, value, .. } in reader.bounded(entries, node.position, "`context`") {
         if key == "include" {
             for item in reader.seq(value, "`context.include`") {
                 let Some(path) = reader.text(item, "an entry of `context.include`") else { continue };
