@@ -105,8 +105,8 @@ impl SessionSection {
         add_origins(set_by, theirs, "session.");
         merge::slot(&mut self.orchestrator, &later.orchestrator);
         merge::slot(&mut self.context, &later.context);
-        merge::maps(&mut self.metadata, &later.metadata);
-        merge::maps(&mut self.extra, &later.extra);
+        merge::maps(&mut self.metadata.0, &later.metadata.0);
+        merge::maps(&mut self.extra.0, &later.extra.0);
         let replaced = [
             ("session.raw", merge::replace(&mut self.raw, &later.raw)),
             (
@@ -168,7 +168,7 @@ fn compose_spawn(base: &mut SpawnSection, later: &SpawnSection) {
         all.extend(tools.iter().cloned());
         merge::unique(all, |entry| merge::canonical(&entry.to_json()));
     }
-    merge::maps(&mut base.extra, &later.extra);
+    merge::maps(&mut base.extra.0, &later.extra.0);
 }
 
 impl AgentDef {
@@ -186,8 +186,8 @@ impl AgentDef {
         fill(&mut self.model_role, file.model_role);
         fill(&mut self.agents, file.agents);
         fill(&mut self.base_path, file.base_path);
-        for (key, value) in file.extra {
-            self.extra.entry(key).or_insert(value);
+        for (key, value) in file.extra.0 {
+            self.extra.0.entry(key).or_insert(value);
         }
         extend_unique(&mut self.origins, &file.origins);
     }

@@ -14,6 +14,7 @@ pub mod node;
 pub mod parse;
 pub mod plan;
 pub mod provenance;
+pub mod settings;
 pub mod validate;
 pub mod yaml;
 
@@ -26,4 +27,5 @@ pub use node::{Node, Position};
 pub use parse::{FileKind, kind_of, parse_agent, parse_bundle};
 pub use plan::MountPlan;
 pub use provenance::{Origin, Provenance};
+pub use settings::Settings;
 pub use yaml::{YamlError, YamlFault};

@@ -16,7 +16,7 @@ fn bundle(name: &str, text: &str) -> Bundle {
 
 /// The mount plan of the second text composed onto the first.
 fn check(base: &str, later: &str, expect: Value) {
-    let plan = bundle("a", base).compose(&bundle("b", later)).mount_plan().to_json();
+    let plan = json!(bundle("a", base).compose(&bundle("b", later)).mount_plan());
     assert_eq!(plan, expect, "{base}\n{later}");
 }
 
@@ -141,7 +141,7 @@ fn a_bundle_made_by_a_program_is_a_namespace_too() {
 fn sections_of_other_parts_are_kept_apart_by_file() {
     let composed = bundle("a", "limits: {n: 1}").compose(&bundle("b", "limits: {n: 2}"));
     let limits = &composed.declared["limits"];
-    let said: Vec<_> = limits.iter().map(|d| (&*d.origin.bundle, d.node.to_json())).collect();
+    let said: Vec<_> = limits.iter().map(|d| (&*d.origin.bundle, json!(d.node))).collect();
     assert_eq!(said, [("a", json!({"n": 1})), ("b", json!({"n": 2}))]);
 }
 
@@ -162,13 +162,13 @@ fn every_entry_says_who_set_it() {
     assert_eq!(who("agents.z"), [at("b", 4)]);
     assert_eq!(who("bundle.name"), [at("b", 1)]);
     assert_eq!(who("bundle.version"), []);
-    let json = plan.to_json_with_provenance();
+    let json = json!(plan.with_provenance());
     let expect = json!([
         {"bundle": "a", "file": "/a/bundle.yaml", "line": 2},
         {"bundle": "b", "file": "/b/bundle.yaml", "line": 3},
     ]);
     assert_eq!(json["provenance"]["tools.t"], expect);
-    assert_eq!(json["tools"], plan.to_json()["tools"]);
+    assert_eq!(json["tools"], json!(plan)["tools"]);
 }
 
 /// A config in which each key has one type: that is what associativity needs.
@@ -226,7 +226,7 @@ proptest! {
     fn composing_is_associative(a in any_bundle(), b in any_bundle(), c in any_bundle()) {
         let left = a.clone().compose(&b).compose(&c);
         let right = a.compose(&b.compose(&c));
-        prop_assert_eq!(left.mount_plan().to_json_with_provenance(), right.mount_plan().to_json_with_provenance());
+        prop_assert_eq!(json!(left.mount_plan().with_provenance()), json!(right.mount_plan().with_provenance()));
         let keys = |bundle: &Bundle| bundle.context.iter().map(|c| c.key.clone()).collect::<Vec<_>>();
         prop_assert_eq!(keys(&left), keys(&right));
         prop_assert_eq!(left.source_base_paths, right.source_base_paths);
@@ -237,6 +237,6 @@ proptest! {
     fn an_empty_bundle_changes_nothing(a in any_bundle()) {
         let mut empty = Bundle::default();
         empty.version = String::new();
-        prop_assert_eq!(a.clone().compose(&empty).mount_plan().to_json(), a.mount_plan().to_json());
+        prop_assert_eq!(json!(a.clone().compose(&empty).mount_plan()), json!(a.mount_plan()));
     }
 }

@@ -65,7 +65,10 @@ fn a_behavior_is_modules_and_context() {
     let source = fixtures().join("modules/tool-hose").display().to_string();
     assert_eq!(hose.source, Some(source), "a relative source is joined to the file's directory");
     assert_eq!(json!(hose.config), json!({"pressure": 1.5, "exclude": ["cactus"]}));
-    assert_eq!((bundle.hooks[0].key(), &bundle.hooks[0].extra["instance_id"]), ("roof", &json!("roof")));
+    assert_eq!(
+        (bundle.hooks[0].key(), bundle.hooks[0].extra.get("instance_id")),
+        ("roof", Some("roof".to_owned()))
+    );
     let context: Vec<_> = bundle.context.iter().map(|c| (c.key.as_str(), c.target.clone())).collect();
     let file = |name: &str| ContextTarget::File(fixtures().join("behaviors/context").join(name));
     assert_eq!(context[1], ("context/local.md", file("local.md")));
@@ -98,7 +101,7 @@ fn a_standalone_bundle_makes_a_whole_plan() {
         "providers": [{"module": "provider-scripted"}],
         "spawn": {"exclude_tools": ["tool-hose"]},
     });
-    assert_eq!(plan.to_json(), expect);
+    assert_eq!(json!(plan), expect);
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn an_agent_with_meta_is_read() {
         {"provider": "anthropic", "model": "claude-*"},
         {"provider": "openai", "model": "gpt-5", "config": {"effort": "low"}},
     ]);
-    assert_eq!(def.to_json()["provider_preferences"], expect);
+    assert_eq!(json!(def)["provider_preferences"], expect);
     assert_eq!(def.base_path, Some(fixtures().join("agents")));
 }
 
@@ -164,7 +167,7 @@ fn empty_sections_are_no_sections() {
         "bundle:\nincludes:\nsession:\nproviders:\ntools:\nhooks:\nagents:\ncontext:\nspawn:\nlimits:\n";
     let empty = bundle(text);
     let plan = empty.mount_plan();
-    assert_eq!(plan.to_json(), json!({}));
+    assert_eq!(json!(plan), json!({}));
     assert!(plan.provenance.is_empty() && empty.declared.is_empty());
     assert_eq!(bundle(""), empty);
 }
@@ -177,7 +180,7 @@ fn older_source_keys_fill_the_entries() {
     let plan = bundle.mount_plan();
     assert_eq!(plan.orchestrator().unwrap().source.as_deref(), Some("/b/x"));
     assert_eq!(plan.context().unwrap().source.as_deref(), Some("z"));
-    assert_eq!(plan.to_json()["session"].as_object().unwrap().len(), 2);
+    assert_eq!(json!(plan)["session"].as_object().unwrap().len(), 2);
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn spawn_takes_tools_by_name_or_as_maps() {
     let bundle = bundle("spawn: {tools: [tool-a, {module: tool-b, config: {x: 1}}]}");
     let expect =
         json!({"spawn": {"tools": [{"module": "tool-a"}, {"module": "tool-b", "config": {"x": 1}}]}});
-    assert_eq!(bundle.mount_plan().to_json(), expect);
+    assert_eq!(json!(bundle.mount_plan()), expect);
 }
 
 #[test]
@@ -236,7 +239,10 @@ fn gaps_of_a_listed_agent_are_filled_from_its_file() {
     let def = entry.def;
     assert_eq!((def.name.as_str(), def.description.as_deref()), ("x", Some("mine")));
     assert_eq!((def.instruction.as_deref(), def.tools.as_deref()), (Some("Be."), Some([].as_slice())));
-    assert_eq!((def.model_role, &def.extra["color"]), (Some(vec!["fast".to_owned()]), &json!("red")));
+    assert_eq!(
+        (def.model_role, def.extra.get("color")),
+        (Some(vec!["fast".to_owned()]), Some("red".to_owned()))
+    );
     assert_eq!((def.base_path, def.origins.len()), (Some("/b/agents".into()), 2));
 }
 
@@ -261,4 +267,15 @@ proptest! {
         parse_bundle(&text, Path::new("/b/bundle.yaml"));
         parse_agent(&text, Path::new("/b/agent.yaml"), "agent");
     }
+}
+
+#[test]
+fn untyped_settings_show_no_values_when_debugged() {
+    let bundle = bundle("session: {metadata: {token: hidden, n: 1}}");
+    let metadata = &bundle.session.metadata;
+    assert_eq!(format!("{metadata:?}"), r#"{"token", "n"}"#);
+    assert_eq!(
+        (metadata.get::<u8>("n"), metadata.get::<u8>("token"), metadata.is_empty()),
+        (Some(1), None, false)
+    );
 }

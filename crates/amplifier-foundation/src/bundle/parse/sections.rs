@@ -88,7 +88,7 @@ pub(super) fn spawn(reader: &mut Reader, node: &Node, set_by: &mut Provenance) -
             "exclude_tools" => spawn.exclude_tools = reader.texts(value, "`spawn.exclude_tools`"),
             "tools" => spawn.tools = spawn_tools(reader, value),
             _ => {
-                spawn.extra.insert(key.clone(), value.to_json());
+                spawn.extra.0.insert(key.clone(), value.to_json());
             }
         }
         set_by.set(format!("spawn.{key}"), vec![reader.origin(*key_position)]);
