@@ -1,1 +1,3 @@
-//! amplifier-foundation
+//! Foundation of Amplifier: bundles and all that turns them into running sessions.
+
+pub mod bundle;
