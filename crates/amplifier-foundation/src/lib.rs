@@ -1,3 +1,5 @@
 //! Foundation of Amplifier: bundles and all that turns them into running sessions.
 
 pub mod bundle;
+pub mod fs;
+pub mod source;

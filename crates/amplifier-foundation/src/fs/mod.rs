@@ -1,4 +1,6 @@
 //! The file system: the only modules of the project that call `std::fs`.
 
+#![allow(clippy::disallowed_methods)]
+
 pub mod read;
 pub mod tree;

@@ -86,7 +86,8 @@ impl Stamp {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
-            let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+            let modified_ns =
+                i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
             Self { bytes: metadata.len(), modified_ns, inode: metadata.ino() }
         }
         #[cfg(not(unix))]

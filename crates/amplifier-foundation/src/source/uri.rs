@@ -226,7 +226,9 @@ impl fmt::Display for SourceUri {
             Self::Git(uri) => uri.fmt(f),
             Self::Zip(uri) => write!(f, "zip+{uri}"),
             Self::Http(uri) => uri.fmt(f),
-            Self::File(uri) => f.write_str(&uri.path).and_then(|()| tail(f, &uri.subdirectory, "#subdirectory=")),
+            Self::File(uri) => {
+                f.write_str(&uri.path).and_then(|()| tail(f, &uri.subdirectory, "#subdirectory="))
+            }
             Self::Name(uri) => f.write_str(&uri.name).and_then(|()| tail(f, &uri.sub, "/")),
             Self::Namespaced(uri) => write!(f, "{}:{}", uri.namespace, uri.path),
         }
@@ -355,7 +357,8 @@ fn check_ref(reference: &str, shown: &str) -> Result<String, UriError> {
     // What `git check-ref-format` refuses, and what would make a refspec of it.
     let single = |c: char| c.is_whitespace() || "~^:?*[\\+".contains(c);
     let found = reference.chars().find(|c| single(*c)).map(String::from);
-    let found = found.or_else(|| ["..", "@{", "//"].iter().find(|s| reference.contains(**s)).map(|s| (*s).into()));
+    let found =
+        found.or_else(|| ["..", "@{", "//"].iter().find(|s| reference.contains(**s)).map(|s| (*s).into()));
     match found {
         Some(found) => Err(UriError::Ref { uri: shown.to_owned(), found: found.escape_debug().to_string() }),
         None => Ok(reference.to_owned()),

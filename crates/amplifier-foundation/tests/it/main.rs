@@ -1,0 +1,5 @@
+//! Integration tests of the foundation.
+#![allow(clippy::disallowed_methods)]
+
+mod source;
+mod source_kit;
