@@ -2,4 +2,5 @@
 
 pub mod bundle;
 pub mod fs;
+pub mod mention;
 pub mod source;

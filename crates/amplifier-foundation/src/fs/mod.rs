@@ -2,5 +2,6 @@
 
 #![allow(clippy::disallowed_methods)]
 
+pub mod memo;
 pub mod read;
 pub mod tree;
