@@ -1,1 +1,6 @@
-//! amplifier-foundation
+//! Foundation of Amplifier: bundles and all that turns them into running sessions.
+
+pub mod bundle;
+pub mod fs;
+pub mod mention;
+pub mod source;
