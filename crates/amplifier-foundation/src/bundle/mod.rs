@@ -6,10 +6,16 @@
 //! Guarantees: whatever the text, parsing ends, uses bounded memory and never panics; each fault is a
 //! [`Diagnostic`] with file, line and column; each entry knows which bundle, file and line set it.
 
+mod compose;
 pub mod diagnostic;
+mod merge;
 pub mod model;
 pub mod node;
+pub mod parse;
+pub mod plan;
 pub mod provenance;
+pub mod validate;
+pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Parsed, Severity, Strictness};
 pub use model::{
@@ -17,4 +23,7 @@ pub use model::{
     ModuleEntry, ProviderPreference, SessionSection, SpawnSection,
 };
 pub use node::{Node, Position};
+pub use parse::{FileKind, kind_of, parse_agent, parse_bundle};
+pub use plan::MountPlan;
 pub use provenance::{Origin, Provenance};
+pub use yaml::{YamlError, YamlFault};

@@ -1,6 +1,7 @@
-//! Integration tests of the foundation.
+//! Integration tests of the foundation, in one binary.
 #![allow(clippy::disallowed_methods)]
 
+mod bundle_yaml;
 mod mention;
 mod source;
 mod source_kit;
