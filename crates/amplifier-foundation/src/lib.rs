@@ -2,5 +2,7 @@
 
 pub mod bundle;
 pub mod fs;
+pub mod host;
 pub mod mention;
+pub mod settings;
 pub mod source;

@@ -3,5 +3,6 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod memo;
+pub mod mode;
 pub mod read;
 pub mod tree;

@@ -3,5 +3,6 @@
 
 mod bundle_yaml;
 mod mention;
+mod settings_keys;
 mod source;
 mod source_kit;
