@@ -1,1 +1,5 @@
 //! amplifier-foundation
+
+pub mod fs;
+pub mod redact;
+pub mod storage;
