@@ -4,5 +4,7 @@ pub mod bundle;
 pub mod fs;
 pub mod host;
 pub mod mention;
+pub mod redact;
 pub mod settings;
 pub mod source;
+pub mod storage;

@@ -1,8 +1,12 @@
 //! Integration tests of the foundation, in one binary.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files")]
 
 mod bundle_yaml;
 mod mention;
 mod settings_keys;
 mod source;
 mod source_kit;
+mod storage;
+mod storage_damage;
+mod storage_process;
+mod storage_reference;
