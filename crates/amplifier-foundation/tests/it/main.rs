@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr
+    clippy::print_stderr,
+    reason = "tests look at real files"
 )]
 
 mod bundle_compose;
@@ -12,3 +13,11 @@ mod bundle_diagnostic;
 mod bundle_parse;
 mod bundle_yaml;
 mod corpus;
+mod mention;
+mod settings_keys;
+mod source;
+mod source_kit;
+mod storage;
+mod storage_damage;
+mod storage_process;
+mod storage_reference;
