@@ -1,7 +1,10 @@
 //! Integration tests of the foundation, in one binary.
 #![allow(clippy::disallowed_methods, reason = "tests look at real files")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod storage;
+mod storage_cost;
 mod storage_damage;
 mod storage_process;
 mod storage_reference;
