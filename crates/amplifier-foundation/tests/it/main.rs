@@ -7,6 +7,9 @@
     clippy::print_stderr,
     reason = "tests look at real files"
 )]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod bundle_compose;
 mod bundle_diagnostic;
@@ -18,6 +21,7 @@ mod settings_keys;
 mod source;
 mod source_kit;
 mod storage;
+mod storage_cost;
 mod storage_damage;
 mod storage_process;
 mod storage_reference;
