@@ -441,10 +441,14 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The checkout that a file of this graph must not leave.
+    /// The node of a file; the first one for a file that is none.
+    pub(crate) fn node_of(&self, file: &Path) -> usize {
+        self.by_file.get(file).copied().unwrap_or(0)
+    }
+
+    /// The checkout that a node's files must not leave.
     pub(crate) fn checkout_of(&self, file: &Path) -> Option<&Path> {
-        let node = self.by_file.get(file).and_then(|node| self.nodes.get(*node))?;
-        node.checkout.as_deref()
+        self.nodes.get(self.node_of(file)).and_then(|node| node.checkout.as_deref())
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amplifier_core::ModuleSpec;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::node::Node;
@@ -45,7 +46,9 @@ pub struct Bundle {
     pub spawn: SpawnSection,
     /// The system prompt: the body of the file. Never blank.
     pub instruction: Option<String>,
-    /// The directory of the file that was composed last.
+    /// The file that was composed last.
+    pub file: Option<PathBuf>,
+    /// The directory of that file.
     pub base_path: Option<PathBuf>,
     /// Where each namespace's files are, by bundle name. The first bundle of a name wins.
     pub source_base_paths: BTreeMap<String, PathBuf>,
@@ -72,6 +75,7 @@ impl Default for Bundle {
             context: Vec::new(),
             spawn: SpawnSection::default(),
             instruction: None,
+            file: None,
             base_path: None,
             source_base_paths: BTreeMap::new(),
             declared: BTreeMap::new(),
@@ -226,14 +230,16 @@ pub struct AgentDef {
 }
 
 /// A provider and model that an agent would rather have.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ProviderPreference {
     /// `anthropic`, `provider-anthropic`, or an instance's id.
     pub provider: String,
     /// A model, or a glob of models: `claude-sonnet-*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Merged into the provider's settings.
+    #[serde(skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
 }
 

@@ -3,7 +3,11 @@
 //! Keys are strings, merge keys are applied, aliases are expanded, numbers are finite. No library's type
 //! shows here; `yaml.rs` is the only module that knows one.
 
+mod de;
+
 use serde_json::{Map, Number, Value};
+
+pub use self::de::NodeError;
 
 /// A place in a file. Lines and columns count from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +31,8 @@ pub struct Node {
     pub value: Yaml,
     /// Where it begins.
     pub position: Position,
+    /// A number as it is written: `1.10`.
+    written: Option<Box<str>>,
 }
 
 /// A value.
@@ -69,7 +75,37 @@ impl Entry {
 impl Node {
     /// A value at a place.
     pub fn new(value: Yaml, position: Position) -> Self {
-        Self { value, position }
+        Self { value, position, written: None }
+    }
+
+    /// A number at a place, with the text that it was read from.
+    pub(crate) fn written(value: Yaml, position: Position, text: &str) -> Self {
+        Self { value, position, written: Some(text.into()) }
+    }
+
+    /// The text of a scalar where text is wanted: a number counts as it is written, so `1.10` stays that.
+    pub fn as_text(&self) -> Option<String> {
+        match (&self.value, &self.written) {
+            (Yaml::Str(text), _) => Some(text.clone()),
+            (Yaml::Number(_), Some(text)) => Some(text.to_string()),
+            (Yaml::Number(number), None) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Moves all its places down.
+    pub(crate) fn shift_lines(&mut self, lines: u32) {
+        self.position.line = self.position.line.saturating_add(lines);
+        match &mut self.value {
+            Yaml::Seq(items) => items.iter_mut().for_each(|item| item.shift_lines(lines)),
+            Yaml::Map(entries) => {
+                for entry in entries {
+                    entry.key_position.line = entry.key_position.line.saturating_add(lines);
+                    entry.value.shift_lines(lines);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The text, if it is text.
