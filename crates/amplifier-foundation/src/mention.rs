@@ -90,7 +90,7 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContextFile {
-    /// `(mention, path)`; the mention is empty for a file that a bundle lists.
+    /// `(mention, path)`; for a file that a bundle lists, the mention that would lead to it.
     pub names: Vec<(String, PathBuf)>,
     /// The content, or the listing of a directory.
     pub content: String,
@@ -158,10 +158,7 @@ impl Expansion {
 
 fn label(mention: &str, path: &Path) -> String {
     let path = path.display().to_string().replace('"', "&quot;").replace('<', "&lt;");
-    match mention {
-        "" => path,
-        mention => format!("{mention} → {path}"),
-    }
+    format!("{mention} → {path}")
 }
 
 /// A text with the contents of its mentions before it.
@@ -280,9 +277,9 @@ impl MentionResolver {
         self.follow(expansion, text, from, 0);
     }
 
-    /// Adds a file that is not mentioned but listed, and what it mentions.
-    pub fn include(&self, expansion: &mut Expansion, path: &Path) -> Result<(), FailureReason> {
-        self.open(expansion, "", path, 0).map(|_| ())
+    /// Adds a file that is not mentioned but listed under a name, and what it mentions.
+    pub fn include(&self, expansion: &mut Expansion, name: &str, path: &Path) -> Result<(), FailureReason> {
+        self.open(expansion, &format!("@{name}"), path, 0).map(|_| ())
     }
 
     /// The text with the contents of its mentions before it.

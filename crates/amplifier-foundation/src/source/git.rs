@@ -104,6 +104,11 @@ impl GitCache {
         }
     }
 
+    /// Whether what is not cached may be fetched.
+    pub fn may_fetch(&self) -> bool {
+        self.network == Network::Allowed
+    }
+
     /// Fetches a source again. The old checkout stays until the new one is whole.
     pub async fn update(&self, uri: &GitUri) -> Result<Updated, SourceError> {
         self.require_network(uri)?;

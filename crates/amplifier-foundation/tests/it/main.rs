@@ -25,3 +25,11 @@ mod storage_cost;
 mod storage_damage;
 mod storage_process;
 mod storage_reference;
+#![allow(clippy::disallowed_methods)]
+
+mod bundle_yaml;
+mod include;
+mod mention;
+mod prepare;
+mod source;
+mod source_kit;
