@@ -1,1 +1,5 @@
 //! amplifier-foundation
+
+#![warn(missing_docs)]
+
+pub mod fs;
