@@ -1,5 +1,5 @@
 //! Integration tests of the foundation: real files in temporary folders.
-#![allow(clippy::disallowed_methods, reason = "tests make the files that the code under test meets")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fs_paths;
 mod fs_tool_io;
