@@ -8,3 +8,8 @@ pub mod redact;
 pub mod settings;
 pub mod source;
 pub mod storage;
+//! amplifier-foundation
+
+#![warn(missing_docs)]
+
+pub mod fs;
