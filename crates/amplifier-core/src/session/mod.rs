@@ -200,7 +200,9 @@ impl AmplifierSession {
     pub async fn outcome(&self) -> Arc<SessionOutcome> {
         let mut progress = self.progress.clone();
         match progress.wait_for(|progress| progress.outcome.is_some()).await {
-            Ok(progress) => progress.outcome.clone().unwrap_or_else(|| Arc::new(driver::lost(self.activation()))),
+            Ok(progress) => {
+                progress.outcome.clone().unwrap_or_else(|| Arc::new(driver::lost(self.activation())))
+            }
             Err(_) => Arc::new(driver::lost(self.activation())),
         }
     }

@@ -23,8 +23,8 @@ pub mod plan;
 pub mod prepare;
 pub mod prompt;
 pub mod provenance;
-pub mod settings;
 pub mod roster;
+pub mod settings;
 pub mod validate;
 pub mod yaml;
 
@@ -41,6 +41,6 @@ pub use plan::MountPlan;
 pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};
 pub use provenance::{Origin, Provenance};
-pub use settings::Settings;
 pub use roster::ContextFile;
+pub use settings::Settings;
 pub use yaml::{YamlError, YamlFault};

@@ -4,6 +4,8 @@
 //! file is opened only if its stamp changed.
 //! Never here: what hooks or agents add.
 
+use std::sync::Arc;
+
 use super::roster::ContextFile;
 use crate::mention::{Expansion, FailureReason, MentionResolver};
 
@@ -55,5 +57,11 @@ impl SystemPromptSource {
     /// The resolver, for the user's own texts.
     pub fn resolver(&self) -> &MentionResolver {
         &self.resolver
+    }
+}
+impl amplifier_core::SystemPrompt for SystemPromptSource {
+    fn render(&self) -> Option<Arc<str>> {
+        let text = Self::render(self).text;
+        (!text.is_empty()).then(|| Arc::from(text))
     }
 }

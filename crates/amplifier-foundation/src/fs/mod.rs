@@ -3,7 +3,9 @@
 //! [`mod@read`] reads and lists, [`mod@write`] replaces whole files so that a crash leaves
 //! the old or the new one, [`append`] grows a file line by line, [`lock`] tells who
 //! may write. Each function says how often it calls fsync.
-//! [`flushes`] counts them, so that a test can hold them to it.
+//! [`flushes`] counts them, so that a test can hold them to it. [`paths`] makes what a model
+//! names into what permissions can judge, [`tool_io`] is what tools do with files,
+//! [`process_table`] reads which processes run.
 //! Never here: what the bytes mean, and any wait without an end.
 #![allow(clippy::disallowed_methods, reason = "this module is the seam that the lint protects")]
 
@@ -11,7 +13,10 @@ pub mod append;
 pub mod lock;
 pub mod memo;
 pub mod mode;
+pub mod paths;
+pub mod process_table;
 pub mod read;
+pub mod tool_io;
 pub mod tree;
 pub mod write;
 
@@ -37,11 +42,3 @@ fn flush_data(file: &File) -> io::Result<()> {
     FLUSHES.fetch_add(1, Ordering::Relaxed);
     file.sync_data()
 }
-//! [`paths`] makes what a model names into what permissions can judge, [`tool_io`] is what
-//! tools do with files, [`process_table`] reads which processes run.
-//! Never here: what the bytes mean, and any wait without an end.
-#![allow(clippy::disallowed_methods, reason = "this module is the seam that the lint protects")]
-
-pub mod paths;
-pub mod process_table;
-pub mod tool_io;

@@ -6,7 +6,7 @@ use amplifier_core::module::MountError;
 use amplifier_core::session::BuildError;
 use amplifier_core::{SessionId, SessionOutcome};
 
-use crate::bundle::prepare::BundleError;
+use crate::bundle::BundleError;
 use crate::storage::StorageError;
 
 /// Why no session exists. Nothing was recorded, and nothing ran.

@@ -65,7 +65,8 @@ async fn start(
     }
     driver.restore(std::mem::take(&mut recorded.history));
     host.sessions().insert(session.clone());
-    let first = resolved.bundle.expand_mentions(&request.text, &resolved.cwd, host.home());
+    let user_home = host.user_home().map(std::path::Path::to_path_buf);
+    let first = resolved.bundle.mentions(&resolved.cwd, user_home).prepend(&request.text).text;
     let supervisor = Supervisor {
         host: host.clone(),
         session: session.clone(),

@@ -4,6 +4,7 @@
 //! each session gets its own copy of every module's configuration; what was
 //! mounted is cleaned up if a later module fails.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::approval::{NoticeLevel, Shown};
@@ -97,7 +98,7 @@ fn build(
     options.model = request.model.clone();
     options.max_output_tokens = request.max_output_tokens;
     options.raw_events = resolved.bundle.plan.session.raw.unwrap_or(false);
-    let system = resolved.bundle.system_prompt(&resolved.cwd, host.home());
+    let system = resolved.bundle.system_prompt(&resolved.cwd, host.user_home().map(Path::to_path_buf));
     let transcript =
         StoredTranscript::new(Arc::clone(host.storage()), recorded.id.clone(), recorded.activation);
     let builder = AmplifierSession::builder(env)

@@ -8,7 +8,7 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::{Limits, SessionId};
 use serde_json::{Map, Value};
 
-use crate::bundle::prepare::PreparedBundle;
+use crate::bundle::PreparedBundle;
 
 /// A bundle by name, path or URI, or one that was prepared before.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use amplifier_core::{Limits, Payload, SessionId};
 
 use super::SpawnError;
 use super::request::{BundleRef, SpawnRequest, Target};
-use crate::bundle::prepare::PreparedBundle;
+use crate::bundle::PreparedBundle;
 use crate::host::Host;
 use crate::storage::{SessionMetadata, StoredSession};
 
@@ -38,7 +38,7 @@ pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resol
         }
     };
     let bundle = match &reference {
-        BundleRef::Named(name) => host.bundles().prepare(name).await?,
+        BundleRef::Named(name) => host.prepare(name).await?,
         BundleRef::Prepared(bundle) => Arc::clone(bundle),
     };
     let bundle_name = match reference {
@@ -72,7 +72,7 @@ fn working_dir(
     metadata: Option<&SessionMetadata>,
 ) -> Result<PathBuf, SpawnError> {
     let open = |path: &PathBuf| {
-        crate::fs::read::canonical(path)
+        crate::fs::read::real_path(path)
             .map_err(|source| SpawnError::WorkingDirectory { path: path.clone(), source })
     };
     match (&request.cwd, metadata.and_then(|metadata| metadata.working_dir.as_ref())) {

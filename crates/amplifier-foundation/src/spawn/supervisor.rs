@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::message::Role;
-use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_core::panic::caught;
 use amplifier_core::session::{Command, SessionDriver, TurnReply};
 use amplifier_core::turn::TurnError;
 use amplifier_core::until::until;
 use amplifier_core::{
-    AmplifierSession, CancelLevel, CancelReason, EventId, EventType, MonoTime, NewEvent, OutcomeKind, Payload,
-    SessionOutcome,
+    AmplifierSession, CancelLevel, CancelReason, EventId, EventType, MonoTime, NewEvent, OutcomeKind,
+    Payload, SessionOutcome,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +51,7 @@ impl Supervisor {
             Err(message) => Err(TurnError::Module { module: "session".into(), message }),
         };
         let mut outcome = self.driver.outcome_of(&result);
-        let clock = &self.host.0.clock;
+        let clock = Arc::clone(&self.host.0.clock);
         let took = clock.monotonic().saturating_since(self.began);
         outcome.duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if let Err(error) = self.settle(&outcome).await {
@@ -201,10 +200,4 @@ fn copy_of(result: &TurnResult) -> TurnResult {
         Err(TurnError::Budget(refusal)) => Err(TurnError::Budget(refusal.clone())),
         Err(other) => Err(TurnError::Module { module: "session".into(), message: other.to_string() }),
     }
-}
-
-/// The outcome of a session whose supervisor could not even begin.
-pub(super) fn never_began(activation: amplifier_core::Activation, message: String) -> SessionOutcome {
-    let error = OutcomeError::new(FailureKind::Module, message);
-    SessionOutcome::new(OutcomeKind::Failed, activation, "", Some(error))
 }

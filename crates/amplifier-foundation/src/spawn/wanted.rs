@@ -50,7 +50,8 @@ fn require(host: &Host, kind: &'static str, spec: &ModuleSpec) -> Result<(), Spa
     if host.modules().get(&spec.module).is_some() {
         return Ok(());
     }
-    let same_kind = |info: &&amplifier_core::module::ModuleInfo| kind.is_empty() || info.kind.as_str() == kind;
+    let same_kind =
+        |info: &&amplifier_core::module::ModuleInfo| kind.is_empty() || info.kind.as_str() == kind;
     let known: Vec<&str> = host.modules().infos().iter().filter(same_kind).map(|info| info.id).collect();
     let kind = if kind.is_empty() { "tool or hook" } else { kind };
     let help = format!("there are: {}", known.join(", "));
