@@ -120,25 +120,20 @@ fn storage_code(error: &StorageError) -> (Code, &'static str) {
 impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
         let text = chain(&error);
-        let failure = match &error {
+        match &error {
             SpawnError::Storage(inner) => {
                 let (code, kind) = storage_code(inner);
                 return Self::usage(text).code(code, kind);
             }
-            SpawnError::NoProvider { .. } => Self { kind: "no_provider", ..Self::usage(text) }.help(no_provider_help()),
+            SpawnError::NoProvider => Self { kind: "no_provider", ..Self::usage(text) }.help(KEYS_HELP),
             other if other.is_configuration() => Self { kind: "configuration", ..Self::usage(text) },
             _ => Self { code: Code::Failed, kind: "failed", ..Self::usage(text) },
-        };
-        failure
+        }
     }
 }
 
 /// What to do where no provider is known.
-pub(crate) fn no_provider_help() -> String {
-    "set ANTHROPIC_API_KEY, OPENAI_API_KEY, AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT, GEMINI_API_KEY or \
-     OLLAMA_HOST in the environment or in keys.env, or list a provider in the bundle or in the settings"
-        .to_owned()
-}
+const KEYS_HELP: &str = "a key may stand in the environment or in keys.env of the home folder";
 
 /// An error and its causes in one line; a cause that the text before it already tells is left out.
 pub(crate) fn chain(error: &dyn Error) -> String {

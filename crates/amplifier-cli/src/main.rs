@@ -43,6 +43,7 @@ fn start(arguments: Vec<OsString>) -> Code {
     let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
     match parsed.and_then(dispatch) {
         Ok(code) => code,
+        Err(failure) if failure.is_help() => failure.code,
         Err(failure) => failure.report(),
     }
 }
