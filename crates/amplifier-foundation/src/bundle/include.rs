@@ -9,7 +9,7 @@
 //! is left out is named in a diagnostic with its place.
 //! Never here: agents' and context files (`roster`), what the result is used for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -383,7 +383,17 @@ impl<'a> Graph<'a> {
         let mut done = vec![None; self.nodes.len()];
         let whole = self.compose_node(0, &mut Vec::new(), &mut done);
         drop(done);
-        Arc::unwrap_or_clone(whole)
+        let mut whole = Arc::unwrap_or_clone(whole);
+        whole.includes = self.followed();
+        let folders = self.namespaces.iter().map(|(name, base)| (name.clone(), base.folder.clone()));
+        whole.source_base_paths = folders.collect();
+        whole
+    }
+
+    /// Every include that was followed, at each of its places.
+    fn followed(&self) -> Vec<Include> {
+        let listed = self.nodes.iter().flat_map(|node| node.bundle.includes.iter().zip(&node.children));
+        listed.filter(|(_, child)| child.is_some()).map(|(include, _)| include.clone()).collect()
     }
 
     fn compose_node(
@@ -404,7 +414,9 @@ impl<'a> Graph<'a> {
             }
         }
         chain.pop();
-        let whole = Arc::new(whole.compose(&self.nodes[at].bundle));
+        let mut whole = whole.compose(&self.nodes[at].bundle);
+        forget_repeated(&mut whole);
+        let whole = Arc::new(whole);
         done[at] = Some(Arc::clone(&whole));
         whole
     }
@@ -441,6 +453,14 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// The roots of all checkouts that files were read from.
+    pub(crate) fn checkouts(&self) -> Vec<PathBuf> {
+        let of_nodes = self.nodes.iter().filter_map(|node| node.checkout.as_ref());
+        let of_names = self.namespaces.values().filter_map(|base| base.checkout.as_ref());
+        let roots: BTreeSet<&PathBuf> = of_nodes.chain(of_names).collect();
+        roots.into_iter().cloned().collect()
+    }
+
     /// The node of a file; the first one for a file that is none.
     pub(crate) fn node_of(&self, file: &Path) -> usize {
         self.by_file.get(file).copied().unwrap_or(0)
@@ -449,6 +469,15 @@ impl<'a> Graph<'a> {
     /// The checkout that a node's files must not leave.
     pub(crate) fn checkout_of(&self, file: &Path) -> Option<&Path> {
         self.nodes.get(self.node_of(file)).and_then(|node| node.checkout.as_deref())
+    }
+}
+
+/// What is joined in composing would double at each diamond.
+fn forget_repeated(bundle: &mut Bundle) {
+    bundle.includes.clear();
+    for declared in bundle.declared.values_mut() {
+        let mut seen = HashSet::new();
+        declared.retain(|one| seen.insert(one.origin.clone()));
     }
 }
 
