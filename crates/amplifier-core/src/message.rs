@@ -252,7 +252,9 @@ fn json_len(value: &Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 6,
         Value::String(text) => text.len() + 2,
         Value::Array(items) => items.iter().map(json_len).sum::<usize>() + 2,
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() + 4 + json_len(value)).sum::<usize>() + 2,
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| key.len() + 4 + json_len(value)).sum::<usize>() + 2
+        }
     }
 }
 

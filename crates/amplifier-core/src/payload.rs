@@ -23,7 +23,9 @@ pub enum PayloadError {
     #[error("the payload does not have the wanted shape")]
     Decode(#[source] serde_json::Error),
     /// The payload is over [`MAX_PAYLOAD_BYTES`].
-    #[error("the payload has {len} bytes; at most {MAX_PAYLOAD_BYTES} are allowed, so pass a reference instead")]
+    #[error(
+        "the payload has {len} bytes; at most {MAX_PAYLOAD_BYTES} are allowed, so pass a reference instead"
+    )]
     TooLarge {
         /// Its size in bytes.
         len: usize,

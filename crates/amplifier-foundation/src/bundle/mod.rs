@@ -24,6 +24,7 @@ pub mod prepare;
 pub mod prompt;
 pub mod provenance;
 pub mod roster;
+pub mod settings;
 pub mod validate;
 pub mod yaml;
 
@@ -41,4 +42,5 @@ pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};
 pub use provenance::{Origin, Provenance};
 pub use roster::ContextFile;
+pub use settings::Settings;
 pub use yaml::{YamlError, YamlFault};

@@ -1,0 +1,135 @@
+//! Limits of a session and of the tree below it.
+//!
+//! Guarantees: [`Limits::stricter`] never loosens; a child's limits are its
+//! parent's and its own, whichever is tighter.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds; `None` is no bound of this layer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Levels of children below a root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_depth: Option<u32>,
+    /// Descendants of one root that run at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
+    /// Descendants of one root in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_descendants: Option<u32>,
+    /// Model calls of one activation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
+    /// Time of one activation, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Tokens of the session and its descendants, requests and answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// Cost of the session and its descendants, in millionths of a US dollar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost_micro_usd: Option<u64>,
+}
+
+impl Limits {
+    /// The tighter of two, bound by bound.
+    #[must_use]
+    pub fn stricter(&self, other: &Self) -> Self {
+        fn least<T: Ord + Copy>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            max_depth: least(self.max_depth, other.max_depth),
+            max_concurrent: least(self.max_concurrent, other.max_concurrent),
+            max_descendants: least(self.max_descendants, other.max_descendants),
+            max_turns: least(self.max_turns, other.max_turns),
+            timeout_ms: least(self.timeout_ms, other.timeout_ms),
+            max_tokens: least(self.max_tokens, other.max_tokens),
+            max_cost_micro_usd: least(self.max_cost_micro_usd, other.max_cost_micro_usd),
+        }
+    }
+
+    /// [`Limits::timeout_ms`] as a span.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis)
+    }
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("limit {limit} is reached: {used} of {value}, set by {set_by}")]
+#[non_exhaustive]
+pub struct LimitReached {
+    /// Which limit.
+    pub limit: LimitKind,
+    /// Its value.
+    pub value: u64,
+    /// How much is used.
+    pub used: u64,
+    /// Who set it.
+    pub set_by: String,
+}
+
+impl LimitReached {
+    /// A limit that was reached.
+    pub fn new(limit: LimitKind, value: u64, used: u64, set_by: impl Into<String>) -> Self {
+        Self { limit, value, used, set_by: set_by.into() }
+    }
+}
+
+/// The limits there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// [`Limits::max_depth`].
+    Depth,
+    /// [`Limits::max_concurrent`].
+    Concurrent,
+    /// [`Limits::max_descendants`].
+    Descendants,
+    /// [`Limits::max_turns`].
+    Turns,
+    /// [`Limits::max_tokens`].
+    Tokens,
+    /// [`Limits::max_cost_micro_usd`].
+    Cost,
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Depth => "max_depth",
+            Self::Concurrent => "max_concurrent",
+            Self::Descendants => "max_descendants",
+            Self::Turns => "max_turns",
+            Self::Tokens => "max_tokens",
+            Self::Cost => "max_cost",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_stricter_of_two_is_within_both(a in proptest::option::of(0u32..9), b in proptest::option::of(0u32..9)) {
+            let of = |max_turns| Limits { max_turns, ..Limits::default() };
+            let both = of(a).stricter(&of(b)).max_turns;
+            for one in [a, b].into_iter().flatten() {
+                proptest::prop_assert!(both.is_some_and(|value| value <= one));
+            }
+            proptest::prop_assert_eq!(both.is_none(), a.is_none() && b.is_none());
+        }
+    }
+}

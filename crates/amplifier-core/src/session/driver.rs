@@ -1,0 +1,215 @@
+//! The driver: runs a session's turns, in whichever task holds it.
+//!
+//! Guarantees: `execution:end` follows every `execution:start`; a panic of the
+//! orchestrator is an error of the turn; a turn that was cut off leaves no tool
+//! call without a result in the transcript, unless the storage fails too.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Core, TurnReply};
+use crate::event::EventType;
+use crate::id::Activation;
+use crate::limits::{LimitKind, LimitReached};
+use crate::message::Message;
+use crate::module::provider::ProviderErrorKind;
+use crate::outcome::{FailureKind, OutcomeError, OutcomeKind, SessionOutcome, outcome_of_cancel};
+use crate::panic::caught;
+use crate::turn::{Turn, TurnError};
+use crate::until::until;
+
+/// What a session's handles ask of its driver.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Answer a user message.
+    Execute {
+        /// The message.
+        text: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<TurnReply, TurnError>>,
+    },
+    /// End the session.
+    End,
+}
+
+/// Runs the turns of one session.
+#[derive(Debug)]
+pub struct SessionDriver {
+    core: Arc<Core>,
+    commands: mpsc::Receiver<Command>,
+    outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+    started: bool,
+}
+
+impl SessionDriver {
+    pub(super) fn new(
+        core: Arc<Core>,
+        commands: mpsc::Receiver<Command>,
+        outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+    ) -> Self {
+        Self { core, commands, outcome, started: false }
+    }
+
+    /// Puts messages of earlier activations into the conversation.
+    pub fn restore(&self, messages: Vec<Arc<Message>>) {
+        self.core.context.replace(messages);
+    }
+
+    /// The next command; `None` once every handle is gone.
+    pub async fn next_command(&mut self) -> Option<Command> {
+        self.commands.recv().await
+    }
+
+    /// Answers one user message.
+    pub async fn turn(&mut self, text: String) -> Result<TurnReply, TurnError> {
+        self.announce().await;
+        let core = &self.core;
+        core.ledger().partial.clear();
+        let result = core.turn(text).await;
+        let closed = core.close_open_calls().await;
+        let text = result?;
+        closed?;
+        let ledger = core.ledger();
+        Ok(TurnReply { text, usage: ledger.usage, turns: ledger.turns })
+    }
+
+    /// The outcome that a result of the last turn leads to, with what the activation has used.
+    pub fn outcome_of(&self, result: &Result<TurnReply, TurnError>) -> SessionOutcome {
+        let activation = self.core.env.activation;
+        let (kind, error) = match result {
+            Ok(_) => (OutcomeKind::Completed, None),
+            Err(error) => {
+                let (kind, error) = self.core.classify(error);
+                (kind, Some(error))
+            }
+        };
+        let ledger = self.core.ledger();
+        let output = match result {
+            Ok(reply) => reply.text.clone(),
+            Err(_) => ledger.output_so_far(),
+        };
+        let mut outcome = SessionOutcome::new(kind, activation, output, error);
+        outcome.usage = ledger.usage;
+        outcome.cost_micro_usd = ledger.cost_micro_usd;
+        outcome.turns = ledger.turns;
+        outcome.denied_unasked = ledger.denied_unasked;
+        outcome
+    }
+
+    /// Tells the hooks that the session has ended, runs the clean-ups, and closes the door.
+    pub async fn clean_up(&mut self, outcome: &SessionOutcome) {
+        self.commands.close();
+        let data = || json!({"status": outcome.kind, "turns": outcome.turns, "usage": outcome.usage});
+        let round = self.core.ask_hooks(&EventType::SessionEnd, data).await;
+        self.core.absorb(round);
+        self.core.env.coordinator.clean_up().await;
+    }
+
+    /// Publishes the outcome to everybody who waits. The first call counts.
+    pub fn settle(&self, outcome: Arc<SessionOutcome>) {
+        self.outcome.send_if_modified(|slot| {
+            let first = slot.is_none();
+            if first {
+                *slot = Some(outcome);
+            }
+            first
+        });
+    }
+
+    async fn announce(&mut self) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let env = &self.core.env;
+        let opened = match env.activation {
+            Activation::FIRST => EventType::SessionStart,
+            _ => EventType::SessionResume,
+        };
+        let fork =
+            (env.parent.is_some() && env.activation == Activation::FIRST).then_some(EventType::SessionFork);
+        for event in fork.into_iter().chain([opened]) {
+            let data = || json!({"activation": env.activation, "working_dir": env.cwd});
+            let round = self.core.ask_hooks(&event, data).await;
+            self.core.absorb(round);
+        }
+    }
+}
+
+impl Core {
+    async fn turn(&self, text: String) -> Result<String, TurnError> {
+        if self.env.cancel.is_cancelled() {
+            return Err(TurnError::Cancelled);
+        }
+        let modified = {
+            let data = || json!({"prompt": text});
+            self.gate_prompt(data).await?
+        };
+        self.append(vec![Message::user(modified.unwrap_or(text))]).await?;
+        let name = self.orchestrator.name().to_owned();
+        self.notify(EventType::ExecutionStart, json!({"orchestrator": name})).await;
+        let mut turn = Turn::new(self);
+        let run = caught(self.orchestrator.run(&mut turn));
+        let result = match until(run, self.env.cancel.cancelled_now()).await {
+            None => Err(TurnError::Cancelled),
+            Some(Err(message)) => Err(TurnError::Module { module: name.clone(), message }),
+            Some(Ok(result)) => result,
+        };
+        let status = match &result {
+            Ok(_) => "success",
+            Err(TurnError::Cancelled) => "cancelled",
+            Err(_) => "error",
+        };
+        let turns = self.ledger().turns;
+        let data = json!({"orchestrator": name, "turn_count": turns, "status": status});
+        self.notify(EventType::OrchestratorComplete, data.clone()).await;
+        self.notify(EventType::ExecutionEnd, data).await;
+        if let Ok(text) = &result {
+            self.notify(EventType::PromptComplete, json!({"response": text})).await;
+        }
+        result
+    }
+
+    async fn notify(&self, event: EventType, data: serde_json::Value) {
+        let round = self.ask_hooks(&event, || data).await;
+        self.absorb(round);
+    }
+
+    fn classify(&self, error: &TurnError) -> (OutcomeKind, OutcomeError) {
+        let failed = |kind| (OutcomeKind::Failed, OutcomeError::new(kind, error.to_string()));
+        match error {
+            TurnError::Cancelled => outcome_of_cancel(self.env.cancel.reason()),
+            TurnError::Limit(limit) => limited(limit.clone(), error),
+            TurnError::Budget(refusal) => {
+                let kind = if refusal.what == "cost" { LimitKind::Cost } else { LimitKind::Tokens };
+                limited(LimitReached::new(kind, refusal.limit, refusal.used, refusal.set_by.as_str()), error)
+            }
+            TurnError::Provider(provider) => {
+                let kind = match provider.kind {
+                    ProviderErrorKind::RateLimited => FailureKind::RateLimited,
+                    _ => FailureKind::Provider,
+                };
+                let (outcome, mut error) = failed(kind);
+                error.provider = Some(provider.kind);
+                (outcome, error)
+            }
+            TurnError::Denied { .. } => failed(FailureKind::Denied),
+            TurnError::Transcript(_) => failed(FailureKind::Storage),
+            TurnError::Module { .. } => failed(FailureKind::Module),
+        }
+    }
+}
+
+fn limited(limit: LimitReached, error: &TurnError) -> (OutcomeKind, OutcomeError) {
+    let mut outcome = OutcomeError::new(FailureKind::Limit, error.to_string());
+    outcome.limit = Some(limit);
+    (OutcomeKind::LimitReached, outcome)
+}
+
+/// The outcome of a session whose driver is gone without setting one.
+pub(super) fn lost(activation: Activation) -> SessionOutcome {
+    let error = OutcomeError::new(FailureKind::Lost, "the session's owner is gone");
+    SessionOutcome::new(OutcomeKind::Lost, activation, "", Some(error))
+}

@@ -1,0 +1,65 @@
+//! What one activation has used and learned so far.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::hook::Injection;
+use crate::message::{Message, Role, ToolCall, Usage};
+use crate::module::provider::ChatResponse;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Tokens so far.
+    pub(crate) usage: Usage,
+    /// Cost so far; `None` until a provider has named one.
+    pub(crate) cost_micro_usd: Option<u64>,
+    /// Model calls so far.
+    pub(crate) turns: u32,
+    /// A call was denied that somebody could have allowed.
+    pub(crate) denied_unasked: bool,
+    /// What a person allowed for the rest of the session.
+    pub(crate) approved: HashSet<String>,
+    /// What hooks want to tell the model before its next answer.
+    pub(crate) injections: Vec<Injection>,
+    /// Text of the answer that is being streamed.
+    pub(crate) partial: String,
+    /// Text of the last whole answer.
+    pub(crate) last_text: String,
+    /// Tool calls that have no result yet.
+    open_calls: Vec<ToolCall>,
+}
+
+impl Ledger {
+    pub(crate) fn account(&mut self, response: &ChatResponse) {
+        self.usage += response.usage.unwrap_or_default();
+        if let Some(cost) = response.cost_micro_usd {
+            self.cost_micro_usd = Some(self.cost_micro_usd.unwrap_or(0).saturating_add(cost));
+        }
+        self.partial.clear();
+        let text = response.message.text();
+        if !text.is_empty() {
+            self.last_text = text;
+        }
+    }
+
+    pub(crate) fn track_calls(&mut self, messages: &[Arc<Message>]) {
+        for message in messages {
+            match message.role {
+                Role::Assistant => self.open_calls.clone_from(&message.tool_calls),
+                Role::Tool => {
+                    self.open_calls.retain(|call| Some(&call.id) != message.tool_call_id.as_ref());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn take_open_calls(&mut self) -> Vec<ToolCall> {
+        std::mem::take(&mut self.open_calls)
+    }
+
+    /// What there is of an answer: the streamed part, else the last whole text.
+    pub(crate) fn output_so_far(&self) -> String {
+        if self.partial.is_empty() { self.last_text.clone() } else { self.partial.clone() }
+    }
+}

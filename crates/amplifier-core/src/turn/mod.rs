@@ -1,0 +1,184 @@
+//! One turn: a user message, and what it takes to answer it.
+//!
+//! Guarantees: everything that an orchestrator does goes through [`Turn`]. A
+//! message with tool calls is durable before the first of its tools starts, each
+//! result before the next model call. Every tool call gets exactly one result,
+//! also when the turn is cut off: then it is marked interrupted.
+
+mod gate;
+mod model;
+mod retry;
+mod tool;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::approval::Shown;
+use crate::budget::BudgetRefusal;
+use crate::cancel::CancelLevel;
+use crate::env::SessionEnv;
+use crate::event::EventType;
+use crate::hook::Round;
+use crate::id::SessionId;
+use crate::limits::LimitReached;
+use crate::message::{INTERRUPTED, Message, Role, ToolCall};
+use crate::module::provider::ProviderError;
+use crate::module::tool::ToolSet;
+use crate::session::Core;
+use crate::transcript::TranscriptError;
+
+pub use model::ModelOptions;
+pub use retry::RetryPolicy;
+pub use tool::MAX_RESULT_BYTES;
+
+/// Why a turn ended without an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TurnError {
+    /// The session was asked to stop.
+    #[error("the turn was cancelled")]
+    Cancelled,
+    /// A limit of the session is reached.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// A budget of the session or an ancestor is used up.
+    #[error(transparent)]
+    Budget(#[from] BudgetRefusal),
+    /// The provider failed for good.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// A hook or person refused the prompt or a model call.
+    #[error("{hook} refused: {reason}")]
+    Denied {
+        /// Who refused.
+        hook: String,
+        /// Why.
+        reason: String,
+    },
+    /// The transcript could not be written.
+    #[error(transparent)]
+    Transcript(#[from] TranscriptError),
+    /// A module panicked or broke its contract.
+    #[error("module {module} failed: {message}")]
+    Module {
+        /// The module.
+        module: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// One turn of a session, as its orchestrator sees it.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(core: &'a Core) -> Self {
+        Self { core }
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.core.env.session
+    }
+
+    /// The session's surroundings.
+    pub fn env(&self) -> &SessionEnv {
+        &self.core.env
+    }
+
+    /// The tools that the model may call.
+    pub fn tools(&self) -> &ToolSet {
+        &self.core.tools
+    }
+
+    /// How urgently the turn shall stop. An orchestrator asks between steps.
+    pub fn cancelled(&self) -> CancelLevel {
+        self.core.env.cancel.level()
+    }
+
+    /// Tells the hooks of an event of the orchestrator's own making.
+    pub async fn tell(&self, event: EventType, data: impl FnOnce() -> Value) {
+        let round = self.core.ask_hooks(&event, data).await;
+        self.core.absorb(round);
+    }
+
+    /// Appends messages. `Ok`: durable in the session's storage, and part of the conversation.
+    pub async fn append(&self, messages: Vec<Message>) -> Result<(), TurnError> {
+        self.core.append(messages).await
+    }
+}
+
+impl Core {
+    pub(crate) async fn append(&self, mut messages: Vec<Message>) -> Result<(), TurnError> {
+        let now = self.env.clock.now();
+        messages.iter_mut().for_each(|message| message.stamp(now));
+        let messages: Vec<Arc<Message>> = messages.into_iter().map(Arc::new).collect();
+        self.transcript.append(messages.clone()).await?;
+        self.context.append(&messages);
+        self.ledger().track_calls(&messages);
+        for message in &messages {
+            self.env.display.show(&self.env.origin(), Shown::Message(message));
+        }
+        Ok(())
+    }
+
+    /// Asks the hooks about an event, whose data is completed by what every event carries.
+    pub(crate) async fn ask_hooks(&self, event: &EventType, data: impl FnOnce() -> Value) -> Round {
+        let env = &self.env;
+        let complete = || {
+            let mut all = Map::new();
+            all.insert("session_id".into(), env.session.as_str().into());
+            if let Some(parent) = &env.parent {
+                all.insert("parent_id".into(), parent.as_str().into());
+            }
+            all.insert("timestamp".into(), env.clock.now().to_string().into());
+            if let Value::Object(own) = data() {
+                all.extend(own);
+            }
+            Value::Object(all)
+        };
+        self.hooks.ask(event, &env.session, complete).await
+    }
+
+    /// Passes on what hooks said beside their verdicts.
+    pub(crate) fn absorb(&self, round: Round) {
+        let origin = self.env.origin();
+        for (source, text) in &round.notices {
+            let level = crate::approval::NoticeLevel::Info;
+            self.env.display.show(&origin, Shown::Notice { level, source, text });
+        }
+        for (source, text) in &round.failures {
+            tracing::warn!(session = %self.env.session, hook = source, error = text, "a hook failed");
+            let level = crate::approval::NoticeLevel::Warning;
+            self.env.display.show(&origin, Shown::Notice { level, source, text });
+        }
+        self.ledger().injections.extend(round.injections);
+    }
+
+    /// Gives every open tool call of a turn that was cut off its interrupted result.
+    pub(crate) async fn close_open_calls(&self) -> Result<(), TurnError> {
+        let open = self.ledger().take_open_calls();
+        if open.is_empty() {
+            return Ok(());
+        }
+        self.append(open.iter().map(interrupted_result).collect()).await
+    }
+}
+
+/// The result of a tool call that was cut off.
+pub fn interrupted_result(call: &ToolCall) -> Message {
+    let text =
+        "[interrupted: the session was cut off before this tool gave a result; its effects are unknown]";
+    let mut message = Message::tool_result(call, text, true);
+    message.metadata.insert(INTERRUPTED.into(), Value::Bool(true));
+    message
+}
+
+/// True for a message of a role that a transcript keeps.
+pub(crate) fn is_kept(message: &Message) -> bool {
+    !matches!(message.role, Role::System | Role::Developer)
+}

@@ -1,0 +1,275 @@
+//! One model call: reserve, gate, ask, wait out what passes, settle.
+//!
+//! Guarantees: a call is counted against the session's limits and reserved in
+//! the budgets before it is made, and settled after, on every path. A stream
+//! that ended without its end marker is tried again, never taken for an answer.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::retry::Retry;
+use super::{Turn, TurnError};
+use crate::approval::{NoticeLevel, Shown};
+use crate::budget::Amount;
+use crate::event::EventType;
+use crate::hook::Injection;
+use crate::limits::{LimitKind, LimitReached};
+use crate::message::Message;
+use crate::module::context::ViewBudget;
+use crate::module::provider::{
+    ChatDelta, ChatRequest, ChatResponse, ChatStream, Provider, ProviderError, ProviderErrorKind,
+    ReasoningEffort,
+};
+use crate::session::Core;
+use crate::transcript::MessageView;
+use crate::until::until;
+
+/// What a session asks of its model beyond the conversation.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ModelOptions {
+    /// The model; the provider's default where `None`.
+    pub model: Option<String>,
+    /// Longest answer in tokens.
+    pub max_output_tokens: Option<u64>,
+    /// 0.0 to 2.0.
+    pub temperature: Option<f64>,
+    /// Whether the model shall reason.
+    pub reasoning: Option<ReasoningEffort>,
+    /// True: `llm:request` and `llm:response` carry the whole request and answer (`session.raw`).
+    pub raw_events: bool,
+}
+
+impl Turn<'_> {
+    /// Asks the model to go on with the conversation. The answer is not appended yet.
+    pub async fn complete(&mut self) -> Result<ChatResponse, TurnError> {
+        let core = self.core;
+        core.flush_injections().await?;
+        core.count_turn()?;
+        let provider = core.provider()?;
+        match core.call(&provider, false).await {
+            Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
+                core.call(&provider, true).await
+            }
+            result => result,
+        }
+    }
+}
+
+impl Core {
+    fn provider(&self) -> Result<Arc<dyn Provider>, TurnError> {
+        self.providers.first().cloned().ok_or_else(|| {
+            let message =
+                "no provider is configured; name one in the bundle or set a key such as ANTHROPIC_API_KEY";
+            ProviderError::new("none", ProviderErrorKind::Config, message).into()
+        })
+    }
+
+    fn count_turn(&self) -> Result<(), LimitReached> {
+        let mut ledger = self.ledger();
+        if let Some(limit) = self.limits.max_turns
+            && ledger.turns >= limit
+        {
+            let (value, used) = (u64::from(limit), u64::from(ledger.turns));
+            return Err(LimitReached::new(LimitKind::Turns, value, used, self.limits_from.as_str()));
+        }
+        ledger.turns += 1;
+        Ok(())
+    }
+
+    /// Injections that stay become messages before the next call, behind the results of all tools.
+    async fn flush_injections(&self) -> Result<(), TurnError> {
+        let (passing, staying) = std::mem::take(&mut self.ledger().injections)
+            .into_iter()
+            .partition::<Vec<_>, _>(|one| one.ephemeral);
+        self.ledger().injections = passing;
+        let messages: Vec<Message> = staying.into_iter().map(injected).filter(super::is_kept).collect();
+        if messages.is_empty() { Ok(()) } else { self.append(messages).await }
+    }
+
+    async fn call(&self, provider: &Arc<dyn Provider>, squeeze: bool) -> Result<ChatResponse, TurnError> {
+        let (request, tokens) = self.request(squeeze).await;
+        let name = provider.info().name.clone();
+        let model = request.model.clone().unwrap_or_else(|| provider.info().default_model.clone());
+        let data = || json!({"provider": name, "model": model, "messages": request.messages.len(), "tokens": tokens});
+        self.gate(&EventType::ProviderRequest, data).await?;
+        let data = || self.request_data(&name, &model, &request, tokens);
+        self.gate(&EventType::LlmRequest, data).await?;
+        let reserved = Amount { tokens: tokens + request.max_output_tokens.unwrap_or(0), micro_usd: 0 };
+        let reservation = self.budget.reserve(reserved)?;
+        let result = self.attempts(provider, &request).await;
+        let used = result.as_ref().map_or(Amount::default(), |response| Amount {
+            tokens: response.usage.map_or(tokens, |usage| usage.total()),
+            micro_usd: response.cost_micro_usd.unwrap_or(0),
+        });
+        reservation.settle(used);
+        match result {
+            Ok(response) => {
+                self.account(&name, &response).await;
+                Ok(response)
+            }
+            Err(error) => Err(self.failed(&name, error).await),
+        }
+    }
+
+    async fn request(&self, squeeze: bool) -> (ChatRequest, u64) {
+        let system = self.system.render();
+        let injections = std::mem::take(&mut self.ledger().injections);
+        let extra: Vec<Arc<Message>> = injections.into_iter().map(injected).map(Arc::new).collect();
+        let text = |system: &Arc<str>| system.len() as u64 / 4;
+        let reserved_tokens = system.as_ref().map_or(0, text)
+            + self.schema_tokens
+            + extra.iter().map(|message| message.estimated_tokens()).sum::<u64>();
+        let window_tokens = None;
+        let view = self.context.view(ViewBudget { reserved_tokens, window_tokens, squeeze }).await;
+        if view.left_out > 0 {
+            let data = || json!({"left_out": view.left_out, "tokens": view.tokens});
+            let round = self.ask_hooks(&EventType::ContextCompaction, data).await;
+            self.absorb(round);
+        }
+        let mut messages = view.messages;
+        if !extra.is_empty() {
+            messages.push(MessageView::of(extra));
+        }
+        let options = &self.options;
+        let request = ChatRequest {
+            system,
+            messages,
+            tools: Arc::clone(self.tools.schemas()),
+            model: options.model.clone(),
+            max_output_tokens: options.max_output_tokens,
+            temperature: options.temperature,
+            reasoning: options.reasoning,
+            cache_key: Some(self.env.session.as_str().to_owned()),
+        };
+        (request, reserved_tokens + view.tokens)
+    }
+
+    fn request_data(&self, provider: &str, model: &str, request: &ChatRequest, tokens: u64) -> Value {
+        let mut data = json!({
+            "provider": provider, "model": model, "message_count": request.messages.len(),
+            "tool_count": request.tools.len(), "estimated_tokens": tokens,
+        });
+        if self.options.raw_events {
+            let messages: Vec<Arc<Message>> = request.messages.to_vec();
+            data["raw"] = json!({"system": request.system, "messages": messages, "tools": request.tools});
+        }
+        data
+    }
+
+    /// Attempts until there is an answer, a permanent error, or no patience left.
+    async fn attempts(
+        &self,
+        provider: &Arc<dyn Provider>,
+        request: &ChatRequest,
+    ) -> Result<ChatResponse, TurnError> {
+        let mut retry = Retry::new(&self.retry);
+        loop {
+            let attempt = self.attempt_call(provider, request.clone());
+            let Some(result) = until(attempt, self.env.cancel.cancelled()).await else {
+                return Err(TurnError::Cancelled);
+            };
+            let error = match result {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let random = self.env.ids.v4().as_u64_pair().1;
+            let Some(wait) = retry.after(&error, random) else { return Err(error.into()) };
+            self.announce_retry(&error, retry.attempt(), wait.as_millis() as u64).await;
+            let deadline = self.env.clock.monotonic().saturating_add(wait);
+            let slept = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled()).await;
+            if slept.is_none() {
+                return Err(TurnError::Cancelled);
+            }
+        }
+    }
+
+    async fn announce_retry(&self, error: &ProviderError, attempt: u32, wait_ms: u64) {
+        let text = format!("{error}; trying again in {wait_ms} ms");
+        let origin = self.env.origin();
+        let level = NoticeLevel::Warning;
+        self.ledger().partial.clear();
+        self.env.display.show(&origin, Shown::Restarted { reason: &text });
+        self.env.display.show(&origin, Shown::Notice { level, source: &error.provider, text: &text });
+        let event = match error.kind {
+            ProviderErrorKind::RateLimited => EventType::ProviderThrottle,
+            _ => EventType::ProviderRetry,
+        };
+        let data = || json!({"provider": error.provider, "kind": error.kind, "error": error.message, "attempt": attempt, "wait_ms": wait_ms});
+        let round = self.ask_hooks(&event, data).await;
+        self.absorb(round);
+    }
+
+    async fn attempt_call(
+        &self,
+        provider: &Arc<dyn Provider>,
+        request: ChatRequest,
+    ) -> Result<ChatResponse, ProviderError> {
+        let name = provider.info().name.as_str();
+        let panicked = |panic| {
+            ProviderError::new(name, ProviderErrorKind::Other, format!("the provider panicked: {panic}"))
+        };
+        let work = async {
+            let stream = provider.stream(request).await?;
+            self.consume(name, stream).await
+        };
+        crate::panic::caught(work).await.map_err(panicked)?
+    }
+
+    async fn consume(&self, provider: &str, mut stream: ChatStream) -> Result<ChatResponse, ProviderError> {
+        let origin = self.env.origin();
+        while let Some(delta) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            match delta? {
+                ChatDelta::Text(text) => {
+                    self.ledger().partial.push_str(&text);
+                    self.env.display.show(&origin, Shown::Text(&text));
+                    self.delta(EventType::ContentBlockDelta, &text).await;
+                }
+                ChatDelta::Thinking(text) => {
+                    self.env.display.show(&origin, Shown::Thinking(&text));
+                    self.delta(EventType::ThinkingDelta, &text).await;
+                }
+                ChatDelta::ToolCallStart { .. } => {}
+                ChatDelta::Done(response) => return Ok(*response),
+            }
+        }
+        let message = "the stream ended before the answer was complete";
+        Err(ProviderError::new(provider, ProviderErrorKind::StreamCut, message))
+    }
+
+    async fn delta(&self, event: EventType, text: &str) {
+        if self.hooks.listens(&event) {
+            let round = self.ask_hooks(&event, || json!({"delta": text})).await;
+            self.absorb(round);
+        }
+    }
+
+    async fn account(&self, provider: &str, response: &ChatResponse) {
+        self.ledger().account(response);
+        let message = self.options.raw_events.then_some(&response.message);
+        let data = || {
+            json!({
+                "provider": provider, "model": response.model, "usage": response.usage, "stop": response.stop,
+                "tool_calls": response.message.tool_calls.len(), "raw": message,
+            })
+        };
+        for event in [EventType::LlmResponse, EventType::ProviderResponse] {
+            let round = self.ask_hooks(&event, data).await;
+            self.absorb(round);
+        }
+    }
+
+    async fn failed(&self, provider: &str, error: TurnError) -> TurnError {
+        let data = || json!({"provider": provider, "error": error.to_string()});
+        let round = self.ask_hooks(&EventType::ProviderError, data).await;
+        self.absorb(round);
+        error
+    }
+}
+
+fn injected(injection: Injection) -> Message {
+    let mut message = Message::new(injection.role, injection.text);
+    message.metadata.insert("source".into(), "hook".into());
+    message
+}

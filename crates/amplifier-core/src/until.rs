@@ -1,0 +1,18 @@
+//! A future with an end: what tokio's `select!` would do, without its macros.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs `future` until it is done, or until `stop` is: then `None`, and the future
+/// is dropped. If both are ready, the future wins.
+pub async fn until<F: Future, S: Future>(future: F, stop: S) -> Option<F::Output> {
+    let (mut future, mut stop) = (pin!(future), pin!(stop));
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        stop.as_mut().poll(cx).map(|_| None)
+    })
+    .await
+}
