@@ -345,7 +345,10 @@ impl<'a> Graph<'a> {
         let source = without_credentials(&want.include.source);
         let message = match &error {
             BundleError::Invalid { .. } => format!("include `{source}` is left out, its file has errors"),
-            error => format!("include `{source}` is left out: {}", describe(error)),
+            error => match describe(error) {
+                why if why.contains(&source) => format!("an include is left out: {why}"),
+                why => format!("include `{source}` is left out: {why}"),
+            },
         };
         self.warn_at(&want.include.origin, message);
         if let BundleError::Invalid { diagnostics } = error {

@@ -5,6 +5,7 @@
 //! Never here: what hooks or agents add.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::roster::ContextFile;
 use crate::mention::{Expansion, FailureReason, MentionResolver};
@@ -65,5 +66,11 @@ impl SystemPromptSource {
     /// The resolver, for the user's own texts.
     pub fn resolver(&self) -> &MentionResolver {
         &self.resolver
+    }
+}
+impl amplifier_core::SystemPrompt for SystemPromptSource {
+    fn render(&self) -> Option<Arc<str>> {
+        let text = Self::render(self).text;
+        (!text.is_empty()).then(|| Arc::from(text))
     }
 }

@@ -1,14 +1,15 @@
 //! Bounded reads of files and directories.
 //!
-//! Guarantees: no read takes more memory than its limit; a stamp belongs to the
-//! bytes that were read with it, because both come from one open file; every
-//! error names the path. Only regular files are read, so a pipe or a device
+//! Guarantees: no read of a file that others write takes more memory than its limit;
+//! a stamp belongs to the bytes that were read with it, because both come from one
+//! open file; every error names the path. Only regular files are read, so a pipe or a device
 //! cannot block the caller.
 //! Never here: writing, watching, following a policy about who may read what.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +200,57 @@ pub fn list(path: &Path, limit: usize) -> Result<(Vec<Entry>, bool), ReadError> 
     entries.truncate(limit);
     entries.sort();
     Ok((entries, more))
+}
+
+/// The bytes of a file of any size that this program wrote itself.
+pub fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// As [`whole`]; `None` if there is no such file.
+pub fn bytes_if_any(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    absent(std::fs::read(path))
+}
+
+/// True if the path names a file, links followed.
+pub fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// True if the path names a folder, links followed.
+pub fn is_dir(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// When a file or folder was last changed; `None` if there is none.
+pub fn modified(path: &Path) -> io::Result<Option<SystemTime>> {
+    absent(std::fs::metadata(path).and_then(|metadata| metadata.modified()))
+}
+
+/// The names in a folder that are valid text, in no order; empty if there is no such folder.
+pub fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let Some(entries) = absent(std::fs::read_dir(folder))? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// The absolute path with links resolved, with the system's own error; the path must exist.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    std::fs::canonicalize(path)
+}
+
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        // Below a file there is nothing either.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads text and counts the files that it opened.

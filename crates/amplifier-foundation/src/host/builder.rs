@@ -1,6 +1,6 @@
 //! Putting a host together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 
-use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, SystemClock, RandomIds};
-use crate::bundle::prepare::{BundleLoader, LoaderOptions};
+use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
+use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::fs::paths::SystemPaths;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
+use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 
 /// Takes what a process lends to its sessions.
-#[derive(Debug)]
 #[must_use]
 pub struct HostBuilder {
     registry: ModuleRegistry,
     tools: Vec<Arc<dyn Tool>>,
     hooks: Vec<Arc<dyn Hook>>,
     bundles: HashMap<String, String>,
-    added: HashMap<String, String>,
+    added: BTreeMap<String, String>,
     providers: Vec<ModuleSpec>,
     overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     home: Option<PathBuf>,
@@ -45,6 +45,7 @@ pub struct HostBuilder {
     redactor: Redactor,
     strict: bool,
     offline: bool,
+    on_notice: Option<OnNotice>,
 }
 
 impl Default for HostBuilder {
@@ -54,7 +55,7 @@ impl Default for HostBuilder {
             tools: Vec::new(),
             hooks: Vec::new(),
             bundles: HashMap::new(),
-            added: HashMap::new(),
+            added: BTreeMap::new(),
             providers: Vec::new(),
             overrides: HashMap::new(),
             home: None,
@@ -70,6 +71,7 @@ impl Default for HostBuilder {
             redactor: Redactor::default(),
             strict: false,
             offline: false,
+            on_notice: None,
         }
     }
 }
@@ -199,50 +201,62 @@ impl HostBuilder {
         self
     }
 
+    /// Hears what a person may want to know while bundles are loaded.
+    pub fn on_notice(mut self, on_notice: OnNotice) -> Self {
+        self.on_notice = Some(on_notice);
+        self
+    }
+
     /// A host for a project directory. Nothing is written before the first session is.
     pub async fn open(self, project: impl AsRef<Path>) -> Result<Host, HostError> {
         let given = project.as_ref().to_path_buf();
         let opening = |source| HostError::Directory { path: given.clone(), source };
-        let project = crate::fs::read::canonical(&given).map_err(opening)?;
+        let project = crate::fs::read::real_path(&given).map_err(opening)?;
         let home = match &self.home {
-            Some(home) => home.clone(),
-            None => AmplifierHome::discover()?.path().to_path_buf(),
+            Some(home) => AmplifierHome::at(home),
+            None => AmplifierHome::discover(&ProcessEnv::capture())?,
         };
-        Ok(self.assemble(project, Some(home)))
+        let paths = ProjectPaths::resolve(home.path(), &project)?;
+        Ok(self.assemble(project, Some(home), Some(paths)))
     }
 
     /// A host that opens no file and no database, and promises nothing across a crash.
     pub fn in_memory(self) -> Host {
-        self.assemble(PathBuf::from("/"), None)
+        self.assemble(PathBuf::from("/"), None, None)
     }
 
-    fn assemble(self, project: PathBuf, home: Option<PathBuf>) -> Host {
-        let paths = home.as_ref().map(|home| ProjectPaths::resolve(home, &project));
+    fn assemble(self, project: PathBuf, home: Option<AmplifierHome>, paths: Option<ProjectPaths>) -> Host {
         let storage: Arc<dyn SessionStorage> = match (self.storage, &paths) {
             (Some(storage), _) => storage,
             (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
-            (None, None) => Arc::new(MemoryStorage::default()),
+            (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
         };
         let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
         let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
-        let mut loader = LoaderOptions::new(home.clone(), project.clone(), Arc::clone(&self.clock));
+        let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
+        let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
+        let loader_home = amplifier_home.clone().unwrap_or_default();
+        let mut loader = LoaderOptions::new(loader_home, project.clone(), Arc::clone(&self.clock));
+        loader.user_home = user_home.clone();
         loader.added = self.added;
-        loader.in_memory = self.bundles;
-        loader.strict = self.strict;
+        loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         loader.offline = self.offline;
+        loader.on_notice = self.on_notice;
         Host(Arc::new(HostInner {
             registry: self.registry,
             tools: self.tools,
             hooks: self.hooks,
             bundles: BundleLoader::new(loader),
+            in_memory_bundles: self.bundles,
             providers: self.providers,
             overrides: self.overrides,
             project,
-            home,
+            home: amplifier_home,
+            user_home: user_home.clone(),
             project_paths: paths,
             clock: self.clock,
             ids: self.ids,
-            paths: Arc::new(SystemPaths::new()),
+            paths: Arc::new(SystemPaths::with_home(user_home)),
             variables: self.variables,
             approver: self.approver,
             display: self.display,

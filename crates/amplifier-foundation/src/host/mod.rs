@@ -24,7 +24,7 @@ use amplifier_core::turn::RetryPolicy;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, SessionId};
 
-use crate::bundle::prepare::BundleLoader;
+use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::storage::{ProjectPaths, SessionStorage};
@@ -49,10 +49,12 @@ pub(crate) struct HostInner {
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) bundles: BundleLoader,
+    pub(crate) in_memory_bundles: HashMap<String, String>,
     pub(crate) providers: Vec<ModuleSpec>,
     pub(crate) overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     pub(crate) project: PathBuf,
     pub(crate) home: Option<PathBuf>,
+    pub(crate) user_home: Option<PathBuf>,
     pub(crate) project_paths: Option<ProjectPaths>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
@@ -85,7 +87,10 @@ pub enum HostError {
     },
     /// The home folder cannot be found.
     #[error(transparent)]
-    Home(#[from] crate::settings::SettingsError),
+    Home(#[from] crate::settings::home::HomeError),
+    /// The project's folder under the home cannot be used.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::StorageError),
 }
 
 /// How a host shall end.
@@ -130,6 +135,20 @@ impl Host {
     /// Where sessions are kept.
     pub fn storage(&self) -> &Arc<dyn SessionStorage> {
         &self.0.storage
+    }
+
+    /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.
+    pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        match self.0.in_memory_bundles.get(source) {
+            Some(text) if self.0.home.is_some() => self.0.bundles.prepare_text(source, text).await,
+            Some(text) => PreparedBundle::from_str(source, text).map(Arc::new),
+            None => self.0.bundles.prepare(source).await,
+        }
+    }
+
+    /// The user's own home folder, where known.
+    pub fn user_home(&self) -> Option<&Path> {
+        self.0.user_home.as_deref()
     }
 
     /// Bundles.

@@ -17,7 +17,9 @@ use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::{EmitError, EventSink};
 use amplifier_core::event::InvalidName;
 use amplifier_core::until::until;
-use amplifier_core::{Clock, CustomName, Event, EventId, EventType, Ids, NewEvent, Payload, SessionEvent, SessionId};
+use amplifier_core::{
+    Clock, CustomName, Event, EventId, EventType, Ids, NewEvent, Payload, SessionEvent, SessionId,
+};
 use serde::{Deserialize, Serialize};
 
 pub use filter::EventFilter;
@@ -99,7 +101,11 @@ impl EventRouter {
         F: TryInto<EventFilter>,
         RouterError: From<F::Error>,
     {
-        let reader = self.shared.add(filter.try_into()?)?;
+        self.subscription(filter.try_into()?)
+    }
+
+    fn subscription(&self, filter: EventFilter) -> Result<Subscription, RouterError> {
+        let reader = self.shared.add(filter)?;
         Ok(Subscription::new(Arc::clone(&self.shared), reader))
     }
 
@@ -109,7 +115,11 @@ impl EventRouter {
     }
 
     /// Waits for the next event from now on that passes; `None` when the time is up.
-    pub async fn wait_for_event<F>(&self, filter: F, timeout: Duration) -> Result<Option<Arc<SessionEvent>>, RouterError>
+    pub async fn wait_for_event<F>(
+        &self,
+        filter: F,
+        timeout: Duration,
+    ) -> Result<Option<Arc<SessionEvent>>, RouterError>
     where
         F: TryInto<EventFilter>,
         RouterError: From<F::Error>,
@@ -132,7 +142,7 @@ impl EventRouter {
     {
         let filter = filter.try_into()?;
         let deadline = self.clock.monotonic().saturating_add(timeout);
-        let mut subscription = self.subscribe(filter.clone())?;
+        let mut subscription = self.subscription(filter.clone())?;
         let found = match self.shared.find(cursor, &filter)? {
             Some(event) => Some(event),
             None => {
@@ -185,13 +195,6 @@ impl EventRouter {
         let now = self.clock.now();
         let seal = |sequence| SessionEvent::seal(event, id, Some(sequence), Arc::clone(&self.scope), now);
         self.shared.append(seal).map_err(|_| EmitError::Closed)
-    }
-
-    /// Fans an event out that is in no log.
-    pub(crate) fn pass(&self, event: NewEvent) {
-        let now = self.clock.now();
-        let id = EventId(self.ids.v7(now));
-        self.shared.pass(SessionEvent::seal(event, id, None, Arc::clone(&self.scope), now));
     }
 }
 

@@ -74,11 +74,6 @@ impl Shared {
         Ok(event)
     }
 
-    /// Fans an event out without recording it.
-    pub(super) fn pass(&self, event: SessionEvent) {
-        self.lock().fan_out(&Arc::new(event));
-    }
-
     pub(super) fn add(&self, filter: EventFilter) -> Result<Arc<Reader>, RouterError> {
         let mut state = self.lock();
         if state.closed {
@@ -105,14 +100,23 @@ impl Shared {
     }
 
     /// The first recorded event from `cursor` on that passes.
-    pub(super) fn find(&self, cursor: Cursor, filter: &EventFilter) -> Result<Option<Arc<SessionEvent>>, RouterError> {
+    pub(super) fn find(
+        &self,
+        cursor: Cursor,
+        filter: &EventFilter,
+    ) -> Result<Option<Arc<SessionEvent>>, RouterError> {
         Ok(self.lock().from(self.log, cursor)?.find(|event| filter.matches(event)).cloned())
     }
 
     /// What a reader that lagged has missed; it skips these in its queue.
-    pub(super) fn refill(&self, reader: &Reader, cursor: Cursor) -> Result<Vec<Arc<SessionEvent>>, RouterError> {
+    pub(super) fn refill(
+        &self,
+        reader: &Reader,
+        cursor: Cursor,
+    ) -> Result<Vec<Arc<SessionEvent>>, RouterError> {
         let state = self.lock();
-        let missed = state.from(self.log, cursor)?.filter(|event| reader.filter.matches(event)).cloned().collect();
+        let missed =
+            state.from(self.log, cursor)?.filter(|event| reader.filter.matches(event)).cloned().collect();
         reader.lock().skip_below = state.next;
         Ok(missed)
     }
@@ -145,7 +149,11 @@ impl State {
         }
     }
 
-    fn from(&self, log: u64, cursor: Cursor) -> Result<impl Iterator<Item = &Arc<SessionEvent>>, RouterError> {
+    fn from(
+        &self,
+        log: u64,
+        cursor: Cursor,
+    ) -> Result<impl Iterator<Item = &Arc<SessionEvent>>, RouterError> {
         let oldest = self.next - self.events.len() as u64;
         if cursor.log != log || cursor.sequence < oldest {
             return Err(RouterError::Gone { oldest: Cursor { log, sequence: oldest } });

@@ -12,11 +12,12 @@ use std::time::Duration;
 use amplifier_core::Clock;
 
 use super::SourceError;
+use crate::fs::lock::{self, Acquired, LockFile};
 use crate::fs::read::{Kind, kind};
-use crate::fs::tree::{self, LockFile, Scratch};
+use crate::fs::tree::{self, Scratch};
 
 /// How long to sleep between two looks at a lock that somebody holds.
-const LOCK_POLL: Duration = Duration::from_millis(25);
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// One fetched source on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +59,13 @@ impl Entry {
         let path = self.beside("lock");
         let deadline = clock.monotonic().saturating_add(within);
         loop {
-            if let Some(held) = LockFile::try_take(&path)? {
-                return Ok(Locked { entry: self.clone(), _held: held });
-            }
+            let holder = match lock::acquire(&path).map_err(tree::fails(&path, "locked"))? {
+                Acquired::Held(held) => return Ok(Locked { entry: self.clone(), _held: held }),
+                Acquired::Busy(holder) => holder,
+            };
             let now = clock.monotonic();
             if now >= deadline {
-                return Err(SourceError::Busy { uri: uri.to_owned(), deadline: within });
+                return Err(SourceError::Busy { uri: uri.to_owned(), deadline: within, holder });
             }
             clock.sleep_until(now.saturating_add(LOCK_POLL).min(deadline)).await;
         }

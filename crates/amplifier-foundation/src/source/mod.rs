@@ -101,12 +101,14 @@ pub enum SourceError {
         deadline: Duration,
     },
     /// Another process works on the same cache entry for too long.
-    #[error("another process has fetched `{uri}` for more than {} s; wait for it or end it", deadline.as_secs())]
+    #[error("{} has fetched `{uri}` for more than {} s; wait for it or end it", named(*holder), deadline.as_secs())]
     Busy {
         /// The source without credentials.
         uri: String,
         /// How long was waited.
         deadline: Duration,
+        /// The process id of the other one, where its lock tells.
+        holder: Option<u32>,
     },
     /// `git` could not be started or watched.
     #[error("git could not be run for `{uri}`")]
@@ -117,6 +119,10 @@ pub enum SourceError {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
 }
 
 impl SourceError {
