@@ -13,7 +13,7 @@ use amplifier_core::Clock;
 
 use super::SourceError;
 use crate::fs::lock::{self, Acquired, LockFile};
-use crate::fs::read::{Kind, kind};
+use crate::fs::read::list;
 use crate::fs::tree::{self, Scratch};
 
 /// How long to sleep between two looks at a lock that somebody holds.
@@ -37,9 +37,9 @@ impl Entry {
         self.root.join(&self.name)
     }
 
-    /// Whether the tree is there.
+    /// Whether the tree is there. A folder with nothing but `.git` is what a clone that was cut off left.
     pub fn is_present(&self) -> bool {
-        kind(&self.path()) == Kind::Directory
+        list(&self.path(), 2).is_ok_and(|(found, _)| found.iter().any(|entry| entry.name != ".git"))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {

@@ -92,6 +92,12 @@ pub enum SourceError {
         /// The ref that was asked for.
         reference: String,
     },
+    /// The repository is there and has no such path.
+    #[error("`{uri}` names a path that its cached repository does not have; check it, or update the bundle")]
+    NotInRepository {
+        /// The source without credentials.
+        uri: String,
+    },
     /// Fetching took too long.
     #[error("`{uri}` could not be fetched within {} s; check the network and try again", deadline.as_secs())]
     Deadline {
@@ -130,6 +136,7 @@ impl SourceError {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Read(error) => error.is_missing(),
+            Self::NotInRepository { .. } => true,
             _ => false,
         }
     }

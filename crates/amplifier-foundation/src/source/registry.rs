@@ -102,7 +102,7 @@ pub struct Registered {
     pub app_bundle: bool,
     /// Keys that nobody here knows.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 fn yes() -> bool {
@@ -118,7 +118,7 @@ pub struct Registry {
     pub bundles: BTreeMap<String, Registered>,
     /// Keys beside them, `version` among them.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 impl Registry {

@@ -353,3 +353,13 @@ async fn an_entry_that_somebody_else_fetches_for_too_long_names_them() {
     assert!(matches!(error, SourceError::Busy { holder: Some(id), .. } if id == me), "{error}");
     drop(held);
 }
+
+#[tokio::test]
+async fn what_a_clone_that_was_cut_off_left_is_fetched_again() {
+    let t = Cached::new();
+    repository(&t.path("repo"), "main", &[("a", "whole")]);
+    let uri = t.uri("@main");
+    std::fs::create_dir_all(t.path("cache").join(entry_name(&uri, "main")).join(".git")).unwrap();
+    let root = t.cache(Network::Allowed).checkout(&uri).await.unwrap();
+    assert_eq!(content(&root, "a"), "whole");
+}
