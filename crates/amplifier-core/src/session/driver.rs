@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Core, TurnReply};
+use super::{Core, Progress, TurnReply};
 use crate::cancel::CancelLevel;
 use crate::event::EventType;
 use crate::id::Activation;
@@ -42,7 +42,7 @@ pub enum Command {
 pub struct SessionDriver {
     core: Arc<Core>,
     commands: mpsc::Receiver<Command>,
-    outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+    progress: watch::Sender<Progress>,
     started: bool,
 }
 
@@ -50,9 +50,9 @@ impl SessionDriver {
     pub(super) fn new(
         core: Arc<Core>,
         commands: mpsc::Receiver<Command>,
-        outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+        progress: watch::Sender<Progress>,
     ) -> Self {
-        Self { core, commands, outcome, started: false }
+        Self { core, commands, progress, started: false }
     }
 
     /// Puts messages of earlier activations into the conversation.
@@ -72,6 +72,7 @@ impl SessionDriver {
         core.ledger().partial.clear();
         let result = core.turn(text).await;
         let closed = core.close_open_calls().await;
+        self.progress.send_modify(|progress| progress.turns += 1);
         let text = result?;
         closed?;
         let ledger = core.ledger();
@@ -112,10 +113,10 @@ impl SessionDriver {
 
     /// Publishes the outcome to everybody who waits. The first call counts.
     pub fn settle(&self, outcome: Arc<SessionOutcome>) {
-        self.outcome.send_if_modified(|slot| {
-            let first = slot.is_none();
+        self.progress.send_if_modified(|progress| {
+            let first = progress.outcome.is_none();
             if first {
-                *slot = Some(outcome);
+                progress.outcome = Some(outcome);
             }
             first
         });

@@ -261,7 +261,7 @@ impl Core {
     }
 
     async fn account(&self, provider: &str, response: &ChatResponse) {
-        self.ledger().account(response);
+        self.ledger().account(provider, response);
         let message = self.options.raw_events.then_some(&response.message);
         let data = || {
             json!({
