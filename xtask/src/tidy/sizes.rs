@@ -12,7 +12,8 @@ use super::source::Source;
 
 const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 70;
-const MAX_CRATE: [(&str, usize); 2] = [("amplifier-core", 3_500), ("amplifier-foundation", 12_000)];
+/// Lines that are neither blank nor a comment; `docs/adr/0003-size-limits.md` says why these.
+const MAX_CRATE: [(&str, usize); 2] = [("amplifier-core", 4_500), ("amplifier-foundation", 16_000)];
 
 /// Checks one file.
 pub(crate) fn check(source: &Source, found: &mut Vec<Finding>) {
@@ -51,8 +52,8 @@ fn has_header(text: &str) -> bool {
     first.is_some_and(|line| line.strip_prefix("//!").is_some_and(|words| !words.trim().is_empty()))
 }
 
-/// Sizes of the whole workspace, tests apart. In its text the figure in brackets leaves
-/// blank lines and comments out; the limit is for all lines of code.
+/// Sizes of the whole workspace, tests apart. The limit of a crate
+/// is for lines that are neither blank nor a comment: documentation is no reason to split.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     /// Lines of code of each file, sorted.
@@ -79,10 +80,10 @@ impl Census {
     /// Crates over their limit.
     pub(crate) fn check(&self, found: &mut Vec<Finding>) {
         for (name, limit) in MAX_CRATE {
-            let (lines, bare) = self.crates.get(name).copied().unwrap_or_default();
-            if lines > limit {
-                let apart = format!("{bare} without blank lines and comments");
-                let message = format!("has {lines} lines of code ({apart}), of {limit} at most");
+            let (_, bare) = self.crates.get(name).copied().unwrap_or_default();
+            if bare > limit {
+                let message =
+                    format!("has {bare} lines of code without blanks and comments, of {limit} at most");
                 let path = format!("crates/{name}/Cargo.toml");
                 found.push(Finding::new("crate-size", (&path, 1), name, &message, "move or remove code"));
             }
@@ -103,7 +104,7 @@ impl fmt::Display for Census {
         for (name, (lines, bare)) in &self.crates {
             let limit = MAX_CRATE.iter().find(|(limited, _)| limited == name);
             let of = limit.map(|(_, limit)| format!(" of {limit}")).unwrap_or_default();
-            write!(f, "; {name} {lines}{of} ({bare})")?;
+            write!(f, "; {name} {bare}{of} ({lines} with blanks and comments)")?;
         }
         Ok(())
     }
@@ -150,11 +151,10 @@ mod tests {
 
     #[test]
     fn the_census_counts_code_and_holds_crates_to_their_limit() {
-        let file = |path: &str, lines: usize| {
-            testing::source(path, &format!("//! a\n{}", "// b\n".repeat(lines - 1)))
-        };
+        let file =
+            |path: &str, lines: usize| testing::source(path, &format!("//! a\n{}", "use b;\n".repeat(lines)));
         let mut sources: Vec<Source> =
-            (0..7).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 500)).collect();
+            (0..9).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 500)).collect();
         sources.push(file("crates/amplifier-core/tests/it/main.rs", 5_000));
         let mut found = Vec::new();
         Census::of(&sources).check(&mut found);
@@ -163,8 +163,7 @@ mod tests {
         let census = Census::of(&sources);
         census.check(&mut found);
         assert_eq!(found.len(), 1);
-        let summary =
-            "8 files, 3501 lines of code; a file: median 500, p95 500; amplifier-core 3501 of 3500 (0)";
+        let summary = "10 files, 4511 lines of code; a file: median 501, p95 501; amplifier-core 4501 of 4500 (4511 with blanks and comments)";
         assert_eq!(census.to_string(), summary);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: `execution:end` follows every `execution:start`; a panic of the
 //! orchestrator is an error of the turn; a turn that was cut off leaves no tool
-//! call without a result in the transcript, unless the storage fails too.
+//! call without a result in the transcript, unless the storage fails too; no turn
+//! is cut off while the storage writes.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Core, Progress, TurnReply};
+use crate::cancel::CancelLevel;
 use crate::event::EventType;
 use crate::id::Activation;
 use crate::limits::{LimitKind, LimitReached};
@@ -18,7 +20,7 @@ use crate::module::provider::ProviderErrorKind;
 use crate::outcome::{FailureKind, OutcomeError, OutcomeKind, SessionOutcome, outcome_of_cancel};
 use crate::panic::caught;
 use crate::turn::{Turn, TurnError};
-use crate::until::until;
+use crate::until::until_free;
 
 /// What a session's handles ask of its driver.
 #[derive(Debug)]
@@ -153,11 +155,16 @@ impl Core {
         self.notify(EventType::ExecutionStart, json!({"orchestrator": name})).await;
         let mut turn = Turn::new(self);
         let run = caught(self.orchestrator.run(&mut turn));
-        let result = match until(run, self.env.cancel.cancelled_now()).await {
+        let free = || self.ledger().appending == 0;
+        let result = match until_free(run, self.env.cancel.cancelled_now(), free).await {
             None => Err(TurnError::Cancelled),
             Some(Err(message)) => Err(TurnError::Module { module: name.clone(), message }),
             Some(Ok(result)) => result,
         };
+        if matches!(result, Err(TurnError::Cancelled)) {
+            let data = json!({"level": self.env.cancel.level(), "reason": self.env.cancel.reason()});
+            self.notify(EventType::CancelRequested, data).await;
+        }
         let status = match &result {
             Ok(_) => "success",
             Err(TurnError::Cancelled) => "cancelled",
@@ -167,8 +174,13 @@ impl Core {
         let data = json!({"orchestrator": name, "turn_count": turns, "status": status});
         self.notify(EventType::OrchestratorComplete, data.clone()).await;
         self.notify(EventType::ExecutionEnd, data).await;
-        if let Ok(text) = &result {
-            self.notify(EventType::PromptComplete, json!({"response": text})).await;
+        match &result {
+            Ok(text) => self.notify(EventType::PromptComplete, json!({"response": text})).await,
+            Err(TurnError::Cancelled) => {
+                let was_immediate = self.env.cancel.level() == CancelLevel::Immediate;
+                self.notify(EventType::CancelCompleted, json!({"was_immediate": was_immediate})).await;
+            }
+            Err(_) => {}
         }
         result
     }

@@ -27,6 +27,8 @@ pub(crate) struct Ledger {
     pub(crate) partial: String,
     /// Text of the last whole answer.
     pub(crate) last_text: String,
+    /// Appends that the storage has not answered yet: cut off now, nobody would know what it holds.
+    pub(crate) appending: u32,
     /// Tool calls that have no result yet.
     open_calls: Vec<ToolCall>,
 }
