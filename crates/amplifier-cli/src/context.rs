@@ -11,7 +11,7 @@ use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Limits, ModuleSpec};
 use amplifier_foundation::bundle::{Diagnostic, Notice, Severity, builtin};
 use amplifier_foundation::fs::read;
-use amplifier_foundation::redact::Redactor;
+use amplifier_foundation::redact::{Redactor, SecretValue};
 use amplifier_foundation::settings::environment::ProcessEnv;
 use amplifier_foundation::settings::home::AmplifierHome;
 use amplifier_foundation::settings::keys::Keys;
@@ -133,7 +133,7 @@ impl Context {
             .providers(self.providers())
             .added_bundles(added)
             .variables(Arc::clone(&self.keys) as Arc<_>)
-            .redactor(Redactor::new(self.keys.known_secrets()))
+            .redactor(Redactor::new(self.secrets()))
             .retry(settings.retry_policy(RetryPolicy::default()))
             .clock(Arc::clone(&self.clock))
             .on_notice(Arc::new(tell_notice))
@@ -142,6 +142,11 @@ impl Context {
             builder = builder.override_module(module.clone(), set.value.config.clone());
         }
         builder
+    }
+
+    /// Values that must never be written.
+    pub(crate) fn secrets(&self) -> Vec<SecretValue> {
+        self.keys.known_secrets()
     }
 
     /// A host for commands that run no session.

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod context;
+pub mod detect;
 //pub mod hook;
 pub mod orchestrator;
 pub mod scripted;
@@ -15,6 +16,8 @@ pub mod scripted;
 use std::sync::Arc;
 
 use amplifier_core::module::Module;
+
+pub use detect::detect;
 
 /// All modules of this build.
 pub fn builtin() -> Vec<Arc<dyn Module>> {
