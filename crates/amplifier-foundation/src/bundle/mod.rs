@@ -8,7 +8,7 @@
 
 mod compose;
 pub mod diagnostic;
-mod merge;
+pub(crate) mod merge;
 pub mod model;
 pub mod node;
 pub mod parse;

@@ -3,7 +3,10 @@
 
 mod bundle_yaml;
 mod mention;
+mod settings;
 mod settings_keys;
+mod settings_permissions;
+mod settings_trust;
 mod source;
 mod source_kit;
 mod storage;
