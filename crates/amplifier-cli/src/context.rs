@@ -15,11 +15,10 @@ use amplifier_foundation::redact::{Redactor, SecretValue};
 use amplifier_foundation::settings::environment::ProcessEnv;
 use amplifier_foundation::settings::home::AmplifierHome;
 use amplifier_foundation::settings::keys::Keys;
-use amplifier_foundation::settings::load::{self, Flags};
-use amplifier_foundation::settings::model::Settings;
-use amplifier_foundation::settings::permissions::{PermissionContext, permission_layers};
-use amplifier_foundation::settings::scope::{ProjectTrust, Scope, Setter, SettingsFiles};
 use amplifier_foundation::settings::trust::TrustList;
+use amplifier_foundation::settings::{
+    self, Flags, PermissionContext, ProjectTrust, Scope, Setter, Settings, SettingsFiles, permission_layers,
+};
 use amplifier_foundation::{Host, HostBuilder};
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,7 +57,7 @@ impl Context {
         let process = ProcessEnv::capture();
         let home = AmplifierHome::discover(&process).map_err(|error| Failure::config(&error))?;
         let files = SettingsFiles::new(&home, &cwd);
-        let settings = load::load(&files, &process, flags, trust_of(&home, &cwd));
+        let settings = settings::load(&files, &process, flags, trust_of(&home, &cwd));
         let settings = settings.map_err(|error| Failure::config(&error))?;
         let keys = Keys::load(&home, process).map_err(|error| Failure::config(&error))?;
         Ok(Self { cwd, home, files, settings, keys: Arc::new(keys), clock })

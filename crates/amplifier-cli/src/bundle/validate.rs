@@ -55,7 +55,7 @@ fn counted(count: usize, what: &str) -> String {
 fn agent_file(source: &str) -> Option<Vec<Diagnostic>> {
     let path = Path::new(source);
     let (text, _) = read::text(path, yaml::MAX_BYTES as u64).ok()?;
-    (kind_of(&text, path) == FileKind::Agent).then(|| parse_agent(&text, path).diagnostics)
+    (kind_of(&text, path) == FileKind::Agent).then(|| parse_agent(&text, path, path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()).diagnostics)
 }
 
 fn check(prepared: &PreparedBundle, host: &Host) -> Vec<Diagnostic> {
