@@ -8,7 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod context;
-//pub mod hook;
+pub mod hook;
 pub mod orchestrator;
 pub mod scripted;
 
@@ -21,7 +21,7 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
     let mut all = Vec::new();
     all.extend(orchestrator::orchestrators());
     all.extend(context::contexts());
-    //all.extend(hook::hooks());
+    all.extend(hook::hooks());
     all.push(Arc::new(scripted::Scripted::from_config()) as Arc<dyn Module>);
     // Further kinds join here: each behind its feature, from its own module.
     all
