@@ -4,6 +4,7 @@
 mod bundle_yaml;
 mod mention;
 mod settings;
+mod settings_edit;
 mod settings_keys;
 mod settings_permissions;
 mod settings_trust;
