@@ -90,7 +90,7 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContextFile {
-    /// `(mention, path)`; the mention is empty for a file that a bundle lists.
+    /// `(mention, path)`; for a file that a bundle lists, the mention that would lead to it.
     pub names: Vec<(String, PathBuf)>,
     /// The content, or the listing of a directory.
     pub content: String,
@@ -158,10 +158,7 @@ impl Expansion {
 
 fn label(mention: &str, path: &Path) -> String {
     let path = path.display().to_string().replace('"', "&quot;").replace('<', "&lt;");
-    match mention {
-        "" => path,
-        mention => format!("{mention} → {path}"),
-    }
+    format!("{mention} → {path}")
 }
 
 /// A text with the contents of its mentions before it.
@@ -181,6 +178,7 @@ pub struct MentionResolver {
     home: Option<PathBuf>,
     namespaces: Arc<BTreeMap<String, PathBuf>>,
     named: Arc<BTreeMap<String, PathBuf>>,
+    checkouts: Arc<[PathBuf]>,
     memo: Arc<Memo>,
 }
 
@@ -192,6 +190,7 @@ impl MentionResolver {
             home: None,
             namespaces: Arc::default(),
             named: Arc::default(),
+            checkouts: Arc::default(),
             memo: Arc::default(),
         }
     }
@@ -214,6 +213,14 @@ impl MentionResolver {
     #[must_use]
     pub fn named(mut self, named: BTreeMap<String, PathBuf>) -> Self {
         self.named = Arc::new(named);
+        self
+    }
+
+    /// The same with the roots of fetched sources: their files reach no file outside by a link, a
+    /// namespace or a relative path.
+    #[must_use]
+    pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
+        self.checkouts = roots.into();
         self
     }
 
@@ -254,7 +261,8 @@ impl MentionResolver {
             if climbs || path.is_empty() {
                 return Err(FailureReason::NotFound);
             }
-            return existing(folder.join(path)).map(|path| (path, SourceKind::Bundle));
+            let path = self.confined(existing(folder.join(path))?, folder)?;
+            return Ok((path, SourceKind::Bundle));
         }
         if let Some(rest) = written.strip_prefix("~/") {
             let home = self.home.as_ref().ok_or(FailureReason::NotFound)?;
@@ -265,7 +273,18 @@ impl MentionResolver {
         }
         let explicit = written.starts_with("./") || written.starts_with("../");
         let base = from.filter(|_| explicit).unwrap_or(&self.cwd);
-        existing(base.join(written)).map(|path| (path, SourceKind::Project))
+        let path = existing(base.join(written))?;
+        let path = if explicit { self.confined(path, base)? } else { path };
+        Ok((path, SourceKind::Project))
+    }
+
+    /// What begins in a checkout stays in it.
+    fn confined(&self, found: PathBuf, begin: &Path) -> Result<PathBuf, FailureReason> {
+        let root = self.checkouts.iter().find(|root| begin.starts_with(root));
+        match root {
+            Some(root) if !found.starts_with(root) => Err(FailureReason::NotFound),
+            _ => Ok(found),
+        }
     }
 
     /// What the mentions of a text bring. `@./x` is relative to `from`, else to the working directory.
@@ -280,9 +299,9 @@ impl MentionResolver {
         self.follow(expansion, text, from, 0);
     }
 
-    /// Adds a file that is not mentioned but listed, and what it mentions.
-    pub fn include(&self, expansion: &mut Expansion, path: &Path) -> Result<(), FailureReason> {
-        self.open(expansion, "", path, 0).map(|_| ())
+    /// Adds a file that is not mentioned but listed under a name, and what it mentions.
+    pub fn include(&self, expansion: &mut Expansion, name: &str, path: &Path) -> Result<(), FailureReason> {
+        self.open(expansion, &format!("@{name}"), path, 0).map(|_| ())
     }
 
     /// The text with the contents of its mentions before it.

@@ -1,1 +1,28 @@
-//! amplifier-modules
+//! Built-in modules: what a bundle can name without fetching anything.
+//!
+//! Guarantees: one module a file; a module's id, aliases and configuration keys
+//! are in its [`ModuleInfo`](amplifier_core::module::ModuleInfo). Heavy ones are
+//! behind features.
+//! Never here: how a session is put together; that is the foundation's.
+
+#![warn(missing_docs)]
+
+pub mod context;
+//pub mod hook;
+pub mod orchestrator;
+pub mod scripted;
+
+use std::sync::Arc;
+
+use amplifier_core::module::Module;
+
+/// All modules of this build.
+pub fn builtin() -> Vec<Arc<dyn Module>> {
+    let mut all = Vec::new();
+    all.extend(orchestrator::orchestrators());
+    all.extend(context::contexts());
+    //all.extend(hook::hooks());
+    all.push(Arc::new(scripted::Scripted::from_config()) as Arc<dyn Module>);
+    // Further kinds join here: each behind its feature, from its own module.
+    all
+}

@@ -3,6 +3,8 @@
 //! Composing is associative wherever a key has one type in all the bundles. Origins survive: a merged entry
 //! keeps all of its places, a replaced one only those of what replaced it.
 
+use std::path::PathBuf;
+
 use super::merge;
 use super::model::{AgentDef, Agents, Bundle, ContextEntry, SessionSection, SpawnSection};
 use super::provenance::{Provenance, extend_unique};
@@ -13,6 +15,7 @@ impl Bundle {
     /// Includes are joined; they are those that went into the result, not work that is left.
     #[must_use]
     pub fn compose(mut self, later: &Bundle) -> Bundle {
+        self.compose_paths(later);
         self.compose_header(later);
         self.session.merge(&later.session, &mut self.set_by, &later.set_by);
         merge::entries(&mut self.providers, &later.providers);
@@ -32,7 +35,6 @@ impl Bundle {
         for (key, declared) in &later.declared {
             self.declared.entry(key.clone()).or_default().extend(declared.iter().cloned());
         }
-        self.compose_paths(later);
         self
     }
 
@@ -54,10 +56,12 @@ impl Bundle {
         }
     }
 
+    /// Comes before the header, because a path belongs to the name that the bundle has until then.
     fn compose_paths(&mut self, later: &Bundle) {
-        self.register_namespace();
-        for (namespace, path) in &later.source_base_paths {
-            self.source_base_paths.entry(namespace.clone()).or_insert_with(|| path.clone());
+        let mine = self.own_namespace();
+        let theirs = later.source_base_paths.iter().map(|(name, path)| (name.clone(), path.clone()));
+        for (name, path) in mine.into_iter().chain(theirs).chain(later.own_namespace()) {
+            self.source_base_paths.entry(name).or_insert(path);
         }
         if later.base_path.is_some() {
             self.base_path.clone_from(&later.base_path);
@@ -65,14 +69,12 @@ impl Bundle {
             self.take_origins("bundle.namespace_root", later);
         }
         merge::replace(&mut self.file, &later.file);
-        self.register_namespace();
     }
 
-    /// A bundle that no file was read for still is a namespace.
-    fn register_namespace(&mut self) {
-        if let Some(path) = self.base_path.as_ref().filter(|_| !self.name.is_empty()) {
-            self.source_base_paths.entry(self.name.clone()).or_insert_with(|| path.clone());
-        }
+    /// The namespace of a bundle that a program made; one that was read has it already.
+    fn own_namespace(&self) -> Option<(String, PathBuf)> {
+        let path = self.base_path.clone().filter(|_| !self.name.is_empty())?;
+        Some((self.name.clone(), path))
     }
 
     fn take_origins(&mut self, path: &str, later: &Bundle) {
@@ -103,8 +105,8 @@ impl SessionSection {
         add_origins(set_by, theirs, "session.");
         merge::slot(&mut self.orchestrator, &later.orchestrator);
         merge::slot(&mut self.context, &later.context);
-        merge::maps(&mut self.metadata, &later.metadata);
-        merge::maps(&mut self.extra, &later.extra);
+        merge::maps(&mut self.metadata.0, &later.metadata.0);
+        merge::maps(&mut self.extra.0, &later.extra.0);
         let replaced = [
             ("session.raw", merge::replace(&mut self.raw, &later.raw)),
             (
@@ -166,7 +168,7 @@ fn compose_spawn(base: &mut SpawnSection, later: &SpawnSection) {
         all.extend(tools.iter().cloned());
         merge::unique(all, |entry| merge::canonical(&entry.to_json()));
     }
-    merge::maps(&mut base.extra, &later.extra);
+    merge::maps(&mut base.extra.0, &later.extra.0);
 }
 
 impl AgentDef {
@@ -184,8 +186,8 @@ impl AgentDef {
         fill(&mut self.model_role, file.model_role);
         fill(&mut self.agents, file.agents);
         fill(&mut self.base_path, file.base_path);
-        for (key, value) in file.extra {
-            self.extra.entry(key).or_insert(value);
+        for (key, value) in file.extra.0 {
+            self.extra.0.entry(key).or_insert(value);
         }
         extend_unique(&mut self.origins, &file.origins);
     }

@@ -42,6 +42,8 @@ pub enum Code {
     BadValue,
     /// A part of the format that this version reads past.
     NotRead,
+    /// Another file that the bundle names and that is left out.
+    Include,
 }
 
 /// Whether doubtful input is let through.

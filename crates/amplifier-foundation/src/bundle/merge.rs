@@ -70,7 +70,7 @@ pub(crate) fn entry(base: &mut ModuleEntry, later: &ModuleEntry) {
     replace(&mut base.spec.id, &later.spec.id);
     replace(&mut base.spec.source, &later.spec.source);
     maps(&mut base.spec.config, &later.spec.config);
-    maps(&mut base.extra, &later.extra);
+    maps(&mut base.extra.0, &later.extra.0);
     base.short = false;
     extend_unique(&mut base.origins, &later.origins);
 }

@@ -1,17 +1,17 @@
 //! A bundle as a value: every key of the format, typed.
 //!
 //! It holds what the files say and where they say it; no path was opened to make it. What is untyped by
-//! nature (a module's `config`, `metadata`, keys that nobody here reads) stays JSON.
+//! nature (a module's `config`, `metadata`, keys that nobody here reads) is kept as [`Settings`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amplifier_core::ModuleSpec;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::node::Node;
 use super::provenance::{Origin, Provenance};
+use super::settings::Settings;
 
 /// The version of a bundle that does not state one.
 pub const DEFAULT_VERSION: &str = "1.0.0";
@@ -111,7 +111,7 @@ pub struct ModuleEntry {
     /// Whether it was written as a bare name. A bare name replaces, a map is merged.
     pub short: bool,
     /// Further keys, kept and merged (`instance_id`).
-    pub extra: Map<String, Value>,
+    pub extra: Settings,
     /// Where it was written; several when entries were merged.
     pub origins: Vec<Origin>,
 }
@@ -119,7 +119,7 @@ pub struct ModuleEntry {
 impl ModuleEntry {
     /// A module at a place.
     pub fn new(spec: ModuleSpec, origin: Origin) -> Self {
-        Self { spec, short: false, extra: Map::new(), origins: vec![origin] }
+        Self { spec, short: false, extra: Settings::default(), origins: vec![origin] }
     }
 
     /// The key by which entries are merged: the id, else the module.
@@ -139,7 +139,7 @@ pub struct SessionSection {
     /// Whether the composed plan goes to the event log.
     pub raw: Option<bool>,
     /// Put into the metadata of each session.
-    pub metadata: Map<String, Value>,
+    pub metadata: Settings,
     /// Most characters that hooks may inject in one turn.
     pub injection_budget_per_turn: Option<u64>,
     /// Most characters of one injection.
@@ -149,7 +149,7 @@ pub struct SessionSection {
     /// Older way to write `context.source`.
     pub context_source: Option<String>,
     /// Further keys, kept and merged.
-    pub extra: Map<String, Value>,
+    pub extra: Settings,
 }
 
 /// The section `agents`.
@@ -222,7 +222,7 @@ pub struct AgentDef {
     /// Whom it may delegate to.
     pub agents: Option<AgentAccess>,
     /// Further keys, kept.
-    pub extra: Map<String, Value>,
+    pub extra: Settings,
     /// The directory of its file, against which its mentions resolve; `None` for an inline definition.
     pub base_path: Option<PathBuf>,
     /// Where it is written; several when a file filled gaps.
@@ -239,14 +239,14 @@ pub struct ProviderPreference {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Merged into the provider's settings.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub config: Map<String, Value>,
+    #[serde(skip_serializing_if = "Settings::is_empty")]
+    pub config: Settings,
 }
 
 impl ProviderPreference {
     /// A preference without settings.
     pub fn new(provider: impl Into<String>, model: Option<String>) -> Self {
-        Self { provider: provider.into(), model, config: Map::new() }
+        Self { provider: provider.into(), model, config: Settings::default() }
     }
 }
 
@@ -286,7 +286,7 @@ pub struct SpawnSection {
     /// What children get instead of the parent's tools. `None`: they inherit.
     pub tools: Option<Vec<ModuleEntry>>,
     /// Further keys, kept and merged.
-    pub extra: Map<String, Value>,
+    pub extra: Settings,
 }
 
 /// What one file says in a section that another part reads.

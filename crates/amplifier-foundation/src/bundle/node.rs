@@ -5,6 +5,9 @@
 
 mod de;
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
 pub use self::de::NodeError;
@@ -35,8 +38,8 @@ pub struct Node {
     written: Option<Box<str>>,
 }
 
-/// A value.
-#[derive(Debug, Clone, PartialEq)]
+/// A value. Printed for debugging it shows only its kind: it may hold a secret.
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Yaml {
     /// `null`, `~`, or nothing at all.
@@ -63,6 +66,19 @@ pub struct Entry {
     pub key_position: Position,
     /// The value.
     pub value: Node,
+}
+
+impl Yaml {
+    fn kind(&self) -> &'static str {
+        match self {
+            Yaml::Null => "nothing",
+            Yaml::Bool(_) => "a boolean",
+            Yaml::Number(_) => "a number",
+            Yaml::Str(_) => "text",
+            Yaml::Seq(_) => "a list",
+            Yaml::Map(_) => "a map",
+        }
+    }
 }
 
 impl Entry {
@@ -161,18 +177,11 @@ impl Node {
 
     /// What it is, for messages: `a list`.
     pub fn kind(&self) -> &'static str {
-        match &self.value {
-            Yaml::Null => "nothing",
-            Yaml::Bool(_) => "a boolean",
-            Yaml::Number(_) => "a number",
-            Yaml::Str(_) => "text",
-            Yaml::Seq(_) => "a list",
-            Yaml::Map(_) => "a map",
-        }
+        self.value.kind()
     }
 
     /// The same value without places.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match &self.value {
             Yaml::Null => Value::Null,
             Yaml::Bool(value) => Value::Bool(*value),
@@ -181,6 +190,19 @@ impl Node {
             Yaml::Seq(items) => Value::Array(items.iter().map(Node::to_json).collect()),
             Yaml::Map(entries) => Value::Object(to_json_map(entries)),
         }
+    }
+}
+
+impl fmt::Debug for Yaml {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
+
+impl Serialize for Node {
+    /// The same value without places.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
     }
 }
 

@@ -64,10 +64,12 @@ pub fn parse_bundle(text: &str, file: &Path) -> Parsed<Bundle> {
     let document = read(text, file, &mut diagnostics);
     let Some(root) = document.root else { return Parsed::new(None, diagnostics) };
     let mut reader = Reader::new(file, bundle_name(&root), diagnostics);
-    let mut bundle = Bundle::default();
-    bundle.file = Some(file.to_owned());
-    bundle.base_path = Some(reader.dir().to_owned());
-    bundle.instruction = document.body;
+    let mut bundle = Bundle {
+        instruction: document.body,
+        file: Some(file.to_owned()),
+        base_path: Some(reader.dir().to_owned()),
+        ..Bundle::default()
+    };
     if bundle.instruction.is_some() {
         let origin = reader.origin(document.body_position);
         bundle.set_by.set("instruction", vec![origin]);

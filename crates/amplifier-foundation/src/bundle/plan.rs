@@ -3,6 +3,7 @@
 //! As JSON it has the keys of the reference's mount plan, and only those that hold something.
 
 use amplifier_core::ModuleSpec;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::model::{
@@ -41,8 +42,14 @@ impl MountPlan {
         self.session.context.as_ref().map(|entry| &entry.spec)
     }
 
-    /// The plan as JSON, without empty parts.
-    pub fn to_json(&self) -> Value {
+    /// The plan with a further key `provenance` when it is serialized: by path, the places that had a say.
+    pub fn with_provenance(&self) -> impl Serialize + '_ {
+        let mut plan = self.to_json();
+        plan.insert("provenance".to_owned(), json!(self.provenance));
+        plan
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
         let lists = [("providers", &self.providers), ("tools", &self.tools), ("hooks", &self.hooks)];
         let mut plan = Map::new();
         put_map(&mut plan, "session", self.session.to_json());
@@ -55,13 +62,6 @@ impl MountPlan {
             plan.insert("agent_access".to_owned(), access.to_json());
         }
         put_map(&mut plan, "spawn", self.spawn.to_json());
-        Value::Object(plan)
-    }
-
-    /// The plan as JSON with a further key `provenance`: by path, the places that had a say.
-    pub fn to_json_with_provenance(&self) -> Value {
-        let mut plan = self.to_json();
-        plan["provenance"] = json!(self.provenance);
         plan
     }
 }
@@ -152,8 +152,8 @@ impl SessionSection {
         put(&mut map, "raw", self.raw);
         put(&mut map, "injection_budget_per_turn", self.injection_budget_per_turn);
         put(&mut map, "injection_size_limit", self.injection_size_limit);
-        put_map(&mut map, "metadata", self.metadata.clone());
-        map.extend(self.extra.clone());
+        put_map(&mut map, "metadata", self.metadata.0.clone());
+        map.extend(self.extra.0.clone());
         map
     }
 }
@@ -165,14 +165,14 @@ fn fill_source(entry: &mut Option<ModuleEntry>, source: Option<String>) {
 }
 
 impl ModuleEntry {
-    /// The entry as JSON: its spec and its further keys.
-    pub fn to_json(&self) -> Value {
+    /// Its spec and its further keys.
+    pub(crate) fn to_json(&self) -> Value {
         let mut map = Map::new();
         put(&mut map, "module", (!self.spec.module.is_empty()).then(|| self.spec.module.clone()));
         put(&mut map, "id", self.spec.id.clone());
         put(&mut map, "source", self.spec.source.clone());
         put_map(&mut map, "config", self.spec.config.clone());
-        map.extend(self.extra.clone());
+        map.extend(self.extra.0.clone());
         Value::Object(map)
     }
 }
@@ -188,8 +188,7 @@ impl AgentAccess {
 }
 
 impl AgentDef {
-    /// The definition as JSON, without gaps.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let mut map = Map::new();
         put(&mut map, "name", Some(self.name.clone()));
         put(&mut map, "description", self.description.clone());
@@ -201,7 +200,7 @@ impl AgentDef {
         put(&mut map, "provider_preferences", self.provider_preferences.as_ref().map(|list| json!(list)));
         put(&mut map, "model_role", self.model_role.as_ref().map(|roles| json!(roles)));
         put(&mut map, "agents", self.agents.as_ref().map(AgentAccess::to_json));
-        map.extend(self.extra.clone());
+        map.extend(self.extra.0.clone());
         Value::Object(map)
     }
 }
@@ -211,7 +210,21 @@ impl SpawnSection {
         let mut map = Map::new();
         put(&mut map, "exclude_tools", (!self.exclude_tools.is_empty()).then(|| json!(self.exclude_tools)));
         put_entries(&mut map, "tools", &self.tools);
-        map.extend(self.extra.clone());
+        map.extend(self.extra.0.clone());
         map
+    }
+}
+
+impl Serialize for MountPlan {
+    /// The keys of the reference's mount plan, without empty parts and without provenance.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl Serialize for AgentDef {
+    /// The keys of an inline agent, without gaps.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
     }
 }

@@ -9,6 +9,7 @@
 
 mod guard;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -236,10 +237,9 @@ fn attach_map(map: serde_yaml::Mapping, outlines: &[guard::Key]) -> Result<Vec<E
             entries.push(Entry::new(&*key.text, key.position, value));
         }
     }
-    for entry in merged {
-        if !entries.iter().any(|known| known.key == entry.key) {
-            entries.push(entry);
-        }
+    if !merged.is_empty() {
+        let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        entries.extend(merged.into_iter().filter(|entry| known.insert(entry.key.clone())));
     }
     Ok(entries)
 }

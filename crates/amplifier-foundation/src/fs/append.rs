@@ -33,7 +33,7 @@ impl AppendFile {
         }
         if len > good_len {
             file.set_len(good_len)?;
-            file.sync_all()?;
+            super::flush_all(&file)?;
         }
         Ok(Self { file, path: path.to_owned(), good_len, dirty: false })
     }
@@ -56,7 +56,7 @@ impl AppendFile {
             self.cut()?;
         }
         self.dirty = true;
-        let written = self.file.write_all(content).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(content).and_then(|()| super::flush_data(&self.file));
         match written {
             Ok(()) => {
                 self.good_len += content.len() as u64;

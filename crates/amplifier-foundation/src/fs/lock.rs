@@ -75,7 +75,7 @@ pub fn claim(path: &Path, line: &[u8]) -> io::Result<Vec<u8>> {
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(&[line, b"\n"].concat())?;
-    file.sync_data()?;
+    super::flush_data(&file)?;
     sync_dir(folder_of(path)?)?;
     Ok(line.to_vec())
 }

@@ -35,7 +35,7 @@ impl Staged {
         let mut file = options(access).write(true).create_new(true).open(&temporary)?;
         let staged = Self { temporary, target: target.to_owned(), committed: false };
         file.write_all(content)?;
-        file.sync_data()?;
+        super::flush_data(&file)?;
         Ok(staged)
     }
 
@@ -69,7 +69,7 @@ pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
         return Ok(());
     }
     file.write_all(content)?;
-    file.sync_data()
+    super::flush_data(&file)
 }
 
 /// Makes a folder and those above it. Durable; one fsync for each new folder.
@@ -102,7 +102,7 @@ pub fn create_dir(path: &Path, access: Access) -> io::Result<()> {
 /// Makes the names in a folder durable. One fsync.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    File::open(path)?.sync_all()?;
+    super::flush_all(&File::open(path)?)?;
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
@@ -118,12 +118,17 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 /// Removes what a crash left in a folder: temporary files and half removed folders.
-/// Only for a folder in which nobody else writes.
+/// Only where nobody else makes such files; whoever removes at the same time does no harm.
 pub fn sweep(folder: &Path) -> io::Result<()> {
     for name in super::read::names(folder)? {
         if name.starts_with('.') && name.ends_with(TEMPORARY) {
             let path = folder.join(name);
-            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
     }
     Ok(())

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use amplifier_core::clock::BoxFuture;
-use amplifier_core::{Activation, Message, SessionId, Timestamp, ToolCall};
+use amplifier_core::{Activation, Message, Payload, SessionId, Timestamp, ToolCall};
 use serde_json::json;
 
 use super::{SessionMetadata, SessionQuery, SessionStorage, StorageError, delete_tree, fork, resolve_prefix};
@@ -182,6 +182,7 @@ async fn metadata_survives(storage: &dyn SessionStorage) -> Check {
     ensure(metadata == described(&id), "the metadata of `create` differs")?;
     metadata.turn_count = Some(3);
     metadata.amplifier.status = Some("running".into());
+    metadata.amplifier.outcome = Some(Payload::from(json!({ "kind": "completed", "turns": [1, 2.5] })));
     metadata.amplifier.extra.insert("later".into(), json!(null));
     metadata.extra.insert("config".into(), json!({ "max_tokens": 4096, "deep": [{ "a": null }] }));
     storage.describe(&id, Activation::FIRST, &metadata).await?;

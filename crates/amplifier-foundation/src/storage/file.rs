@@ -133,6 +133,8 @@ impl Inner {
         folder.check_exists()?;
         let _held = folder.lock()?;
         write::remove_tree(folder.path()).map_err(StorageError::io("remove", folder.path()))?;
+        // What a crash left of earlier deletions; the session itself is gone either way.
+        let _ = write::sweep(&self.paths.sessions());
         Ok(())
     }
 }

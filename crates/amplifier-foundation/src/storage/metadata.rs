@@ -87,16 +87,16 @@ pub struct KernelRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// The outcome of the activation, once it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub outcome: Option<Payload>,
     /// The id of the event that ends the activation; made before it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminal_event_id: Option<EventId>,
     /// The layers of permissions that a resume begins with.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub permissions: Option<Payload>,
     /// The limits that a resume begins with.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub limits: Option<Payload>,
     /// The permission mode.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +163,12 @@ impl SessionMetadata {
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let Some(Value::String(text)) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
     Ok(text.parse().or_else(|_| format!("{text}Z").parse()).ok())
+}
+
+/// A payload without the white space of the file that it stood in.
+fn compact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payload>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    value.map(|value| Payload::encode(&value)).transpose().map_err(serde::de::Error::custom)
 }
 
 fn path_as_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -27,7 +27,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        Self::under(&std::env::temp_dir())
+    }
+
+    pub(crate) fn under(folder: &Path) -> Self {
+        let root = tempfile::tempdir_in(folder).unwrap();
         fs::create_dir_all(root.path().join("project")).unwrap();
         Self { root }
     }
@@ -292,7 +296,7 @@ async fn a_list_is_in_order_of_change_and_flags_what_is_broken() {
     assert_eq!(listed(&place, SessionQuery::default().after(at(1)).before(at(9))).await, ["c_child", "b"]);
 
     let all = place.storage().list(&SessionQuery::default()).await.unwrap();
-    assert_eq!(all[0].broken.as_deref(), Some("metadata.json:2:18 key must be a string"));
+    assert_eq!(all[0].broken.as_deref(), Some("metadata.json:2:17 key must be a string"));
     assert_eq!(all[2].name.as_deref(), Some("Name b"));
     assert_eq!(all[2].path.as_deref(), Some(place.paths().session(&id("b")).as_path()));
 }

@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use amplifier_core::Activation;
 use amplifier_foundation::redact::Redactor;
-use amplifier_foundation::storage::{FileStorage, ProjectPaths, SessionStorage, StorageError};
+use amplifier_foundation::storage::{FileStorage, ProjectPaths, SessionQuery, SessionStorage, StorageError};
 
 use crate::storage::{Place, described, id, texts, users};
 
@@ -18,7 +18,7 @@ const ROLE: &str = "AMPLIFIER_TEST_ROLE";
 const ROOT: &str = "AMPLIFIER_TEST_ROOT";
 
 /// This test binary, to run `test` in a role.
-fn other_process(program: &[&str], test: &str, role: &str, root: &Path) -> Command {
+pub(crate) fn other_process(program: &[&str], test: &str, role: &str, root: &Path) -> Command {
     let binary = env::current_exe().unwrap();
     let mut command = match program {
         [] => Command::new(binary),
@@ -33,7 +33,7 @@ fn other_process(program: &[&str], test: &str, role: &str, root: &Path) -> Comma
     command
 }
 
-fn role() -> Option<(String, FileStorage)> {
+pub(crate) fn role() -> Option<(String, FileStorage)> {
     let root = env::var_os(ROOT)?;
     let root = Path::new(&root);
     let paths = ProjectPaths::resolve(&root.join("home"), &root.join("project")).unwrap();
@@ -153,23 +153,60 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let home = place.root.path().join("home");
     fs::create_dir(&home).unwrap();
     let mount = format!("mount -t tmpfs -o size=1m tmpfs '{}' && exec \"$@\"", home.display());
-    let probe = Command::new("unshare").args(["-rm", "sh", "-c", &mount, "sh", "true"]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this user may not mount a small disk");
-        return;
-    }
-    let program = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
-    let mut command = other_process(&program, "storage_process::fills_a_disk", "fill", place.root.path());
-    let output = command.stderr(Stdio::piped()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("DONE"),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    in_own_mounts(&place, &mount, "storage_process::fills_a_disk");
 }
 
-/// The same with a limit on the size of files, which needs no rights: a write stops half way.
+/// Looks at, and tries to change, a home that was mounted for reading only.
+#[tokio::test]
+async fn meets_a_read_only_home() {
+    let Some((_, storage)) = role() else { return };
+    assert_eq!(texts(&storage.load(&id("s")).await.unwrap().transcript), ["kept"]);
+    assert_eq!(storage.list(&SessionQuery::default()).await.unwrap().len(), 1);
+    for refused in [
+        storage.create(&id("t"), &described(&id("t"))).await,
+        storage.open(&id("s"), Activation(2)).await.map(|_| ()),
+        storage.delete(&id("s")).await,
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, StorageError::Io { .. }), "{error:?}");
+        assert!(error.to_string().contains("home/projects"), "{error}");
+        assert!(error.to_string().ends_with("or set AMPLIFIER_HOME to a folder that is"), "{error}");
+    }
+    println!("DONE");
+}
+
+#[tokio::test]
+async fn a_read_only_home_can_be_read_and_says_what_to_do_otherwise() {
+    let place = Place::new();
+    let storage = place.storage();
+    storage.create(&id("s"), &described(&id("s"))).await.unwrap();
+    storage.append(&id("s"), Activation::FIRST, &users(&["kept"])).await.unwrap();
+    storage.close(&id("s")).await.unwrap();
+    let home = place.root.path().join("home").display().to_string();
+    let mount = format!("mount --bind '{home}' '{home}' && mount -o remount,ro,bind '{home}' && exec \"$@\"");
+    in_own_mounts(&place, &mount, "storage_process::meets_a_read_only_home");
+}
+
+/// Runs one test in another process with mounts of its own, if this user may do that.
+fn in_own_mounts(place: &Place, mount: &str, test: &str) {
+    let program = ["unshare", "-rm", "sh", "-c", mount, "sh"];
+    let probe = Command::new(program[0]).args(&program[1..]).arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped {test}: this user may not mount");
+        return;
+    }
+    finish(other_process(&program, test, "mounted", place.root.path()));
+}
+
+/// Waits for another process and expects that it went through its part.
+pub(crate) fn finish(mut command: Command) {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("DONE"), "{said}\n{complained}");
+}
+
+/// As on a full disk, with a limit on the size of files, which needs no rights: a write stops half way.
 #[tokio::test]
 async fn writes_half_a_line() {
     let Some((_, storage)) = role() else { return };
@@ -192,15 +229,7 @@ async fn half_a_line_gets_no_neighbour() {
     storage.close(&id("s")).await.unwrap();
     // 64 blocks of 512 bytes; the signal that goes with it is ignored, so the write fails instead.
     let program = ["sh", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"];
-    let mut command =
-        other_process(&program, "storage_process::writes_half_a_line", "half", place.root.path());
-    let output = command.stderr(Stdio::piped()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("DONE"),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    finish(other_process(&program, "storage_process::writes_half_a_line", "half", place.root.path()));
     let loaded = storage.load(&id("s")).await.unwrap();
     assert_eq!((texts(&loaded.transcript), loaded.warnings), (vec!["kept".into(), "after".into()], vec![]));
 }

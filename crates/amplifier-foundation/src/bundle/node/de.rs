@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
-use serde::de::{VariantAccess, Visitor};
+use serde::de::{Unexpected, VariantAccess, Visitor};
 use serde_json::Number;
 
 use super::{Entry, Node, Position, Yaml};
@@ -36,6 +36,27 @@ impl std::error::Error for NodeError {}
 impl de::Error for NodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self { message: message.to_string(), position: None }
+    }
+
+    // The two below leave the value out of the message: it may be a secret in the wrong place.
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        Self::custom(format!("this must be {wanted}, not {}", kind(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        Self::custom(format!("this must be {wanted}, not this {}", kind(&found)))
+    }
+}
+
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "number",
+        Unexpected::Str(_) | Unexpected::Char(_) => "text",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "list",
+        Unexpected::Map => "map",
+        _ => "value",
     }
 }
 

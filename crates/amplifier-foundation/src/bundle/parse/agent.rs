@@ -9,6 +9,7 @@ use crate::bundle::diagnostic::{Code, Diagnostic, Parsed, Severity};
 use crate::bundle::model::{AgentAccess, AgentDef, AgentEntry, Agents, ProviderPreference};
 use crate::bundle::node::{Entry, Node, Yaml, to_json_map};
 use crate::bundle::provenance::Provenance;
+use crate::bundle::settings::Settings;
 
 /// Reads an agent's file: front matter with `meta` or flat, and the instruction as the body.
 ///
@@ -63,7 +64,7 @@ fn read_keys(reader: &mut Reader, entries: &[Entry], def: &mut AgentDef) {
             "model_role" => def.model_role = reader.text_or_texts(value, &name),
             "agents" => def.agents = file_access(reader, value),
             _ => {
-                def.extra.insert(key.clone(), value.to_json());
+                def.extra.0.insert(key.clone(), value.to_json());
             }
         }
     }
@@ -91,7 +92,7 @@ fn preferences(reader: &mut Reader, node: &Node) -> Vec<ProviderPreference> {
             continue;
         };
         let config = item.get("config").and_then(|node| reader.map(node, "`config` of a preference"));
-        let config = config.map(to_json_map).unwrap_or_default();
+        let config = Settings(config.map(to_json_map).unwrap_or_default());
         all.push(ProviderPreference { provider, model, config });
     }
     all
@@ -139,7 +140,7 @@ pub(super) fn roster(reader: &mut Reader, node: &Node, set_by: &mut Provenance) 
         }
         return agents;
     };
-    for entry in entries {
+    for entry in reader.bounded(entries, node.position, "`agents`") {
         if entry.key == "include" {
             for item in reader.seq(&entry.value, "`agents.include`") {
                 let Some(name) = reader.text(item, "an entry of `agents.include`") else { continue };

@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn only_a_bare_fence_at_the_line_begin_closes() {
-        check("---\na: |\n  ---\n  x\n---\n", Some("a: |\n  ---\n  x\n"), "", 5);
-        check("---\na: 1\n----\nb: 2\n---\n", Some("a: 1\n----\nb: 2\n"), "", 5);
+        check("---\na: |\n  ---\n  x\n---\n", Some("a: |\n  ---\n  x\n"), "", 6);
+        check("---\na: 1\n----\nb: 2\n---\n", Some("a: 1\n----\nb: 2\n"), "", 6);
     }
 
     #[test]

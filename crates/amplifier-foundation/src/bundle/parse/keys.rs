@@ -66,15 +66,15 @@ pub(super) fn known(level: Level) -> &'static [&'static str] {
 /// What to do about a key that its level does not know.
 pub(super) fn advice(key: &str, level: Level) -> String {
     let known = known(level);
-    if let Some(near) = nearest(key, known) {
-        return format!("did you mean `{near}`?");
-    }
     if level == Level::Top {
         for (keys, owner) in [(HEADER.as_slice(), "bundle"), (&SESSION, "session"), (&SPAWN, "spawn")] {
             if keys.contains(&key) {
                 return format!("write it under `{owner}`");
             }
         }
+    }
+    if let Some(near) = nearest(key, known) {
+        return format!("did you mean `{near}`?");
     }
     if level == Level::Module {
         return "put the module's own settings under `config`".to_owned();

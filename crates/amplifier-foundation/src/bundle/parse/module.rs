@@ -69,7 +69,7 @@ fn entry(reader: &mut Reader, item: &Node, entries: &[Entry], what: &str) -> Mod
                 if key == "instance_id" {
                     instance_id = reader.text(value, &name).filter(|id| !id.is_empty());
                 }
-                entry.extra.insert(key.clone(), value.to_json());
+                entry.extra.0.insert(key.clone(), value.to_json());
             }
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn session(reader: &mut Reader, node: &Node, set_by: &mut Provenance)
     let mut session = SessionSection::default();
     let Some(entries) = reader.map(node, "`session`") else { return session };
     reader.unknown_keys(entries, Level::Session);
-    for Entry { key, key_position, value, .. } in entries {
+    for Entry { key, key_position, value, .. } in entries.iter().filter(|entry| !entry.value.is_null()) {
         let what = format!("session.{key}");
         let name = format!("`{what}`");
         match key.as_str() {
@@ -118,14 +118,14 @@ pub(super) fn session(reader: &mut Reader, node: &Node, set_by: &mut Provenance)
             "context" => session.context = slot(reader, value, &what),
             "raw" => session.raw = reader.bool(value, &name),
             "metadata" => {
-                session.metadata = reader.map(value, &name).map(to_json_map).unwrap_or_default();
+                session.metadata.0 = reader.map(value, &name).map(to_json_map).unwrap_or_default();
             }
             "injection_budget_per_turn" => session.injection_budget_per_turn = reader.count(value, &name),
             "injection_size_limit" => session.injection_size_limit = reader.count(value, &name),
             "orchestrator_source" => session.orchestrator_source = source(reader, value, &name),
             "context_source" => session.context_source = source(reader, value, &name),
             _ => {
-                session.extra.insert(key.clone(), value.to_json());
+                session.extra.0.insert(key.clone(), value.to_json());
             }
         }
         if !matches!(key.as_str(), "orchestrator" | "context") {

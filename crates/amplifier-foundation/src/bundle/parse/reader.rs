@@ -23,19 +23,26 @@ pub(super) enum Level {
     Preference,
 }
 
+/// Most entries of one section: they are compared with one another.
+const MAX_ENTRIES: usize = 1000;
+/// Most faults that are listed for one file.
+const MAX_DIAGNOSTICS: usize = 200;
+
 /// Reads one file's tree.
 pub(super) struct Reader {
     file: Arc<Path>,
     dir: PathBuf,
     bundle: Arc<str>,
     diagnostics: Vec<Diagnostic>,
+    /// How many faults found no room, and the worst of them.
+    unlisted: (usize, Severity),
 }
 
 impl Reader {
     /// For a file of a bundle, after what was noticed already.
     pub(super) fn new(file: &Path, bundle: String, diagnostics: Vec<Diagnostic>) -> Self {
         let dir = file.parent().unwrap_or(Path::new("")).to_owned();
-        Self { file: file.into(), dir, bundle: bundle.into(), diagnostics }
+        Self { file: file.into(), dir, bundle: bundle.into(), diagnostics, unlisted: (0, Severity::Note) }
     }
 
     /// The file's directory.
@@ -46,6 +53,11 @@ impl Reader {
     /// Everything that was noticed, in the order of the file.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.position);
+        if let (more @ 1.., severity) = self.unlisted {
+            let message = format!("{more} more faults are not listed");
+            let last = Diagnostic::new(severity, Code::BadValue, &self.file, message);
+            self.diagnostics.push(last.help("mend those above first"));
+        }
         self.diagnostics
     }
 
@@ -54,15 +66,26 @@ impl Reader {
         Origin::new(Arc::clone(&self.bundle), Arc::clone(&self.file), position)
     }
 
+    fn push(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+            return self.diagnostics.push(diagnostic);
+        }
+        self.unlisted = (self.unlisted.0 + 1, self.unlisted.1.max(diagnostic.severity));
+    }
+
     /// Notes a fault.
     pub(super) fn note(&mut self, severity: Severity, code: Code, at: Position, message: String, help: &str) {
         let diagnostic = Diagnostic::new(severity, code, &self.file, message).at(at).help(help);
-        self.diagnostics.push(diagnostic);
+        self.push(diagnostic);
     }
 
     /// Notes the keys that a level does not know.
     pub(super) fn unknown_keys(&mut self, entries: &[Entry], level: Level) {
         for entry in entries.iter().filter(|entry| !keys::known(level).contains(&entry.key.as_str())) {
+            if self.diagnostics.len() >= MAX_DIAGNOSTICS {
+                self.unlisted = (self.unlisted.0 + 1, self.unlisted.1.max(Severity::Warning));
+                continue;
+            }
             let message = format!("the key `{}` is not known here and is ignored", entry.key);
             let help = keys::advice(&entry.key, level);
             self.note(Severity::Warning, Code::UnknownKey, entry.key_position, message, &help);
@@ -72,7 +95,7 @@ impl Reader {
     fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str) {
         let message = format!("{what} must be {wanted}, not {}", node.kind());
         let diagnostic = Diagnostic::new(Severity::Error, Code::WrongType, &self.file, message);
-        self.diagnostics.push(diagnostic.at(node.position));
+        self.push(diagnostic.at(node.position));
     }
 
     fn take<T>(&mut self, node: &Node, what: &str, wanted: &str, value: Option<T>) -> Option<T> {
@@ -102,9 +125,20 @@ impl Reader {
         self.take(node, what, "a map", node.as_map())
     }
 
+    /// The first entries of a section, and a fault when there are more than anybody needs.
+    pub(super) fn bounded<'n, T>(&mut self, entries: &'n [T], at: Position, what: &str) -> &'n [T] {
+        if entries.len() <= MAX_ENTRIES {
+            return entries;
+        }
+        let message = format!("{what} has {} entries; at most {MAX_ENTRIES} are read", entries.len());
+        self.note(Severity::Error, Code::BadValue, at, message, "split it over several bundles");
+        &entries[..MAX_ENTRIES]
+    }
+
     /// A list; absent counts as empty.
     pub(super) fn seq<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
-        self.take(node, what, "a list", node.as_seq()).unwrap_or_default()
+        let items = self.take(node, what, "a list", node.as_seq()).unwrap_or_default();
+        self.bounded(items, node.position, what)
     }
 
     /// A list of text; an entry that is no text is left out.

@@ -37,7 +37,8 @@ fn include_map(reader: &mut Reader, item: &Node) -> Option<String> {
 /// Context files: those under `include` by their path, others by the name they are given.
 pub(super) fn context(reader: &mut Reader, node: &Node) -> Vec<ContextEntry> {
     let mut all: Vec<ContextEntry> = Vec::new();
-    for Entry { key, key_position, value, .. } in reader.map(node, "`context`").unwrap_or_default() {
+    let entries = reader.map(node, "`context`").unwrap_or_default();
+    for Entry { key, key_position, value, .. } in reader.bounded(entries, node.position, "`context`") {
         if key == "include" {
             for item in reader.seq(value, "`context.include`") {
                 let Some(path) = reader.text(item, "an entry of `context.include`") else { continue };
@@ -82,12 +83,12 @@ pub(super) fn spawn(reader: &mut Reader, node: &Node, set_by: &mut Provenance) -
     let mut spawn = SpawnSection::default();
     let Some(entries) = reader.map(node, "`spawn`") else { return spawn };
     reader.unknown_keys(entries, Level::Spawn);
-    for Entry { key, key_position, value, .. } in entries {
+    for Entry { key, key_position, value, .. } in entries.iter().filter(|entry| !entry.value.is_null()) {
         match key.as_str() {
             "exclude_tools" => spawn.exclude_tools = reader.texts(value, "`spawn.exclude_tools`"),
             "tools" => spawn.tools = spawn_tools(reader, value),
             _ => {
-                spawn.extra.insert(key.clone(), value.to_json());
+                spawn.extra.0.insert(key.clone(), value.to_json());
             }
         }
         set_by.set(format!("spawn.{key}"), vec![reader.origin(*key_position)]);
