@@ -26,3 +26,8 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
     // Further kinds join here: each behind its feature, from its own module.
     all
 }
+//! Modules that come with Amplifier: one file each, behind the kernel's traits.
+
+#![warn(missing_docs)]
+
+pub mod tool;
