@@ -1,3 +1,5 @@
+//! Tests of the permission layers.
+
 use super::*;
 
 fn path(text: &str) -> ResolvedPath {

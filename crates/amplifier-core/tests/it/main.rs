@@ -1,0 +1,15 @@
+//! Turns and the session driver, driven poll by poll with fakes: no runtime, no real time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking, and nothing lies beyond its crate"
+)]
+
+mod cut;
+mod gates;
+mod model_calls;
+mod session;
+mod support;
+mod tools;

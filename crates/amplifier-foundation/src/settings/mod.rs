@@ -1,0 +1,4 @@
+pub mod duration;
+pub mod environment;
+pub mod home;
+pub mod keys;
