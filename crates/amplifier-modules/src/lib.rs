@@ -31,3 +31,5 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
 #![warn(missing_docs)]
 
 pub mod tool;
+#[cfg(feature = "http-providers")]
+pub mod provider;
