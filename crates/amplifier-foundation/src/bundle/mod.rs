@@ -16,7 +16,6 @@ pub mod error;
 pub mod include;
 mod inputs;
 pub mod locate;
-mod merge;
 pub mod model;
 pub mod node;
 pub mod parse;
