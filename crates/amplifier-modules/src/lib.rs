@@ -9,6 +9,8 @@
 
 pub mod context;
 pub mod hook;
+pub mod detect;
+//pub mod hook;
 pub mod orchestrator;
 #[cfg(feature = "http-providers")]
 pub mod provider;
@@ -18,6 +20,8 @@ pub mod tool;
 use std::sync::Arc;
 
 use amplifier_core::module::Module;
+
+pub use detect::detect;
 
 /// All modules of this build.
 pub fn builtin() -> Vec<Arc<dyn Module>> {
