@@ -11,6 +11,7 @@
 //! flag only. Nothing here writes but [`edit`] and [`trust`].
 
 pub mod duration;
+pub mod edit;
 pub mod environment;
 pub mod home;
 pub mod keys;

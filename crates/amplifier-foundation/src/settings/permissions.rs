@@ -114,6 +114,10 @@ fn rules(effect: RuleEffect, text: &str, at: &PermissionContext<'_>) -> Result<V
         None => Path::new("/"),
     };
     let project = resolved(at.project);
+    // A kind alone speaks of everything, not of what lies below the base of relative patterns.
+    let bare = text.trim().to_ascii_lowercase();
+    let everything = format!("{bare}(/**)");
+    let text = if matches!(bare.as_str(), "read" | "write" | "edit") { &everything } else { text };
     let parse = |text: &str| Rule::parse(effect, text, &escaped(&project), &escaped(user_home));
     let rule = parse(text)?;
     let mut made = vec![rule];

@@ -142,6 +142,7 @@ fn rules_of_all_scopes_add_up_and_deny_wins() {
         |access: Access, expect| assert_eq!(permissions.decide(&access, true).ruling, expect, "{access}");
     check(read(world.path("user/private/ok")), Ruling::Deny);
     check(write("/data/x/y".into()), Ruling::Allow);
+    check(write("/data-2".into()), Ruling::Deny);
     check(write(world.path("project/gen/a")), Ruling::Deny);
     check(Access::Network("api.example.org".into()), Ruling::Allow);
     check(Access::Network("example.com".into()), Ruling::Deny);
