@@ -117,14 +117,12 @@ fn each_way_to_fail_has_its_code_subtype_and_words() {
         assert_eq!((&object["status"], &object["error_type"]), (&json!("error"), &json!(kind)), "{object}");
         assert!(object["session_id"].is_string());
     };
-    let retry = "- {error: {kind: KIND, retry_after_ms: 1}}";
     check("- {error: {kind: auth, message: wrong key}}", &[], 1, "error_during_execution", "provider");
     check("- {error: {kind: invalid}}", &[], 1, "error_during_execution", "provider");
     let loops = "- {when: {after_tool: '*'}, tool_calls: [{tool: read_file, arguments: {path: a}}]}
 - {tool_calls: [{tool: read_file, arguments: {path: a}}]}";
     check(loops, &["--max-turns", "2"], 3, "error_max_turns", "limit");
     check("- {text: late, delay_ms: 60000}", &["--timeout", "200ms"], 124, "error_timeout", "timed_out");
-    let _ = retry;
 }
 
 #[test]
