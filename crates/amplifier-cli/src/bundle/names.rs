@@ -27,9 +27,7 @@ pub(super) async fn list(context: &Context, all: bool, as_json: bool) -> Result<
     let mut names = host.bundles().names();
     names.retain(|(_, origin)| all || *origin != NameOrigin::WellKnown);
     if as_json {
-        let line = |(name, origin): &(String, NameOrigin)| {
-            json!({ "name": name, "origin": word(*origin), "active": *name == active })
-        };
+        let line = |(name, origin): &(String, NameOrigin)| json!({ "name": name, "origin": word(*origin), "active": *name == active });
         return output::print_json(&names.iter().map(line).collect::<Vec<_>>());
     }
     let row = |(name, origin): &(String, NameOrigin)| {
@@ -99,7 +97,8 @@ pub(super) async fn add(
 /// Forgets a name where it was added, or in the scope that is given.
 pub(super) fn remove(name: &str, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
     let unknown = || {
-        Failure::usage(format!("no bundle was added as `{name}`")).help("`amplifier bundle list` shows where names come from")
+        Failure::usage(format!("no bundle was added as `{name}`"))
+            .help("`amplifier bundle list` shows where names come from")
     };
     let set = context.settings().added_bundles.get(name).ok_or_else(unknown)?;
     let scope = context::scope(scope, set.by.scope());
