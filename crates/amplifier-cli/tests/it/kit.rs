@@ -128,8 +128,16 @@ impl Call {
         self
     }
 
+    /// Gives the child this as its standard error.
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
+        // The parent's copies of the child's streams would keep them open.
+        drop(self.command);
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let stdin = child.stdin.take();
         let feed = self.input.map(|input| feed(stdin, input));
