@@ -10,7 +10,10 @@
 pub mod context;
 pub mod hook;
 pub mod orchestrator;
+#[cfg(feature = "http-providers")]
+pub mod provider;
 pub mod scripted;
+pub mod tool;
 
 use std::sync::Arc;
 
@@ -22,7 +25,9 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
     all.extend(orchestrator::orchestrators());
     all.extend(context::contexts());
     all.extend(hook::hooks());
+    all.extend(tool::tools());
     all.push(Arc::new(scripted::Scripted::from_config()) as Arc<dyn Module>);
-    // Further kinds join here: each behind its feature, from its own module.
+    #[cfg(feature = "http-providers")]
+    all.extend(provider::providers());
     all
 }
