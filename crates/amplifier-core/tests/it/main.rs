@@ -11,5 +11,6 @@ mod cut;
 mod gates;
 mod model_calls;
 mod session;
+#[allow(dead_code, reason = "shared with the tests of the built-in modules")]
 mod support;
 mod tools;
