@@ -8,7 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod context;
-//pub mod hook;
+pub mod hook;
 pub mod orchestrator;
 pub mod scripted;
 
@@ -21,8 +21,15 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
     let mut all = Vec::new();
     all.extend(orchestrator::orchestrators());
     all.extend(context::contexts());
-    //all.extend(hook::hooks());
+    all.extend(hook::hooks());
     all.push(Arc::new(scripted::Scripted::from_config()) as Arc<dyn Module>);
     // Further kinds join here: each behind its feature, from its own module.
     all
 }
+//! Modules that come with Amplifier: one file each, behind the kernel's traits.
+
+#![warn(missing_docs)]
+
+pub mod tool;
+#[cfg(feature = "http-providers")]
+pub mod provider;

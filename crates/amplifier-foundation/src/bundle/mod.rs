@@ -11,6 +11,7 @@
 pub mod builtin;
 mod compose;
 pub mod diagnostic;
+pub(crate) mod merge;
 pub mod error;
 pub mod include;
 mod inputs;
