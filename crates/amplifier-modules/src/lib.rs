@@ -9,12 +9,19 @@
 
 pub mod context;
 pub mod hook;
+pub mod detect;
+//pub mod hook;
 pub mod orchestrator;
+#[cfg(feature = "http-providers")]
+pub mod provider;
 pub mod scripted;
+pub mod tool;
 
 use std::sync::Arc;
 
 use amplifier_core::module::Module;
+
+pub use detect::detect;
 
 /// All modules of this build.
 pub fn builtin() -> Vec<Arc<dyn Module>> {
@@ -22,14 +29,9 @@ pub fn builtin() -> Vec<Arc<dyn Module>> {
     all.extend(orchestrator::orchestrators());
     all.extend(context::contexts());
     all.extend(hook::hooks());
+    all.extend(tool::tools());
     all.push(Arc::new(scripted::Scripted::from_config()) as Arc<dyn Module>);
-    // Further kinds join here: each behind its feature, from its own module.
+    #[cfg(feature = "http-providers")]
+    all.extend(provider::providers());
     all
 }
-//! Modules that come with Amplifier: one file each, behind the kernel's traits.
-
-#![warn(missing_docs)]
-
-pub mod tool;
-#[cfg(feature = "http-providers")]
-pub mod provider;

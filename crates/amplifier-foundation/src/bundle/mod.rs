@@ -11,12 +11,11 @@
 pub mod builtin;
 mod compose;
 pub mod diagnostic;
-pub(crate) mod merge;
 pub mod error;
 pub mod include;
 mod inputs;
 pub mod locate;
-mod merge;
+pub(crate) mod merge;
 pub mod model;
 pub mod node;
 pub mod parse;

@@ -17,6 +17,7 @@ mod mention;
 mod settings;
 mod settings_edit;
 mod prepare;
+mod settings;
 mod settings_keys;
 mod settings_permissions;
 mod settings_trust;
