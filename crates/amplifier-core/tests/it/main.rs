@@ -8,6 +8,7 @@
 )]
 
 mod cut;
+mod docs_events;
 mod gates;
 mod model_calls;
 mod session;
