@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use amplifier_core::ModuleSpec;
-use amplifier_core::hook::Hook;
 use amplifier_core::module::Module;
 use amplifier_foundation::{Host, HostBuilder};
 
@@ -83,8 +82,6 @@ impl Stage {
 
     /// A builder with all of this.
     pub fn builder(&self) -> HostBuilder {
-        let hook: FakeHook = self.hook.clone();
-        debug_assert_eq!(Hook::name(&hook), "watcher");
         Host::builder()
             .modules(self.modules())
             .bundle("plain", self.plain())
@@ -92,7 +89,7 @@ impl Stage {
             .ids(Arc::clone(&self.ids) as Arc<dyn amplifier_core::Ids>)
             .display(Arc::new(self.display.clone()))
             .home(self.project.home())
-            .hook(hook)
+            .hook(self.hook.clone())
     }
 
     /// A host that opens no file.
