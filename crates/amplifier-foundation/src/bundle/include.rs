@@ -157,6 +157,10 @@ impl<'a> Graph<'a> {
 
     /// Nothing more will be loaded by itself, so namespaces are looked up as names of bundles.
     async fn last_chance(&mut self, deferred: Vec<Want>) -> (Vec<Want>, Vec<Want>) {
+        let (ready, deferred) = self.partition(deferred);
+        if !ready.is_empty() {
+            return (ready, deferred);
+        }
         let locator = self.locator;
         let unknown: Vec<String> = deferred.iter().filter_map(|want| want.namespaced.as_ref()).fold(
             Vec::new(),

@@ -1,6 +1,6 @@
 //! Sources: from what a person wrote to a file on this machine.
 //!
-//! [`uri`] parses, [`file`] finds a bundle's file below a path, [`git`] brings a
+//! [`uri`] parses, [`mod@file`] finds a bundle's file below a path, `git` brings a
 //! repository into the cache, [`registry`] knows names.
 //! Guarantees: nothing found lies outside the repository, folder or namespace that
 //! was named; no message holds credentials; every wait has a deadline.

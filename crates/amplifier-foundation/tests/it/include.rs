@@ -121,6 +121,20 @@ async fn a_namespace_that_a_sibling_brings_is_known() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_a_sibling_brings_is_not_fetched_by_its_name() {
+    let mut lab = Lab::new(&[
+        ("a.yaml", &bundle("a", &["kit:behaviors/x", "./kit"], "ta")),
+        ("kit/bundle.yaml", &bundle("kit", &[], "tk")),
+        ("kit/behaviors/x.yaml", "tools: [{module: here}]"),
+    ]);
+    let files = [("bundle.yaml", "bundle: {name: kit}"), ("behaviors/x.yaml", "tools: [{module: fetched}]")];
+    let repo = repository(&lab.path("repo"), "main", &files);
+    lab.options.added.insert("kit".into(), format!("git+file://{}", repo.display()));
+    assert_eq!(tools(&lab.prepare("./a.yaml").await.unwrap()), ["here", "tk", "ta"]);
+    assert!(lab.notices.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_namespace_may_be_the_name_of_a_bundle_that_nobody_loaded() {
     let mut lab = Lab::new(&[("a.yaml", &bundle("a", &["kit:behaviors/x"], "ta"))]);
     let kit = lab.path("kit");
