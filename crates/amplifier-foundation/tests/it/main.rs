@@ -8,6 +8,7 @@ mod bundle_diagnostic;
 mod bundle_parse;
 mod bundle_yaml;
 mod corpus;
+mod docs_bundles;
 mod fs_log;
 mod fs_paths;
 mod fs_tool_io;
