@@ -12,5 +12,6 @@ mod docs_events;
 mod gates;
 mod model_calls;
 mod session;
+#[allow(dead_code, reason = "shared with the tests of the built-in modules")]
 mod support;
 mod tools;

@@ -15,6 +15,7 @@ mod fs_paths;
 mod fs_tool_io;
 mod include;
 mod mention;
+mod prepare;
 mod settings;
 mod settings_edit;
 mod prepare;
