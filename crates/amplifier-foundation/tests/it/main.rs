@@ -18,8 +18,6 @@ mod mention;
 mod prepare;
 mod settings;
 mod settings_edit;
-mod prepare;
-mod settings;
 mod settings_keys;
 mod settings_permissions;
 mod settings_trust;
