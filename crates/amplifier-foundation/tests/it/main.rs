@@ -9,6 +9,7 @@ mod bundle_parse;
 mod bundle_yaml;
 mod corpus;
 mod docs_bundles;
+mod docs_settings;
 mod fs_log;
 mod fs_paths;
 mod fs_tool_io;
