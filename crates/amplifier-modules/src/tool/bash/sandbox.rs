@@ -45,12 +45,25 @@ pub(super) async fn spawn(
             command.spawn().map_err(SandboxError::Spawn)
         });
         drop(command);
-        if let Err(Ok(mut unwanted)) = sender.send(started) {
-            let _ = unwanted.start_kill();
-        }
+        let _ = sender.send(started.map(|child| Unclaimed(Some(child))));
     });
     thread.map_err(SandboxError::Spawn)?;
-    receiver.await.unwrap_or_else(|_| Err(SandboxError::Unavailable { reason: "its thread ended".into() }))
+    let ended = || SandboxError::Unavailable { reason: "its thread ended".into() };
+    let mut unclaimed = receiver.await.map_err(|_| ended())??;
+    unclaimed.0.take().ok_or_else(ended)
+}
+
+/// A child on its way to whoever waits for it; if nobody does any more, it is killed.
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+struct Unclaimed(Option<Box<dyn ChildWrapper>>);
+
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.start_kill();
+        }
+    }
 }
 
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
