@@ -5,7 +5,7 @@
 //! to harmless devices; it can read and execute everything that the user can. Where the kernel
 //! enforces less than that, nothing is started. Where the kernel can (Linux 6.12), it can signal
 //! no process outside the sandbox either.
-//! Never here: the network. A kernel before 7.1 does not keep a command from talking to a
+//! Never here: the network, and secrets: what the user can read, the command can. A kernel before 7.1 does not keep a command from talking to a
 //! service through its Unix socket.
 
 use std::io;
