@@ -1,2 +1,89 @@
-//! xtask
-fn main() {}
+//! Development tasks, run as `cargo xtask <task>`.
+//!
+//! Guarantees: exit 0 when the task found nothing wrong, 1 when it did, 2 for a
+//! wrong command line. Never needs more than Rust and a C compiler: what is
+//! missing beyond that is skipped with a line that says so.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a tool for developers: it prints, and it has no session whose clock or files it must respect"
+)]
+
+mod bench;
+mod ci;
+mod docs;
+mod error;
+mod run;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use error::Error;
+
+const USAGE: &str = "\
+Usage: cargo xtask <task>
+
+  test [args]               all tests, doc tests included; args go to `cargo test --workspace`
+  ci [--without-tests]      format, clippy, tidy, builds of single crates, tests, documentation
+  tidy                      the rules of the architecture that a compiler does not check
+  bench [area…] [options]   measure a release build; prints a table, writes target/bench/<area>.json
+      --runs N              runs of each measurement (default: 15)
+      --against FILE        compare with the JSON of an earlier run
+      --list                name the areas
+  docs                      number of tests of each suite
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if matches!(error, Error::Usage(_)) {
+                eprint!("\n{USAGE}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<(), Error> {
+    let (task, rest) = args.split_first().ok_or_else(|| Error::Usage("no task given".into()))?;
+    match task.as_str() {
+        "test" => test::run(rest),
+        "ci" => ci::run(rest),
+        "tidy" => no_arguments(task, rest).and_then(|()| tidy::run()),
+        "bench" => bench::run(rest),
+        "docs" => no_arguments(task, rest).and_then(|()| docs::run()),
+        bench::process::MEASURE => bench::process::measure_here(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(Error::Usage(format!("no task `{other}`"))),
+    }
+}
+
+fn no_arguments(task: &str, rest: &[String]) -> Result<(), Error> {
+    match rest.first() {
+        None => Ok(()),
+        Some(word) => Err(Error::Usage(format!("`{task}` takes no argument `{word}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_exits_2() {
+        for line in ["", "nonsense", "tidy --fast", "docs x", "ci --fast", "bench --runs", "bench --runs x"] {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let error = dispatch(&args).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "`{line}`: {error}");
+        }
+    }
+}

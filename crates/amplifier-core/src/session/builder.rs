@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use super::ledger::Ledger;
-use super::{AmplifierSession, Core, FixedPrompt, SessionDriver, SystemPrompt};
+use super::{AmplifierSession, Core, FixedPrompt, Progress, SessionDriver, SystemPrompt};
 use crate::budget::Budget;
 use crate::env::SessionEnv;
 use crate::hook::HookRegistry;
@@ -143,8 +143,8 @@ impl SessionBuilder {
             ledger: Mutex::new(Ledger::default()),
         });
         let (sender, receiver) = mpsc::channel(COMMANDS);
-        let (outcome, outcomes) = watch::channel(None);
-        let session = AmplifierSession { core: Arc::clone(&core), commands: sender, outcome: outcomes };
-        Ok((session, SessionDriver::new(core, receiver, outcome)))
+        let (progress, watched) = watch::channel(Progress::default());
+        let session = AmplifierSession { core: Arc::clone(&core), commands: sender, progress: watched };
+        Ok((session, SessionDriver::new(core, receiver, progress)))
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Guarantees: `execution:end` follows every `execution:start`; a panic of the
 //! orchestrator is an error of the turn; a turn that was cut off leaves no tool
-//! call without a result in the transcript, unless the storage fails too.
+//! call without a result in the transcript, unless the storage fails too; no turn
+//! is cut off while the storage writes.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Core, TurnReply};
+use super::{Core, Progress, TurnReply};
+use crate::cancel::CancelLevel;
 use crate::event::EventType;
 use crate::id::Activation;
 use crate::limits::{LimitKind, LimitReached};
@@ -18,7 +20,7 @@ use crate::module::provider::ProviderErrorKind;
 use crate::outcome::{FailureKind, OutcomeError, OutcomeKind, SessionOutcome, outcome_of_cancel};
 use crate::panic::caught;
 use crate::turn::{Turn, TurnError};
-use crate::until::until;
+use crate::until::until_free;
 
 /// What a session's handles ask of its driver.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub enum Command {
 pub struct SessionDriver {
     core: Arc<Core>,
     commands: mpsc::Receiver<Command>,
-    outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+    progress: watch::Sender<Progress>,
     started: bool,
 }
 
@@ -48,9 +50,9 @@ impl SessionDriver {
     pub(super) fn new(
         core: Arc<Core>,
         commands: mpsc::Receiver<Command>,
-        outcome: watch::Sender<Option<Arc<SessionOutcome>>>,
+        progress: watch::Sender<Progress>,
     ) -> Self {
-        Self { core, commands, outcome, started: false }
+        Self { core, commands, progress, started: false }
     }
 
     /// Puts messages of earlier activations into the conversation.
@@ -70,6 +72,7 @@ impl SessionDriver {
         core.ledger().partial.clear();
         let result = core.turn(text).await;
         let closed = core.close_open_calls().await;
+        self.progress.send_modify(|progress| progress.turns += 1);
         let text = result?;
         closed?;
         let ledger = core.ledger();
@@ -110,10 +113,10 @@ impl SessionDriver {
 
     /// Publishes the outcome to everybody who waits. The first call counts.
     pub fn settle(&self, outcome: Arc<SessionOutcome>) {
-        self.outcome.send_if_modified(|slot| {
-            let first = slot.is_none();
+        self.progress.send_if_modified(|progress| {
+            let first = progress.outcome.is_none();
             if first {
-                *slot = Some(outcome);
+                progress.outcome = Some(outcome);
             }
             first
         });
@@ -152,11 +155,16 @@ impl Core {
         self.notify(EventType::ExecutionStart, json!({"orchestrator": name})).await;
         let mut turn = Turn::new(self);
         let run = caught(self.orchestrator.run(&mut turn));
-        let result = match until(run, self.env.cancel.cancelled_now()).await {
+        let free = || self.ledger().appending == 0;
+        let result = match until_free(run, self.env.cancel.cancelled_now(), free).await {
             None => Err(TurnError::Cancelled),
             Some(Err(message)) => Err(TurnError::Module { module: name.clone(), message }),
             Some(Ok(result)) => result,
         };
+        if matches!(result, Err(TurnError::Cancelled)) {
+            let data = json!({"level": self.env.cancel.level(), "reason": self.env.cancel.reason()});
+            self.notify(EventType::CancelRequested, data).await;
+        }
         let status = match &result {
             Ok(_) => "success",
             Err(TurnError::Cancelled) => "cancelled",
@@ -166,8 +174,13 @@ impl Core {
         let data = json!({"orchestrator": name, "turn_count": turns, "status": status});
         self.notify(EventType::OrchestratorComplete, data.clone()).await;
         self.notify(EventType::ExecutionEnd, data).await;
-        if let Ok(text) = &result {
-            self.notify(EventType::PromptComplete, json!({"response": text})).await;
+        match &result {
+            Ok(text) => self.notify(EventType::PromptComplete, json!({"response": text})).await,
+            Err(TurnError::Cancelled) => {
+                let was_immediate = self.env.cancel.level() == CancelLevel::Immediate;
+                self.notify(EventType::CancelCompleted, json!({"was_immediate": was_immediate})).await;
+            }
+            Err(_) => {}
         }
         result
     }

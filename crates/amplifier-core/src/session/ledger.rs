@@ -11,6 +11,8 @@ use crate::module::provider::ChatResponse;
 pub(crate) struct Ledger {
     /// Tokens so far.
     pub(crate) usage: Usage,
+    /// Who answered last, as `provider/model`.
+    pub(crate) model: Option<String>,
     /// Cost so far; `None` until a provider has named one.
     pub(crate) cost_micro_usd: Option<u64>,
     /// Model calls so far.
@@ -25,12 +27,15 @@ pub(crate) struct Ledger {
     pub(crate) partial: String,
     /// Text of the last whole answer.
     pub(crate) last_text: String,
+    /// Appends that the storage has not answered yet: cut off now, nobody would know what it holds.
+    pub(crate) appending: u32,
     /// Tool calls that have no result yet.
     open_calls: Vec<ToolCall>,
 }
 
 impl Ledger {
-    pub(crate) fn account(&mut self, response: &ChatResponse) {
+    pub(crate) fn account(&mut self, provider: &str, response: &ChatResponse) {
+        self.model = Some(format!("{provider}/{}", response.model));
         self.usage += response.usage.unwrap_or_default();
         if let Some(cost) = response.cost_micro_usd {
             self.cost_micro_usd = Some(self.cost_micro_usd.unwrap_or(0).saturating_add(cost));

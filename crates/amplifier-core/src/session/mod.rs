@@ -81,12 +81,21 @@ impl Core {
     }
 }
 
+/// How far a session is, for those who wait.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// User messages that were answered, or failed to be.
+    turns: u32,
+    /// The outcome, once there is one.
+    outcome: Option<Arc<SessionOutcome>>,
+}
+
 /// A session. A cheap handle: clone it, drop it, send it.
 #[derive(Debug, Clone)]
 pub struct AmplifierSession {
     core: Arc<Core>,
     commands: mpsc::Sender<Command>,
-    outcome: watch::Receiver<Option<Arc<SessionOutcome>>>,
+    progress: watch::Receiver<Progress>,
 }
 
 /// The answer to one user message.
@@ -189,20 +198,29 @@ impl AmplifierSession {
 
     /// Waits for the outcome. Every session gets one.
     pub async fn outcome(&self) -> Arc<SessionOutcome> {
-        let mut outcome = self.outcome.clone();
-        loop {
-            if let Some(outcome) = outcome.borrow_and_update().clone() {
-                return outcome;
+        let mut progress = self.progress.clone();
+        match progress.wait_for(|progress| progress.outcome.is_some()).await {
+            Ok(progress) => {
+                progress.outcome.clone().unwrap_or_else(|| Arc::new(driver::lost(self.activation())))
             }
-            if outcome.changed().await.is_err() {
-                return Arc::new(driver::lost(self.activation()));
-            }
+            Err(_) => Arc::new(driver::lost(self.activation())),
         }
+    }
+
+    /// Waits until the first turn of this activation is over, or the session.
+    pub async fn first_turn(&self) {
+        let mut progress = self.progress.clone();
+        let _ = progress.wait_for(|progress| progress.turns > 0 || progress.outcome.is_some()).await;
+    }
+
+    /// The provider and model that answered last, as `provider/model`.
+    pub fn model(&self) -> Option<String> {
+        self.core.ledger().model.clone()
     }
 
     /// The outcome, if there is one already.
     pub fn try_outcome(&self) -> Option<Arc<SessionOutcome>> {
-        self.outcome.borrow().clone()
+        self.progress.borrow().outcome.clone()
     }
 
     /// Emits an event in the session's name. `Ok` when the router has it.

@@ -1,7 +1,8 @@
 //! Gates: events at which a hook, a permission layer or a person may object.
 //!
 //! Guarantees: a question without somebody to answer it is a denial at once; no
-//! answer in time is a denial; what was allowed for the session is not asked again.
+//! answer in time, or before the session is asked to stop, is a denial; what was
+//! allowed for the session is not asked again.
 
 use serde_json::{Value, json};
 
@@ -18,12 +19,6 @@ use crate::until::until;
 pub(super) struct Denial {
     pub(super) by: String,
     pub(super) reason: String,
-}
-
-impl From<Denial> for TurnError {
-    fn from(denial: Denial) -> Self {
-        Self::Denied { hook: denial.by, reason: denial.reason }
-    }
 }
 
 /// What the permission layers allow of a tool call.
@@ -65,8 +60,17 @@ impl Core {
         &self,
         data: impl FnOnce() -> Value,
     ) -> Result<Option<String>, TurnError> {
-        let modified = self.gate(&EventType::PromptSubmit, data).await?;
+        let gate = until(self.gate(&EventType::PromptSubmit, data), self.env.cancel.cancelled_now()).await;
+        let modified = gate.ok_or(TurnError::Cancelled)?.map_err(|denial| self.refused(denial))?;
         Ok(modified.and_then(|data| data.get("prompt").and_then(Value::as_str).map(str::to_owned)))
+    }
+
+    /// A denial ends the turn, unless it only is how a cancelled turn ends.
+    pub(super) fn refused(&self, denial: Denial) -> TurnError {
+        match self.env.cancel.is_cancelled() {
+            true => TurnError::Cancelled,
+            false => TurnError::Denied { hook: denial.by, reason: denial.reason },
+        }
     }
 
     /// Judges what a tool is about to touch.
@@ -121,7 +125,8 @@ impl Core {
         let prompt = request.prompt.clone();
         self.tell(EventType::ApprovalRequired, &prompt).await;
         let deadline = self.env.clock.monotonic().saturating_add(request.timeout);
-        let answer = until(self.env.approver.request(request), self.env.clock.sleep_until(deadline)).await;
+        let time = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled());
+        let answer = until(self.env.approver.request(request), time).await;
         let refused = match answer {
             Some(ApprovalAnswer::Allow) => None,
             Some(ApprovalAnswer::AllowForSession) => {
@@ -129,6 +134,7 @@ impl Core {
                 None
             }
             Some(ApprovalAnswer::Deny { reason }) => Some(reason),
+            None if self.env.cancel.is_cancelled() => Some("the session was asked to stop".to_owned()),
             None => Some("nobody answered in time".to_owned()),
         };
         let event = if refused.is_some() { EventType::ApprovalDenied } else { EventType::ApprovalGranted };

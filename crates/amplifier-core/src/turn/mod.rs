@@ -23,7 +23,7 @@ use crate::hook::Round;
 use crate::id::SessionId;
 use crate::limits::LimitReached;
 use crate::message::{INTERRUPTED, Message, Role, ToolCall};
-use crate::module::provider::ProviderError;
+use crate::module::provider::{ProviderError, ReasoningEffort};
 use crate::module::tool::ToolSet;
 use crate::session::Core;
 use crate::transcript::TranscriptError;
@@ -73,11 +73,18 @@ pub enum TurnError {
 #[derive(Debug)]
 pub struct Turn<'a> {
     core: &'a Core,
+    /// How much the model shall reason where the session does not say.
+    reasoning: Option<ReasoningEffort>,
 }
 
 impl<'a> Turn<'a> {
     pub(crate) fn new(core: &'a Core) -> Self {
-        Self { core }
+        Self { core, reasoning: None }
+    }
+
+    /// Lets the model reason in this turn, unless the session's options say how much.
+    pub fn reason(&mut self, effort: ReasoningEffort) {
+        self.reasoning = Some(effort);
     }
 
     /// The session.
@@ -117,7 +124,10 @@ impl Core {
         let now = self.env.clock.now();
         messages.iter_mut().for_each(|message| message.stamp(now));
         let messages: Vec<Arc<Message>> = messages.into_iter().map(Arc::new).collect();
-        self.transcript.append(messages.clone()).await?;
+        {
+            let _appending = Appending::begin(self);
+            self.transcript.append(messages.clone()).await?;
+        }
         self.context.append(&messages);
         self.ledger().track_calls(&messages);
         for message in &messages {
@@ -166,6 +176,22 @@ impl Core {
             return Ok(());
         }
         self.append(open.iter().map(interrupted_result).collect()).await
+    }
+}
+
+/// Marks that the storage is being written to, for as long as it lives.
+struct Appending<'a>(&'a Core);
+
+impl<'a> Appending<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.ledger().appending += 1;
+        Self(core)
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.0.ledger().appending -= 1;
     }
 }
 

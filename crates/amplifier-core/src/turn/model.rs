@@ -41,16 +41,27 @@ pub struct ModelOptions {
     pub raw_events: bool,
 }
 
+/// What stays the same when a request is made again with less of the conversation.
+struct Ask {
+    provider: Arc<dyn Provider>,
+    /// What hooks add to this request alone.
+    additions: Arc<[Arc<Message>]>,
+    reasoning: Option<ReasoningEffort>,
+}
+
 impl Turn<'_> {
     /// Asks the model to go on with the conversation. The answer is not appended yet.
     pub async fn complete(&mut self) -> Result<ChatResponse, TurnError> {
         let core = self.core;
-        core.flush_injections().await?;
         core.count_turn()?;
         let provider = core.provider()?;
-        match core.call(&provider, false).await {
+        let data = || json!({"provider": provider.info().name, "model": core.model(&provider), "iteration": core.ledger().turns});
+        core.gate(&EventType::ProviderRequest, data).await.map_err(|denial| core.refused(denial))?;
+        let additions = core.flush_injections().await?;
+        let ask = Ask { provider, additions: additions.into(), reasoning: self.reasoning };
+        match core.call(&ask, false).await {
             Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
-                core.call(&provider, true).await
+                core.call(&ask, true).await
             }
             result => result,
         }
@@ -66,6 +77,10 @@ impl Core {
         })
     }
 
+    fn model<'a>(&'a self, provider: &'a Arc<dyn Provider>) -> &'a str {
+        self.options.model.as_deref().unwrap_or(&provider.info().default_model)
+    }
+
     fn count_turn(&self) -> Result<(), LimitReached> {
         let mut ledger = self.ledger();
         if let Some(limit) = self.limits.max_turns
@@ -78,24 +93,26 @@ impl Core {
         Ok(())
     }
 
-    /// Injections that stay become messages before the next call, behind the results of all tools.
-    async fn flush_injections(&self) -> Result<(), TurnError> {
+    /// Injections that stay become messages before the next call, behind the results of all
+    /// tools. The others are returned, as additions to that call's request.
+    async fn flush_injections(&self) -> Result<Vec<Arc<Message>>, TurnError> {
         let (passing, staying) = std::mem::take(&mut self.ledger().injections)
             .into_iter()
             .partition::<Vec<_>, _>(|one| one.ephemeral);
-        self.ledger().injections = passing;
         let messages: Vec<Message> = staying.into_iter().map(injected).filter(super::is_kept).collect();
-        if messages.is_empty() { Ok(()) } else { self.append(messages).await }
+        if !messages.is_empty() {
+            self.append(messages).await?;
+        }
+        Ok(passing.into_iter().map(injected).map(Arc::new).collect())
     }
 
-    async fn call(&self, provider: &Arc<dyn Provider>, squeeze: bool) -> Result<ChatResponse, TurnError> {
-        let (request, tokens) = self.request(squeeze).await;
+    async fn call(&self, ask: &Ask, squeeze: bool) -> Result<ChatResponse, TurnError> {
+        let provider = &ask.provider;
+        let (request, tokens) = self.request(ask, squeeze).await;
         let name = provider.info().name.clone();
-        let model = request.model.clone().unwrap_or_else(|| provider.info().default_model.clone());
-        let data = || json!({"provider": name, "model": model, "messages": request.messages.len(), "tokens": tokens});
-        self.gate(&EventType::ProviderRequest, data).await?;
+        let model = self.model(provider).to_owned();
         let data = || self.request_data(&name, &model, &request, tokens);
-        self.gate(&EventType::LlmRequest, data).await?;
+        self.gate(&EventType::LlmRequest, data).await.map_err(|denial| self.refused(denial))?;
         let reserved = Amount { tokens: tokens + request.max_output_tokens.unwrap_or(0), micro_usd: 0 };
         let reservation = self.budget.reserve(reserved)?;
         let result = self.attempts(provider, &request).await;
@@ -113,14 +130,12 @@ impl Core {
         }
     }
 
-    async fn request(&self, squeeze: bool) -> (ChatRequest, u64) {
+    async fn request(&self, ask: &Ask, squeeze: bool) -> (ChatRequest, u64) {
         let system = self.system.render();
-        let injections = std::mem::take(&mut self.ledger().injections);
-        let extra: Vec<Arc<Message>> = injections.into_iter().map(injected).map(Arc::new).collect();
         let text = |system: &Arc<str>| system.len() as u64 / 4;
         let reserved_tokens = system.as_ref().map_or(0, text)
             + self.schema_tokens
-            + extra.iter().map(|message| message.estimated_tokens()).sum::<u64>();
+            + ask.additions.iter().map(|message| message.estimated_tokens()).sum::<u64>();
         let window_tokens = None;
         let view = self.context.view(ViewBudget { reserved_tokens, window_tokens, squeeze }).await;
         if view.left_out > 0 {
@@ -129,8 +144,8 @@ impl Core {
             self.absorb(round);
         }
         let mut messages = view.messages;
-        if !extra.is_empty() {
-            messages.push(MessageView::of(extra));
+        if !ask.additions.is_empty() {
+            messages.push(MessageView::of(Arc::clone(&ask.additions)));
         }
         let options = &self.options;
         let request = ChatRequest {
@@ -140,7 +155,7 @@ impl Core {
             model: options.model.clone(),
             max_output_tokens: options.max_output_tokens,
             temperature: options.temperature,
-            reasoning: options.reasoning,
+            reasoning: options.reasoning.or(ask.reasoning),
             cache_key: Some(self.env.session.as_str().to_owned()),
         };
         (request, reserved_tokens + view.tokens)
@@ -246,7 +261,7 @@ impl Core {
     }
 
     async fn account(&self, provider: &str, response: &ChatResponse) {
-        self.ledger().account(response);
+        self.ledger().account(provider, response);
         let message = self.options.raw_events.then_some(&response.message);
         let data = || {
             json!({

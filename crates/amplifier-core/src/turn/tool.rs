@@ -32,7 +32,12 @@ impl Turn<'_> {
         let stop = core.env.cancel.cancelled_now();
         let (call, output) = match until(core.attempt(call), stop).await {
             Some(result) => result,
-            None => return interrupted_result(call),
+            None => {
+                let took = core.env.clock.monotonic().saturating_since(started);
+                let shown = Shown::ToolEnded { call, summary: "interrupted", is_error: true, took };
+                core.env.display.show(&core.env.origin(), shown);
+                return interrupted_result(call);
+            }
         };
         let took = core.env.clock.monotonic().saturating_since(started);
         core.report(&call, output, took).await
@@ -67,7 +72,9 @@ impl Core {
     }
 
     async fn run(&self, tool: Arc<dyn Tool>, call: &ToolCall) -> Result<ToolOutput, ToolError> {
-        let accesses = tool.access(&call.arguments, &self.env)?;
+        let panicked = |panic| ToolError::Refused(format!("tool {} panicked: {panic}", call.name));
+        let accesses = async { tool.access(&call.arguments, &self.env) };
+        let accesses = caught(accesses).await.map_err(panicked)??;
         let allowed =
             self.judge(&call.name, &accesses).await.map_err(|denial| ToolError::Refused(denial.reason))?;
         let cx = ToolContext {
@@ -77,10 +84,7 @@ impl Core {
             sandboxed: allowed == Allowed::InSandbox,
             cancel: &self.env.cancel,
         };
-        match caught(tool.call(call.arguments.clone(), &cx)).await {
-            Ok(result) => result,
-            Err(panic) => Err(ToolError::Refused(format!("tool {} panicked: {panic}", call.name))),
-        }
+        caught(tool.call(call.arguments.clone(), &cx)).await.map_err(panicked)?
     }
 
     async fn report(&self, call: &ToolCall, output: ToolOutput, took: Duration) -> Message {
@@ -93,9 +97,8 @@ impl Core {
             })
         };
         let mut round = self.ask_hooks(&event, data).await;
-        if let Some(Value::String(changed)) =
-            round.modified.take().and_then(|mut data| data["result"].take().into())
-        {
+        let changed = round.modified.take().and_then(|mut data| data.get_mut("result").map(Value::take));
+        if let Some(Value::String(changed)) = changed {
             text = changed;
         }
         self.absorb(round);

@@ -1,0 +1,17 @@
+//! Turns and the session driver, driven poll by poll with fakes: no runtime, no real time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking, and nothing lies beyond its crate"
+)]
+
+mod cut;
+mod docs_events;
+mod gates;
+mod model_calls;
+mod session;
+#[allow(dead_code, reason = "shared with the tests of the built-in modules")]
+mod support;
+mod tools;

@@ -1,0 +1,363 @@
+//! A bundle that is ready for use: located, composed, its files read.
+//!
+//! Guarantees: a prepared bundle never changes; [`BundleLoader::prepare`] gives the
+//! same one again as long as no file behind it changed, which it sees by `stat`
+//! alone; two tasks that want one source load it once.
+//! Never here: mounting modules, settings, trust.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use amplifier_core::Clock;
+
+use super::diagnostic::{Diagnostic, Strictness};
+use super::error::BundleError;
+use super::include::Graph;
+use super::inputs::{Inputs, Seen};
+use super::locate::{Located, Locator, NameOrigin, OnNotice};
+use super::model::{AgentDef, Bundle, SpawnSection};
+use super::parse::{FileKind, kind_of, parse_bundle};
+use super::plan::MountPlan;
+use super::prompt::SystemPromptSource;
+use super::roster::ContextFile;
+use crate::fs::memo::Memo;
+use crate::fs::read::Stamp;
+use crate::mention::MentionResolver;
+use crate::source::uri::without_credentials;
+
+/// How many prepared bundles a loader keeps.
+const MAX_KEPT: usize = 256;
+
+/// A bundle with everything that it includes, ready to be mounted.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PreparedBundle {
+    /// Its name; that of its file or folder if it states none.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// What a session of it mounts, with provenance.
+    pub plan: MountPlan,
+    /// The system prompt, without context files.
+    pub instruction: Option<String>,
+    /// Files that belong to the system prompt, in order.
+    pub context_files: Vec<ContextFile>,
+    /// The agents that can be delegated to, gaps filled from their files.
+    pub agents: BTreeMap<String, Arc<AgentDef>>,
+    /// What children of a session may have.
+    pub spawn: SpawnSection,
+    /// Where each namespace's files are.
+    pub namespaces: BTreeMap<String, PathBuf>,
+    /// The folder of the bundle's own file; `None` for one from memory.
+    pub base_path: Option<PathBuf>,
+    /// BLAKE3 over the contents of all files that went in, in hex.
+    pub content_hash: String,
+    /// The files that went in, with the stamps that they had.
+    pub files: Vec<(PathBuf, Stamp)>,
+    /// What was noticed; no errors among it.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The source as it was asked for, without credentials.
+    pub source: String,
+    /// The bundle composed, for `bundle show` and for whoever composes onto it.
+    pub bundle: Bundle,
+    checkouts: Vec<PathBuf>,
+    seen: Seen,
+    memo: Arc<Memo>,
+}
+
+impl PreparedBundle {
+    /// A bundle from a text in memory: markdown with front matter, or YAML.
+    ///
+    /// Nothing is read, so its includes, agent files and context files are left out with a
+    /// warning; [`BundleLoader::prepare_text`] follows them.
+    pub fn from_str(name: &str, text: &str) -> Result<Self, BundleError> {
+        let file = memory_file(Path::new(""), name, text);
+        let parsed = parse_bundle(text, &file);
+        let (bundle, mut diagnostics) =
+            parsed.into_result().map_err(|diagnostics| BundleError::Invalid { diagnostics })?;
+        diagnostics.extend(not_followed(&bundle));
+        let memo = Arc::<Memo>::default();
+        let mut inputs = Inputs::new(&memo);
+        inputs.in_memory(text);
+        let seen = inputs.finish();
+        let mut bundle = Bundle::default().compose(&bundle);
+        bundle.agents.roster.retain(|entry| !entry.by_name);
+        bundle.base_path = None;
+        bundle.source_base_paths.clear();
+        let fallback = name.to_owned();
+        Ok(Self::new(bundle, Vec::new(), seen, diagnostics, (name, fallback), Arc::clone(&memo)))
+    }
+
+    fn new(
+        bundle: Bundle,
+        context_files: Vec<ContextFile>,
+        seen: Seen,
+        diagnostics: Vec<Diagnostic>,
+        (source, fallback): (&str, String),
+        memo: Arc<Memo>,
+    ) -> Self {
+        let agents = bundle.agents.roster.iter();
+        let agents = agents.map(|entry| (entry.name.clone(), Arc::new(entry.def.clone()))).collect();
+        Self {
+            name: if bundle.name.is_empty() { fallback } else { bundle.name.clone() },
+            version: bundle.version.clone(),
+            description: bundle.description.clone(),
+            plan: bundle.mount_plan(),
+            instruction: bundle.instruction.clone(),
+            context_files,
+            agents,
+            spawn: bundle.spawn.clone(),
+            namespaces: bundle.source_base_paths.clone(),
+            base_path: bundle.base_path.clone(),
+            content_hash: seen.content_hash.clone(),
+            files: seen.files.clone(),
+            diagnostics,
+            source: without_credentials(source),
+            bundle,
+            checkouts: Vec::new(),
+            seen,
+            memo,
+        }
+    }
+
+    /// Whether every file is as it was when the bundle was prepared, judged by `stat`.
+    pub fn is_current(&self) -> bool {
+        self.seen.is_current()
+    }
+
+    /// Resolves mentions for a session of this bundle that works in `cwd`.
+    pub fn mentions(&self, cwd: &Path, home: Option<PathBuf>) -> MentionResolver {
+        let named = self.context_files.iter().map(|file| (file.key.clone(), file.path.clone())).collect();
+        MentionResolver::new(cwd)
+            .home(home)
+            .namespaces(self.namespaces.clone())
+            .named(named)
+            .checkouts(self.checkouts.clone())
+            .memo(Arc::clone(&self.memo))
+    }
+
+    /// The system prompt of a session of this bundle that works in `cwd`.
+    pub fn system_prompt(&self, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
+        let instruction = self.instruction.clone().unwrap_or_default();
+        SystemPromptSource::new(instruction, self.context_files.clone(), self.mentions(cwd, home))
+    }
+
+    /// The system prompt of an agent of this bundle; its `@./` begins in the folder of its file.
+    pub fn agent_prompt(&self, agent: &AgentDef, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
+        let instruction = agent.instruction.clone().unwrap_or_default();
+        SystemPromptSource::new(instruction, Vec::new(), self.mentions(cwd, home))
+            .from(agent.base_path.clone())
+    }
+}
+
+fn not_followed(bundle: &Bundle) -> Vec<Diagnostic> {
+    use super::diagnostic::{Code, Severity};
+    let listed = bundle.includes.iter().map(|include| (&include.source, &include.origin));
+    let agents = bundle.agents.roster.iter().filter(|entry| entry.by_name);
+    let listed = listed.chain(agents.map(|entry| (&entry.name, &entry.origin)));
+    let listed = listed.chain(bundle.context.iter().map(|entry| (&entry.key, &entry.origin)));
+    listed
+        .map(|(what, origin)| {
+            let message =
+                format!("`{}` is left out, a bundle in memory reads no files", without_credentials(what));
+            let warning = Diagnostic::new(Severity::Warning, Code::Include, &origin.file, message);
+            warning.at(origin.position).help("load it through a bundle loader")
+        })
+        .collect()
+}
+
+/// A name for a text in memory, with the suffix that tells how to read it.
+fn memory_file(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let yaml = folder.join(format!("{name}.yaml"));
+    let is_yaml =
+        !text.trim_start_matches('\u{feff}').starts_with("---") && kind_of(text, &yaml) == FileKind::Bundle;
+    if is_yaml { yaml } else { folder.join(format!("{name}.md")) }
+}
+
+/// Where a loader looks, and how strict it is.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct LoaderOptions {
+    /// `$AMPLIFIER_HOME`: cache, `registry.json`, the user's bundles.
+    pub home: PathBuf,
+    /// What `~` stands for.
+    pub user_home: Option<PathBuf>,
+    /// The project's folder, whose `.amplifier/bundles` are known by name.
+    pub project_dir: PathBuf,
+    /// Where typed relative paths begin; the project's folder unless set.
+    pub cwd: PathBuf,
+    /// Names that were added by settings, with their sources.
+    pub added: BTreeMap<String, String>,
+    /// Whether doubtful input is an error.
+    pub strictness: Strictness,
+    /// Whether nothing may be fetched.
+    pub offline: bool,
+    /// Measures the deadlines of fetches.
+    pub clock: Arc<dyn Clock>,
+    /// Hears what a person may want to know while loading.
+    pub on_notice: Option<OnNotice>,
+}
+
+impl std::fmt::Debug for LoaderOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The sources of added names may hold credentials.
+        f.debug_struct("LoaderOptions")
+            .field("home", &self.home)
+            .field("project_dir", &self.project_dir)
+            .field("added", &self.added.keys())
+            .field("strictness", &self.strictness)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LoaderOptions {
+    /// A lenient loader for a project, with `$AMPLIFIER_HOME` at `home`.
+    pub fn new(home: impl Into<PathBuf>, project_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        let project_dir = project_dir.into();
+        Self {
+            home: home.into(),
+            user_home: None,
+            cwd: project_dir.clone(),
+            project_dir,
+            added: BTreeMap::new(),
+            strictness: Strictness::Lenient,
+            offline: false,
+            clock,
+            on_notice: None,
+        }
+    }
+}
+
+/// Makes bundles ready, and keeps them. Cheap to share behind an `Arc`.
+pub struct BundleLoader {
+    locator: Locator,
+    strictness: Strictness,
+    memo: Arc<Memo>,
+    // Guards the map alone; never held across an await.
+    kept: Mutex<HashMap<String, Arc<Slot>>>,
+}
+
+/// One source: the async lock makes the second task wait for the first one's result.
+type Slot = tokio::sync::Mutex<Option<(Located, Arc<PreparedBundle>)>>;
+
+impl std::fmt::Debug for BundleLoader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BundleLoader").field("project", &self.locator.project).finish_non_exhaustive()
+    }
+}
+
+impl BundleLoader {
+    /// A loader with nothing kept. Reads nothing yet.
+    pub fn new(options: LoaderOptions) -> Self {
+        let locator = Locator {
+            #[cfg(feature = "git")]
+            git: git_cache(&options),
+            #[cfg(feature = "git")]
+            fetches: super::locate::Fetches::new(),
+            amplifier_home: options.home,
+            user_home: options.user_home,
+            project: options.project_dir,
+            cwd: options.cwd,
+            added: options.added,
+            on_notice: options.on_notice,
+        };
+        Self { locator, strictness: options.strictness, memo: Arc::default(), kept: Mutex::default() }
+    }
+
+    /// The bundle of a path, a name or an address; see the crate's documentation for the order.
+    ///
+    /// Local files are read on the calling thread: they are few and small. A source that is not
+    /// cached is fetched, which ends within [`FETCH_DEADLINE`](crate::source::git::FETCH_DEADLINE)
+    /// or when the future is dropped.
+    pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        let slot = self.slot(source);
+        let mut kept = slot.lock().await;
+        let located = self.locator.typed(source).await?;
+        if let Some((known, prepared)) = kept.as_ref()
+            && *known == located
+            && prepared.is_current()
+        {
+            return Ok(Arc::clone(prepared));
+        }
+        let mut graph = Graph::new(&self.locator, Inputs::new(&self.memo), source);
+        graph.discover(located.clone()).await?;
+        let prepared = Arc::new(self.finish(graph, source)?);
+        *kept = Some((located, Arc::clone(&prepared)));
+        Ok(prepared)
+    }
+
+    /// A bundle from a text in memory, whose relative paths begin in the working directory.
+    pub async fn prepare_text(&self, name: &str, text: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        let file = memory_file(&self.locator.cwd, name, text);
+        let mut inputs = Inputs::new(&self.memo);
+        inputs.in_memory(text);
+        let mut graph = Graph::new(&self.locator, inputs, name);
+        graph.discover_parsed(parse_bundle(text, &file), file).await?;
+        self.finish(graph, name).map(Arc::new)
+    }
+
+    fn finish(&self, mut graph: Graph<'_>, source: &str) -> Result<PreparedBundle, BundleError> {
+        graph.read_agents();
+        let bundle = graph.compose();
+        let context = graph.read_context(&bundle);
+        let fallback = graph.nodes.first().map_or_else(|| source.to_owned(), |node| stem(&node.file));
+        let mut diagnostics = std::mem::take(&mut graph.diagnostics);
+        let checkouts = graph.checkouts();
+        let seen = graph.inputs.finish();
+        self.strictness.apply(&mut diagnostics);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(BundleError::Invalid { diagnostics });
+        }
+        let memo = Arc::clone(&self.memo);
+        let prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
+        Ok(PreparedBundle { checkouts, ..prepared })
+    }
+
+    fn slot(&self, source: &str) -> Arc<Slot> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MAX_KEPT && !kept.contains_key(source) {
+            kept.clear();
+        }
+        Arc::clone(kept.entry(source.to_owned()).or_default())
+    }
+
+    /// Every name that resolves, with where it comes from.
+    pub fn names(&self) -> Vec<(String, NameOrigin)> {
+        self.locator.names()
+    }
+
+    /// Where a source leads, without reading what is there; fetched if it must be.
+    pub async fn locate(&self, source: &str) -> Result<Located, BundleError> {
+        self.locator.typed(source).await
+    }
+
+    /// The cache of git sources, to update them.
+    #[cfg(feature = "git")]
+    pub fn git(&self) -> &crate::source::git::GitCache {
+        &self.locator.git
+    }
+
+    /// How often a file was opened since the loader was made.
+    pub fn files_opened(&self) -> u64 {
+        self.memo.opened()
+    }
+}
+
+#[cfg(feature = "git")]
+fn git_cache(options: &LoaderOptions) -> crate::source::git::GitCache {
+    use crate::source::git::{GitCache, Network};
+    let network = if options.offline { Network::Offline } else { Network::Allowed };
+    GitCache::new(options.home.join("cache"), Arc::clone(&options.clock), network)
+}
+
+/// The name of a file, or of its folder for `bundle.md`.
+fn stem(file: &Path) -> String {
+    let stem = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    let own = stem(file).unwrap_or_default();
+    let folder = file.parent().and_then(stem).filter(|_| own == "bundle");
+    folder.unwrap_or(own)
+}

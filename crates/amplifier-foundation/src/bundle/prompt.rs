@@ -1,0 +1,76 @@
+//! The system prompt of a bundle: its instruction, its context files, what they mention.
+//!
+//! Guarantees: rendered anew at each request, so that an edit is seen at once; a
+//! file is opened only if its stamp changed.
+//! Never here: what hooks or agents add.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::roster::ContextFile;
+use crate::mention::{Expansion, FailureReason, MentionResolver};
+
+/// Makes the system prompt of one session. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SystemPromptSource {
+    instruction: String,
+    context: Vec<ContextFile>,
+    resolver: MentionResolver,
+    from: Option<PathBuf>,
+}
+
+/// A system prompt, and what went into it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SystemPrompt {
+    /// The text; empty if the bundle says nothing.
+    pub text: String,
+    /// What context files and mentions brought.
+    pub expansion: Expansion,
+    /// Context files that could not be read this time.
+    pub unreadable: Vec<(ContextFile, FailureReason)>,
+}
+
+impl SystemPromptSource {
+    /// A source for an instruction, with context files, mentions resolved by `resolver`.
+    pub fn new(instruction: impl Into<String>, context: Vec<ContextFile>, resolver: MentionResolver) -> Self {
+        Self { instruction: instruction.into(), context, resolver, from: None }
+    }
+
+    /// The same with a folder in which `@./` of the instruction begins.
+    #[must_use]
+    pub fn from(mut self, folder: Option<PathBuf>) -> Self {
+        self.from = folder;
+        self
+    }
+
+    /// The prompt as of now.
+    pub fn render(&self) -> SystemPrompt {
+        let mut expansion = Expansion::default();
+        let mut unreadable = Vec::new();
+        for file in &self.context {
+            if let Err(reason) = self.resolver.include(&mut expansion, &file.key, &file.path) {
+                unreadable.push((file.clone(), reason));
+            }
+        }
+        self.resolver.expand_into(&mut expansion, &self.instruction, self.from.as_deref());
+        let blocks = expansion.blocks();
+        let text = match (self.instruction.is_empty(), blocks.is_empty()) {
+            (_, true) => self.instruction.clone(),
+            (true, false) => blocks,
+            (false, false) => format!("{}\n\n{blocks}", self.instruction),
+        };
+        SystemPrompt { text, expansion, unreadable }
+    }
+
+    /// The resolver, for the user's own texts.
+    pub fn resolver(&self) -> &MentionResolver {
+        &self.resolver
+    }
+}
+impl amplifier_core::SystemPrompt for SystemPromptSource {
+    fn render(&self) -> Option<Arc<str>> {
+        let text = Self::render(self).text;
+        (!text.is_empty()).then(|| Arc::from(text))
+    }
+}

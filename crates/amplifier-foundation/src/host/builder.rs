@@ -1,0 +1,273 @@
+//! Putting a host together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use amplifier_core::approval::{Approver, Display, NoDisplay, NobodyToAsk};
+use amplifier_core::env::{NoVariables, Variables};
+use amplifier_core::hook::Hook;
+use amplifier_core::module::Module;
+use amplifier_core::module::tool::Tool;
+use amplifier_core::permission::Permissions;
+use amplifier_core::turn::RetryPolicy;
+use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
+
+use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
+use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
+use crate::fs::paths::SystemPaths;
+use crate::redact::Redactor;
+use crate::router::EventRouter;
+use crate::settings::environment::ProcessEnv;
+use crate::settings::home::AmplifierHome;
+use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
+
+/// Takes what a process lends to its sessions.
+#[must_use]
+pub struct HostBuilder {
+    registry: ModuleRegistry,
+    tools: Vec<Arc<dyn Tool>>,
+    hooks: Vec<Arc<dyn Hook>>,
+    bundles: HashMap<String, String>,
+    added: BTreeMap<String, String>,
+    providers: Vec<ModuleSpec>,
+    overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
+    home: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    variables: Arc<dyn Variables>,
+    approver: Arc<dyn Approver>,
+    display: Arc<dyn Display>,
+    storage: Option<Arc<dyn SessionStorage>>,
+    permissions: Permissions,
+    limits: Limits,
+    retry: RetryPolicy,
+    redactor: Redactor,
+    strict: bool,
+    offline: bool,
+    on_notice: Option<OnNotice>,
+}
+
+impl Default for HostBuilder {
+    fn default() -> Self {
+        Self {
+            registry: ModuleRegistry::default(),
+            tools: Vec::new(),
+            hooks: Vec::new(),
+            bundles: HashMap::new(),
+            added: BTreeMap::new(),
+            providers: Vec::new(),
+            overrides: HashMap::new(),
+            home: None,
+            clock: Arc::new(SystemClock::new()),
+            ids: Arc::new(RandomIds::new()),
+            variables: Arc::new(NoVariables),
+            approver: Arc::new(NobodyToAsk),
+            display: Arc::new(NoDisplay),
+            storage: None,
+            permissions: Permissions::unrestricted(),
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            redactor: Redactor::default(),
+            strict: false,
+            offline: false,
+            on_notice: None,
+        }
+    }
+}
+
+impl HostBuilder {
+    /// Modules that bundles may name.
+    pub fn modules(mut self, modules: impl IntoIterator<Item = Arc<dyn Module>>) -> Self {
+        self.registry.add(modules);
+        self
+    }
+
+    /// A tool that every session has, without a bundle naming it.
+    pub fn tool(mut self, tool: impl Tool + 'static) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// A hook that every session has, without a bundle naming it.
+    pub fn hook(mut self, hook: impl Hook + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// A bundle from memory: `text` is what a `bundle.md` holds.
+    pub fn bundle(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        self.bundles.insert(name.into(), text.into());
+        self
+    }
+
+    /// Names for bundle addresses, as `amplifier bundle add` keeps them.
+    pub fn added_bundles(mut self, added: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.added.extend(added);
+        self
+    }
+
+    /// Providers for bundles; an entry of the same key in a bundle is merged over it.
+    pub fn providers(mut self, providers: impl IntoIterator<Item = ModuleSpec>) -> Self {
+        self.providers.extend(providers);
+        self
+    }
+
+    /// Settings that win over a bundle's own `config` of a module.
+    pub fn override_module(
+        mut self,
+        module: impl Into<String>,
+        config: serde_json::Map<String, serde_json::Value>,
+    ) -> Self {
+        self.overrides.insert(module.into(), config);
+        self
+    }
+
+    /// The folder for sessions, caches and settings; `$AMPLIFIER_HOME`, else `~/.amplifier`, by default.
+    pub fn home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.home = Some(home.into());
+        self
+    }
+
+    /// Time for everything.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Entropy for everything.
+    pub fn ids(mut self, ids: Arc<dyn Ids>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Where modules find keys.
+    pub fn variables(mut self, variables: Arc<dyn Variables>) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Who answers requests for approval; nobody by default.
+    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = approver;
+        self
+    }
+
+    /// Where progress is shown; nowhere by default.
+    pub fn display(mut self, display: Arc<dyn Display>) -> Self {
+        self.display = display;
+        self
+    }
+
+    /// Where sessions are kept; files below the home by default.
+    pub fn storage(mut self, storage: Arc<dyn SessionStorage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// What sessions may do. Unrestricted by default: the program that embeds decides.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Bounds of every session.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When model calls are made again.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// What is taken out of everything that is written.
+    pub fn redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
+    /// Makes warnings of bundles errors.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// Fetches nothing: what is not in the cache is missing.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Hears what a person may want to know while bundles are loaded.
+    pub fn on_notice(mut self, on_notice: OnNotice) -> Self {
+        self.on_notice = Some(on_notice);
+        self
+    }
+
+    /// A host for a project directory. Nothing is written before the first session is.
+    pub async fn open(self, project: impl AsRef<Path>) -> Result<Host, HostError> {
+        let given = project.as_ref().to_path_buf();
+        let opening = |source| HostError::Directory { path: given.clone(), source };
+        let project = crate::fs::read::real_path(&given).map_err(opening)?;
+        let home = match &self.home {
+            Some(home) => AmplifierHome::at(home),
+            None => AmplifierHome::discover(&ProcessEnv::capture())?,
+        };
+        let paths = ProjectPaths::resolve(home.path(), &project)?;
+        Ok(self.assemble(project, Some(home), Some(paths)))
+    }
+
+    /// A host that opens no file and no database, and promises nothing across a crash.
+    pub fn in_memory(self) -> Host {
+        self.assemble(PathBuf::from("/"), None, None)
+    }
+
+    fn assemble(self, project: PathBuf, home: Option<AmplifierHome>, paths: Option<ProjectPaths>) -> Host {
+        let storage: Arc<dyn SessionStorage> = match (self.storage, &paths) {
+            (Some(storage), _) => storage,
+            (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
+            (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
+        };
+        let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
+        let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
+        let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
+        let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
+        let loader_home = amplifier_home.clone().unwrap_or_default();
+        let mut loader = LoaderOptions::new(loader_home, project.clone(), Arc::clone(&self.clock));
+        loader.user_home = user_home.clone();
+        loader.added = self.added;
+        loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
+        loader.offline = self.offline;
+        loader.on_notice = self.on_notice;
+        Host(Arc::new(HostInner {
+            registry: self.registry,
+            tools: self.tools,
+            hooks: self.hooks,
+            bundles: BundleLoader::new(loader),
+            in_memory_bundles: self.bundles,
+            providers: self.providers,
+            overrides: self.overrides,
+            project,
+            home: amplifier_home,
+            user_home: user_home.clone(),
+            project_paths: paths,
+            clock: self.clock,
+            ids: self.ids,
+            paths: Arc::new(SystemPaths::with_home(user_home)),
+            variables: self.variables,
+            approver: self.approver,
+            display: self.display,
+            storage,
+            permissions: self.permissions,
+            limits: self.limits,
+            retry: self.retry,
+            redactor: self.redactor,
+            strict: self.strict,
+            router,
+            sessions: LiveSessions::default(),
+        }))
+    }
+}

@@ -1,0 +1,209 @@
+//! The host: what a process lends to its sessions, and where they run.
+//!
+//! Guarantees: every session runs in a task of the host. [`Host::shutdown`] ends
+//! what runs and reports what was cut off. Nothing is written before the first
+//! session is recorded.
+
+mod builder;
+pub mod clock;
+pub mod ids;
+mod registry;
+mod sessions;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::approval::{Approver, Display};
+use amplifier_core::env::Variables;
+use amplifier_core::hook::Hook;
+use amplifier_core::module::tool::Tool;
+use amplifier_core::permission::{Paths, Permissions};
+use amplifier_core::turn::RetryPolicy;
+use amplifier_core::until::until;
+use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, SessionId};
+
+use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
+use crate::redact::Redactor;
+use crate::router::EventRouter;
+use crate::storage::{ProjectPaths, SessionStorage};
+
+pub use builder::HostBuilder;
+pub use clock::SystemClock;
+pub use ids::RandomIds;
+pub use registry::ModuleRegistry;
+pub use sessions::LiveSessions;
+
+/// How long running tools and clean-ups may take after [`Shutdown::Now`].
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// A process's host. Cheap to clone; the last handle that is dropped cancels what still runs.
+#[derive(Debug, Clone)]
+pub struct Host(pub(crate) Arc<HostInner>);
+
+/// The inside of a host.
+#[derive(Debug)]
+pub(crate) struct HostInner {
+    pub(crate) registry: ModuleRegistry,
+    pub(crate) tools: Vec<Arc<dyn Tool>>,
+    pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) bundles: BundleLoader,
+    pub(crate) in_memory_bundles: HashMap<String, String>,
+    pub(crate) providers: Vec<ModuleSpec>,
+    pub(crate) overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
+    pub(crate) project: PathBuf,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) user_home: Option<PathBuf>,
+    pub(crate) project_paths: Option<ProjectPaths>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) paths: Arc<dyn Paths>,
+    pub(crate) variables: Arc<dyn Variables>,
+    pub(crate) approver: Arc<dyn Approver>,
+    pub(crate) display: Arc<dyn Display>,
+    pub(crate) storage: Arc<dyn SessionStorage>,
+    pub(crate) permissions: Permissions,
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) redactor: Redactor,
+    pub(crate) strict: bool,
+    pub(crate) router: EventRouter,
+    pub(crate) sessions: LiveSessions,
+}
+
+/// Why a host could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The project directory is missing or cannot be read.
+    #[error("project directory {} cannot be opened", path.display())]
+    Directory {
+        /// The directory as given.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The home folder cannot be found.
+    #[error(transparent)]
+    Home(#[from] crate::settings::home::HomeError),
+    /// The project's folder under the home cannot be used.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::StorageError),
+}
+
+/// How a host shall end.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Sessions may finish within this time; then they are cancelled.
+    Drain {
+        /// How long they may take.
+        within: Duration,
+    },
+    /// Sessions are cancelled at once.
+    Now,
+}
+
+/// What a shutdown met.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Sessions that were cancelled.
+    pub cancelled: Vec<SessionId>,
+    /// Sessions that did not even stop when they were cancelled: a module blocks its thread.
+    pub stuck: Vec<SessionId>,
+}
+
+impl Host {
+    /// Begins to build a host.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// The event router.
+    pub fn router(&self) -> &EventRouter {
+        &self.0.router
+    }
+
+    /// The sessions that run in this process.
+    pub fn sessions(&self) -> &LiveSessions {
+        &self.0.sessions
+    }
+
+    /// Where sessions are kept.
+    pub fn storage(&self) -> &Arc<dyn SessionStorage> {
+        &self.0.storage
+    }
+
+    /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.
+    pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        match self.0.in_memory_bundles.get(source) {
+            Some(text) if self.0.home.is_some() => self.0.bundles.prepare_text(source, text).await,
+            Some(text) => PreparedBundle::from_str(source, text).map(Arc::new),
+            None => self.0.bundles.prepare(source).await,
+        }
+    }
+
+    /// The user's own home folder, where known.
+    pub fn user_home(&self) -> Option<&Path> {
+        self.0.user_home.as_deref()
+    }
+
+    /// Bundles.
+    pub fn bundles(&self) -> &BundleLoader {
+        &self.0.bundles
+    }
+
+    /// Modules that bundles may name.
+    pub fn modules(&self) -> &ModuleRegistry {
+        &self.0.registry
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// Entropy.
+    pub fn ids(&self) -> &Arc<dyn Ids> {
+        &self.0.ids
+    }
+
+    /// The project directory: absolute, resolved.
+    pub fn project(&self) -> &Path {
+        &self.0.project
+    }
+
+    /// The folder for sessions, caches and settings; `None` in memory.
+    pub fn home(&self) -> Option<&Path> {
+        self.0.home.as_deref()
+    }
+
+    /// Ends what runs, and says what had to be cut off. Every session has its outcome then,
+    /// but for those that are reported as stuck.
+    pub async fn shutdown(&self, how: Shutdown) -> ShutdownReport {
+        let inner = &self.0;
+        let after = |span| inner.clock.sleep_until(inner.clock.monotonic().saturating_add(span));
+        if let Shutdown::Drain { within } = how {
+            until(inner.sessions.idle(), after(within)).await;
+        }
+        let mut report = ShutdownReport { cancelled: inner.sessions.ids(), stuck: Vec::new() };
+        inner.sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
+        until(inner.sessions.idle(), after(SHUTDOWN_GRACE)).await;
+        report.stuck = inner.sessions.ids();
+        inner.router.close();
+        report
+    }
+}
+
+impl Drop for HostInner {
+    fn drop(&mut self) {
+        let cut: Vec<SessionId> = self.sessions.ids();
+        if !cut.is_empty() {
+            tracing::warn!(sessions = cut.len(), "a host was dropped while sessions ran; they are cancelled");
+            self.sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! `@mentions`: files that a text names and a model is shown.
+//!
+//! `@ns:path` is a bundle's file, `@path` one below the working directory, `@~/path`
+//! one of the home folder. Mentions in code are none. What cannot be found is left
+//! out and reported in [`Expansion::failed`].
+//!
+//! Guarantees: each content appears once, whatever its paths; files mention further
+//! files down to [`MAX_DEPTH`]; no file above [`MAX_FILE_BYTES`] and no more than
+//! [`MAX_TOTAL_BYTES`] in all is read; a file is opened only if it changed.
+//! Never here: changing the text, deciding who may read a path.
+
+mod scan;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::fs::memo::Memo;
+use crate::fs::read::{self, Kind, ReadError, Stamp};
+
+pub use scan::mentions;
+
+/// How deep files mention files.
+pub const MAX_DEPTH: usize = 3;
+/// Largest file that is shown, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Most bytes that one text brings in.
+pub const MAX_TOTAL_BYTES: u64 = 4 * 1024 * 1024;
+/// Most entries of a directory that are listed.
+pub const MAX_LISTED: usize = 500;
+
+/// Where a mention led.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceKind {
+    /// A file of a bundle.
+    Bundle,
+    /// A file below the working directory, or at an absolute path.
+    Project,
+    /// A file of the home folder.
+    Home,
+}
+
+/// Why a mention brought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureReason {
+    /// Nothing is there.
+    NotFound,
+    /// No bundle has that namespace.
+    UnknownNamespace,
+    /// It could not be read.
+    Unreadable,
+    /// It is no UTF-8 text.
+    NotText,
+    /// Larger than [`MAX_FILE_BYTES`].
+    TooLarge,
+    /// With it, more than [`MAX_TOTAL_BYTES`] would have been read.
+    TotalLimit,
+}
+
+/// A mention that led somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resolution {
+    /// As written, with the `@`.
+    pub mention: String,
+    /// The absolute path.
+    pub path: PathBuf,
+    /// Where it led.
+    pub kind: SourceKind,
+    /// BLAKE3 of the content, in hex.
+    pub content_hash: String,
+    /// False if the same content was there already.
+    pub is_new: bool,
+}
+
+/// A mention that led nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// As written, with the `@`.
+    pub mention: String,
+    /// Why.
+    pub reason: FailureReason,
+}
+
+/// A content that a model is shown, with every name under which it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContextFile {
+    /// `(mention, path)`; for a file that a bundle lists, the mention that would lead to it.
+    pub names: Vec<(String, PathBuf)>,
+    /// The content, or the listing of a directory.
+    pub content: String,
+}
+
+/// What the mentions of a text brought.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Expansion {
+    /// The contents, in the order in which they were first met.
+    pub files: Vec<ContextFile>,
+    /// Mentions that led somewhere.
+    pub resolutions: Vec<Resolution>,
+    /// Mentions that led nowhere.
+    pub failed: Vec<Failure>,
+    /// Files that went in, for a later check by `stat`.
+    pub stamps: Vec<(PathBuf, Stamp)>,
+    total_bytes: u64,
+    by_hash: HashMap<blake3::Hash, usize>,
+    visited: HashSet<PathBuf>,
+}
+
+impl Expansion {
+    /// How many contents were met again under another path.
+    pub fn deduplicated_count(&self) -> usize {
+        self.files.iter().map(|file| file.names.len().saturating_sub(1)).sum()
+    }
+
+    /// The contents as `<context_file>` blocks with blank lines between; empty if there are none.
+    pub fn blocks(&self) -> String {
+        let size: usize = self.files.iter().map(|file| file.content.len() + 128).sum();
+        let mut text = String::with_capacity(size);
+        for file in &self.files {
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            let names: Vec<String> = file.names.iter().map(|(mention, path)| label(mention, path)).collect();
+            let content = file.content.replace("</context_file", "&lt;/context_file");
+            let _ = write!(text, "<context_file paths=\"{}\">\n{content}\n</context_file>", names.join(", "));
+        }
+        text
+    }
+
+    /// Adds a content; false if it is there already.
+    fn add(&mut self, hash: blake3::Hash, content: &str, mention: &str, path: &Path) -> bool {
+        let name = (mention.to_owned(), path.to_owned());
+        if let Some(file) = self.by_hash.get(&hash).and_then(|at| self.files.get_mut(*at)) {
+            if !file.names.contains(&name) {
+                file.names.push(name);
+            }
+            return false;
+        }
+        self.by_hash.insert(hash, self.files.len());
+        self.files.push(ContextFile { names: vec![name], content: content.to_owned() });
+        true
+    }
+
+    fn fail(&mut self, mention: &str, reason: FailureReason) {
+        let failure = Failure { mention: mention.to_owned(), reason };
+        if !self.failed.contains(&failure) {
+            self.failed.push(failure);
+        }
+    }
+}
+
+fn label(mention: &str, path: &Path) -> String {
+    let path = path.display().to_string().replace('"', "&quot;").replace('<', "&lt;");
+    format!("{mention} → {path}")
+}
+
+/// A text with the contents of its mentions before it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Prepended {
+    /// The blocks, a blank line, and the text as it was.
+    pub text: String,
+    /// What was found.
+    pub expansion: Expansion,
+}
+
+/// Turns mentions into files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct MentionResolver {
+    cwd: PathBuf,
+    home: Option<PathBuf>,
+    namespaces: Arc<BTreeMap<String, PathBuf>>,
+    named: Arc<BTreeMap<String, PathBuf>>,
+    checkouts: Arc<[PathBuf]>,
+    memo: Arc<Memo>,
+}
+
+impl MentionResolver {
+    /// A resolver for a session that works in `cwd`.
+    pub fn new(cwd: impl Into<PathBuf>) -> Self {
+        Self {
+            cwd: cwd.into(),
+            home: None,
+            namespaces: Arc::default(),
+            named: Arc::default(),
+            checkouts: Arc::default(),
+            memo: Arc::default(),
+        }
+    }
+
+    /// The same with a home folder for `@~/…`.
+    #[must_use]
+    pub fn home(mut self, home: Option<PathBuf>) -> Self {
+        self.home = home;
+        self
+    }
+
+    /// The same with the folders of bundles, by namespace.
+    #[must_use]
+    pub fn namespaces(mut self, namespaces: BTreeMap<String, PathBuf>) -> Self {
+        self.namespaces = Arc::new(namespaces);
+        self
+    }
+
+    /// The same with context files that have a name of their own: `ns:name` → path.
+    #[must_use]
+    pub fn named(mut self, named: BTreeMap<String, PathBuf>) -> Self {
+        self.named = Arc::new(named);
+        self
+    }
+
+    /// The same with the roots of fetched sources: their files reach no file outside by a link, a
+    /// namespace or a relative path.
+    #[must_use]
+    pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
+        self.checkouts = roots.into();
+        self
+    }
+
+    /// The same, sharing files in memory with others.
+    #[must_use]
+    pub fn memo(mut self, memo: Arc<Memo>) -> Self {
+        self.memo = memo;
+        self
+    }
+
+    /// The path that a mention leads to, or why it leads nowhere. A final `.md` may be left out.
+    pub fn resolve(&self, mention: &str) -> Result<(PathBuf, SourceKind), FailureReason> {
+        self.resolve_from(mention, None)
+    }
+
+    fn resolve_from(
+        &self,
+        mention: &str,
+        from: Option<&Path>,
+    ) -> Result<(PathBuf, SourceKind), FailureReason> {
+        let written = mention.strip_prefix('@').unwrap_or(mention);
+        match self.lookup(written, from) {
+            // The end of a sentence is no part of a name.
+            Err(FailureReason::NotFound) if written.ends_with(['.', ':']) => {
+                self.lookup(written.trim_end_matches(['.', ':']), from)
+            }
+            found => found,
+        }
+    }
+
+    fn lookup(&self, written: &str, from: Option<&Path>) -> Result<(PathBuf, SourceKind), FailureReason> {
+        if let Some((namespace, path)) = written.split_once(':') {
+            if let Some(path) = self.named.get(written) {
+                return existing(path.clone()).map(|path| (path, SourceKind::Bundle));
+            }
+            let folder = self.namespaces.get(namespace).ok_or(FailureReason::UnknownNamespace)?;
+            let climbs = path.starts_with('/') || path.split('/').any(|part| part == "..");
+            if climbs || path.is_empty() {
+                return Err(FailureReason::NotFound);
+            }
+            let path = self.confined(existing(folder.join(path))?, folder)?;
+            return Ok((path, SourceKind::Bundle));
+        }
+        if let Some(rest) = written.strip_prefix("~/") {
+            let home = self.home.as_ref().ok_or(FailureReason::NotFound)?;
+            return existing(home.join(rest)).map(|path| (path, SourceKind::Home));
+        }
+        if written.is_empty() || written.starts_with('~') {
+            return Err(FailureReason::NotFound);
+        }
+        let explicit = written.starts_with("./") || written.starts_with("../");
+        let base = from.filter(|_| explicit).unwrap_or(&self.cwd);
+        let path = existing(base.join(written))?;
+        let path = if explicit { self.confined(path, base)? } else { path };
+        Ok((path, SourceKind::Project))
+    }
+
+    /// What begins in a checkout stays in it.
+    fn confined(&self, found: PathBuf, begin: &Path) -> Result<PathBuf, FailureReason> {
+        let root = self.checkouts.iter().find(|root| begin.starts_with(root));
+        match root {
+            Some(root) if !found.starts_with(root) => Err(FailureReason::NotFound),
+            _ => Ok(found),
+        }
+    }
+
+    /// What the mentions of a text bring. `@./x` is relative to `from`, else to the working directory.
+    pub fn expand(&self, text: &str, from: Option<&Path>) -> Expansion {
+        let mut expansion = Expansion::default();
+        self.expand_into(&mut expansion, text, from);
+        expansion
+    }
+
+    /// As [`Self::expand`], adding to what was found already.
+    pub fn expand_into(&self, expansion: &mut Expansion, text: &str, from: Option<&Path>) {
+        self.follow(expansion, text, from, 0);
+    }
+
+    /// Adds a file that is not mentioned but listed under a name, and what it mentions.
+    pub fn include(&self, expansion: &mut Expansion, name: &str, path: &Path) -> Result<(), FailureReason> {
+        self.open(expansion, &format!("@{name}"), path, 0).map(|_| ())
+    }
+
+    /// The text with the contents of its mentions before it.
+    pub fn prepend(&self, text: &str) -> Prepended {
+        let expansion = self.expand(text, None);
+        let text = match expansion.blocks() {
+            blocks if blocks.is_empty() => text.to_owned(),
+            blocks => format!("{blocks}\n\n{text}"),
+        };
+        Prepended { text, expansion }
+    }
+
+    fn follow(&self, expansion: &mut Expansion, text: &str, from: Option<&Path>, depth: usize) {
+        for mention in mentions(text) {
+            let found = self.resolve_from(&mention, from).and_then(|(path, kind)| {
+                let (hash, is_new) = self.open(expansion, &mention, &path, depth)?;
+                let content_hash = hash.to_hex().to_string();
+                Ok(Resolution { mention: mention.clone(), path, kind, content_hash, is_new })
+            });
+            match found {
+                Ok(resolution) => expansion.resolutions.push(resolution),
+                Err(reason) => expansion.fail(&mention, reason),
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        expansion: &mut Expansion,
+        mention: &str,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(blake3::Hash, bool), FailureReason> {
+        if read::kind(path) == Kind::Directory {
+            let content = listing(path).map_err(|error| reason(&error))?;
+            let hash = blake3::hash(content.as_bytes());
+            return Ok((hash, expansion.add(hash, &content, mention, path)));
+        }
+        let loaded = self.memo.text(path, MAX_FILE_BYTES).map_err(|error| reason(&error))?;
+        if !expansion.by_hash.contains_key(&loaded.hash) {
+            let total = expansion.total_bytes.saturating_add(loaded.text.len() as u64);
+            if total > MAX_TOTAL_BYTES {
+                return Err(FailureReason::TotalLimit);
+            }
+            expansion.total_bytes = total;
+        }
+        let is_new = expansion.add(loaded.hash, &loaded.text, mention, path);
+        // The path, not the content, ends a circle: equal files in two folders mention different ones.
+        if expansion.visited.insert(path.to_owned()) {
+            expansion.stamps.push((path.to_owned(), loaded.stamp));
+            if depth < MAX_DEPTH {
+                self.follow(expansion, &loaded.text, path.parent(), depth + 1);
+            }
+        }
+        Ok((loaded.hash, is_new))
+    }
+}
+
+/// The canonical path if something is there, also with `.md` behind it.
+fn existing(path: PathBuf) -> Result<PathBuf, FailureReason> {
+    let mut with_suffix = path.clone().into_os_string();
+    with_suffix.push(".md");
+    let found = [path, with_suffix.into()].into_iter().find(|path| read::kind(path) != Kind::Missing);
+    let found = found.ok_or(FailureReason::NotFound)?;
+    read::canonical(&found).map_err(|error| reason(&error))
+}
+
+fn reason(error: &ReadError) -> FailureReason {
+    match error {
+        ReadError::Missing { .. } => FailureReason::NotFound,
+        ReadError::NotText { .. } => FailureReason::NotText,
+        ReadError::TooLarge { .. } => FailureReason::TooLarge,
+        _ => FailureReason::Unreadable,
+    }
+}
+
+fn listing(path: &Path) -> Result<String, ReadError> {
+    let (entries, more) = read::list(path, MAX_LISTED)?;
+    let mut text = format!("Directory {}", path.display());
+    for entry in entries {
+        let _ = write!(text, "\n  {}{}", entry.name, if entry.directory { "/" } else { "" });
+    }
+    if more {
+        let _ = write!(text, "\n  … more than {MAX_LISTED} entries");
+    }
+    Ok(text)
+}

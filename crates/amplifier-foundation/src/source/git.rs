@@ -1,0 +1,314 @@
+//! Git repositories, through the user's own `git`: one shallow checkout of one ref.
+//!
+//! Guarantees: what is cached is used without the network; a fetch ends within its
+//! deadline or when its future is dropped, its whole process group with it; two
+//! processes never write one entry; no hook, template or external transport of
+//! a repository runs; git never asks a question on the terminal.
+//! Never here: submodules, pushing, history.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::Clock;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+use super::cache::{Entry, Locked};
+use super::uri::{GitUri, without_credentials};
+use super::{SourceError, file};
+use crate::fs::read;
+
+/// How long one fetch may take.
+pub const FETCH_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The ref of a source that names none, if the repository has it.
+pub const DEFAULT_REF: &str = "main";
+
+const HEAD: &str = "HEAD";
+const MAX_STDERR_BYTES: u64 = 16 * 1024;
+
+/// Whether the network may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Network {
+    /// What is not cached is fetched.
+    #[default]
+    Allowed,
+    /// Only the cache is used.
+    Offline,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Updated {
+    /// The checkout.
+    pub root: PathBuf,
+    /// The commit that was cached before, if one was.
+    pub before: Option<String>,
+    /// The commit that is cached now.
+    pub after: Option<String>,
+}
+
+/// The cache of git repositories.
+#[derive(Debug, Clone)]
+pub struct GitCache {
+    root: PathBuf,
+    clock: Arc<dyn Clock>,
+    network: Network,
+    deadline: Duration,
+    program: PathBuf,
+}
+
+impl GitCache {
+    /// The cache in `root`, usually `$AMPLIFIER_HOME/cache`.
+    pub fn new(root: PathBuf, clock: Arc<dyn Clock>, network: Network) -> Self {
+        Self { root, clock, network, deadline: FETCH_DEADLINE, program: PathBuf::from("git") }
+    }
+
+    /// The same with another time limit for one fetch.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The same with another `git` program.
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// The checkout of a source if it is cached already.
+    pub fn cached(&self, uri: &GitUri) -> Option<PathBuf> {
+        wanted_refs(uri).map(|reference| self.entry(uri, reference)).find(Entry::is_present).map(|e| e.path())
+    }
+
+    /// The checkout of a source, fetched if it is not cached.
+    pub async fn checkout(&self, uri: &GitUri) -> Result<PathBuf, SourceError> {
+        if let Some(root) = self.cached(uri) {
+            return Ok(root);
+        }
+        self.require_network(uri)?;
+        let locked = self.lock(uri).await?;
+        match self.cached(uri) {
+            Some(root) => Ok(root),
+            None => self.fetch_wanted(uri, &locked).await,
+        }
+    }
+
+    /// Whether what is not cached may be fetched.
+    pub fn may_fetch(&self) -> bool {
+        self.network == Network::Allowed
+    }
+
+    /// Fetches a source again. The old checkout stays until the new one is whole.
+    pub async fn update(&self, uri: &GitUri) -> Result<Updated, SourceError> {
+        self.require_network(uri)?;
+        let locked = self.lock(uri).await?;
+        let before = self.cached(uri).and_then(|root| commit(&root));
+        let root = self.fetch_wanted(uri, &locked).await?;
+        Ok(Updated { after: commit(&root), root, before })
+    }
+
+    /// The bundle's file in a checkout: below its subdirectory if it names one.
+    pub fn bundle_file(root: &Path, uri: &GitUri) -> Result<PathBuf, SourceError> {
+        let found = match uri.subdirectory() {
+            Some(sub) => file::below(root, sub).and_then(|path| file::bundle_file(&path)),
+            None => file::bundle_file(root),
+        };
+        match found {
+            Ok(found) => file::confined(&found, uri.subdirectory().unwrap_or("."), Some(root)),
+            Err(error) if error.is_missing() => Err(SourceError::NotInRepository { uri: uri.to_string() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn require_network(&self, uri: &GitUri) -> Result<(), SourceError> {
+        match self.network {
+            Network::Allowed => Ok(()),
+            Network::Offline => Err(SourceError::Offline { uri: uri.to_string() }),
+        }
+    }
+
+    fn entry(&self, uri: &GitUri, reference: &str) -> Entry {
+        Entry::new(&self.root, entry_name(uri, reference))
+    }
+
+    /// One lock for all refs that a source may end up with, so that the choice is made once.
+    async fn lock(&self, uri: &GitUri) -> Result<Locks, SourceError> {
+        let shown = uri.to_string();
+        let mut held = Vec::new();
+        for reference in wanted_refs(uri) {
+            held.push(self.entry(uri, reference).lock(&self.clock, self.deadline, &shown).await?);
+        }
+        Ok(Locks(held))
+    }
+
+    async fn fetch_wanted(&self, uri: &GitUri, locks: &Locks) -> Result<PathBuf, SourceError> {
+        let mut refused = None;
+        for (reference, locked) in wanted_refs(uri).zip(&locks.0) {
+            match self.fetch(uri, reference, locked).await {
+                Ok(()) => return Ok(self.entry(uri, reference).path()),
+                Err(error @ SourceError::NoRef { .. }) => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| SourceError::NoRef {
+            uri: uri.to_string(),
+            reference: uri.reference().unwrap_or(HEAD).to_owned(),
+        }))
+    }
+
+    async fn fetch(&self, uri: &GitUri, reference: &str, locked: &Locked) -> Result<(), SourceError> {
+        let scratch = locked.scratch()?;
+        let dir = scratch.path();
+        let work = async {
+            self.git(uri, dir, &["init", "--quiet", "--template="]).await?;
+            let fetch = ["fetch", "--quiet", "--depth", "1", "--no-tags", "--", uri.url(), reference];
+            self.git(uri, dir, &fetch).await?;
+            self.git(uri, dir, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]).await
+        };
+        let deadline = self.clock.monotonic().saturating_add(self.deadline);
+        tokio::select! {
+            done = work => done.map_err(|error| without_ref(error, reference))?,
+            () = self.clock.sleep_until(deadline) => {
+                return Err(SourceError::Deadline { uri: uri.to_string(), deadline: self.deadline });
+            }
+        }
+        locked.install(dir)
+    }
+
+    async fn git(&self, uri: &GitUri, dir: &Path, arguments: &[&str]) -> Result<(), SourceError> {
+        let mut child = Running::start(self.command(dir, arguments)).map_err(|source| {
+            let uri = uri.to_string();
+            match source.kind() {
+                std::io::ErrorKind::NotFound => SourceError::NoGit { uri },
+                _ => SourceError::Process { uri, source },
+            }
+        })?;
+        let (status, stderr) =
+            child.end().await.map_err(|source| SourceError::Process { uri: uri.to_string(), source })?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(SourceError::Git { uri: uri.to_string(), said: said(&stderr, uri) }),
+        }
+    }
+
+    fn command(&self, dir: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"]);
+        command.args(["-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
+        command.arg("-C").arg(dir).args(arguments);
+        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+        // Set when we run inside a git hook; they would redirect every command.
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+}
+
+struct Locks(Vec<Locked>);
+
+fn wanted_refs(uri: &GitUri) -> impl Iterator<Item = &str> {
+    let written = uri.reference();
+    let fallback = written.is_none().then_some(HEAD);
+    std::iter::once(written.unwrap_or(DEFAULT_REF)).chain(fallback)
+}
+
+/// `<repository>-<first 16 hex digits of sha256(url@ref)>`, as the reference system names it.
+pub fn entry_name(uri: &GitUri, reference: &str) -> String {
+    let digest = Sha256::digest(format!("{}@{reference}", uri.url()));
+    let mut name = format!("{}-", uri.repository());
+    for byte in digest.iter().take(8) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// The commit that a checkout is at, read from its own files; `None` if they do not say.
+pub fn commit(root: &Path) -> Option<String> {
+    let dir = root.join(".git");
+    let line = |path: &Path| Some(read::text(path, 4096).ok()?.0.trim().to_owned());
+    let head = line(&dir.join("HEAD"))?;
+    match head.strip_prefix("ref: ") {
+        Some(name) if !name.contains("..") => line(&dir.join(name)),
+        Some(_) => None,
+        None => Some(head),
+    }
+}
+
+/// Turns git's complaint about a ref into the error that names it.
+fn without_ref(error: SourceError, reference: &str) -> SourceError {
+    let unknown = ["couldn't find remote ref", "not our ref", "no such remote ref"];
+    match error {
+        SourceError::Git { uri, said } if unknown.iter().any(|text| said.contains(text)) => {
+            SourceError::NoRef { uri, reference: reference.to_owned() }
+        }
+        other => other,
+    }
+}
+
+/// The end of what git wrote, on one line, without credentials.
+fn said(stderr: &str, uri: &GitUri) -> String {
+    let hidden = stderr.replace(uri.url(), &without_credentials(uri.url()));
+    let lines: Vec<String> = hidden
+        .lines()
+        .map(|line| line.split(' ').map(without_credentials).collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match &lines[lines.len().saturating_sub(3)..] {
+        [] => "git gave no reason".to_owned(),
+        last => last.join("; "),
+    }
+}
+
+/// A running `git` and whatever it started: all of it ends when this is dropped.
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> std::io::Result<Self> {
+        let child = command.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Self { child, group })
+    }
+
+    async fn end(&mut self) -> std::io::Result<(ExitStatus, String)> {
+        let stderr = match self.child.stderr.take() {
+            Some(pipe) => bounded(pipe).await?,
+            None => Vec::new(),
+        };
+        let status = self.child.wait().await?;
+        self.group = None;
+        Ok((status, String::from_utf8_lossy(&stderr).into_owned()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Keeps the first bytes and reads the rest past, so that the writer never blocks.
+async fn bounded(mut pipe: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    (&mut pipe).take(MAX_STDERR_BYTES).read_to_end(&mut kept).await?;
+    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+    Ok(kept)
+}

@@ -1,0 +1,107 @@
+//! Step 1: which bundle, which directory, which earlier life.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use amplifier_core::permission::Permissions;
+use amplifier_core::{Limits, Payload, SessionId};
+
+use super::SpawnError;
+use super::request::{BundleRef, SpawnRequest, Target};
+use crate::bundle::PreparedBundle;
+use crate::host::Host;
+use crate::storage::{SessionMetadata, StoredSession};
+
+/// What a session will be.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) bundle: Arc<PreparedBundle>,
+    /// How the bundle was named; recorded for a resume.
+    pub(super) bundle_name: String,
+    pub(super) cwd: PathBuf,
+    pub(super) permissions: Permissions,
+    pub(super) limits: Limits,
+    /// Of a resume: the session as it was read.
+    pub(super) earlier: Option<(SessionId, StoredSession)>,
+}
+
+pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resolved, SpawnError> {
+    let (reference, earlier) = match &request.target {
+        Target::New(bundle) => (bundle.clone(), None),
+        Target::Resume(id) => {
+            let stored = host.storage().load(id).await?;
+            let reference = match &request.bundle {
+                Some(bundle) => bundle.clone(),
+                None => recorded_bundle(id, &stored.metadata)?,
+            };
+            (reference, Some((id.clone(), stored)))
+        }
+    };
+    let bundle = match &reference {
+        BundleRef::Named(name) => host.prepare(name).await?,
+        BundleRef::Prepared(bundle) => Arc::clone(bundle),
+    };
+    let bundle_name = match reference {
+        BundleRef::Named(name) => name,
+        BundleRef::Prepared(bundle) => bundle.name.clone(),
+    };
+    let metadata = earlier.as_ref().map(|(_, stored)| &stored.metadata);
+    let cwd = working_dir(host, request, metadata)?;
+    let (mut permissions, mut limits) = (host.0.permissions.clone(), host.0.limits.stricter(&request.limits));
+    for layer in request.permissions.layers() {
+        permissions = permissions.with(layer.as_ref().clone());
+    }
+    if let Some((id, stored)) = &earlier {
+        permissions = recorded_permissions(id, &stored.metadata, permissions)?;
+        limits = limits.stricter(&recorded(id, "limits", stored.metadata.amplifier.limits.as_ref())?);
+    }
+    Ok(Resolved { bundle, bundle_name, cwd, permissions, limits, earlier })
+}
+
+/// The bundle that a session had: as we recorded it, else as the reference system names it.
+fn recorded_bundle(id: &SessionId, metadata: &SessionMetadata) -> Result<BundleRef, SpawnError> {
+    let named = metadata.amplifier.bundle_source.as_deref().or(metadata.bundle.as_deref());
+    let name = named.map(|name| name.strip_prefix("bundle:").unwrap_or(name)).filter(|name| !name.is_empty());
+    name.map(BundleRef::from).ok_or_else(|| SpawnError::NoBundle { id: id.clone() })
+}
+
+/// A working directory that is gone since is no reason to lose the session.
+fn working_dir(
+    host: &Host,
+    request: &SpawnRequest,
+    metadata: Option<&SessionMetadata>,
+) -> Result<PathBuf, SpawnError> {
+    let open = |path: &PathBuf| {
+        crate::fs::read::real_path(path)
+            .map_err(|source| SpawnError::WorkingDirectory { path: path.clone(), source })
+    };
+    match (&request.cwd, metadata.and_then(|metadata| metadata.working_dir.as_ref())) {
+        (Some(cwd), _) => open(cwd),
+        (None, Some(cwd)) => Ok(open(cwd).unwrap_or_else(|_| host.project().to_path_buf())),
+        (None, None) => Ok(host.project().to_path_buf()),
+    }
+}
+
+/// The recorded layers first, then those of now that are not among them: a resume never widens.
+fn recorded_permissions(
+    id: &SessionId,
+    metadata: &SessionMetadata,
+    current: Permissions,
+) -> Result<Permissions, SpawnError> {
+    let before: Permissions = recorded(id, "permissions", metadata.amplifier.permissions.as_ref())?;
+    let mut all = before.clone();
+    for layer in current.layers().iter().filter(|layer| !before.layers().contains(layer)) {
+        all = all.with(layer.as_ref().clone());
+    }
+    Ok(all)
+}
+
+fn recorded<T: serde::de::DeserializeOwned + Default>(
+    id: &SessionId,
+    what: &'static str,
+    payload: Option<&Payload>,
+) -> Result<T, SpawnError> {
+    let decode = |payload: &Payload| payload.decode::<T>();
+    let unreadable = |source| SpawnError::Recorded { id: id.clone(), what, source };
+    payload.map(decode).transpose().map_err(unreadable).map(Option::unwrap_or_default)
+}

@@ -1,0 +1,76 @@
+//! What a caller gets back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::until::until;
+use amplifier_core::{AmplifierSession, CancelLevel, SessionId, SessionOutcome};
+
+use super::error::SessionFailed;
+
+/// A session that exists. It has, or will have, exactly one outcome.
+#[derive(Debug, Clone)]
+pub struct SpawnResult {
+    task: SpawnTask,
+}
+
+/// The running side of a session.
+#[derive(Debug, Clone)]
+pub struct SpawnTask {
+    session: AmplifierSession,
+}
+
+impl SpawnResult {
+    pub(super) fn new(session: AmplifierSession) -> Self {
+        Self { task: SpawnTask { session } }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        self.task.session.id()
+    }
+
+    /// The session.
+    pub fn session(&self) -> &AmplifierSession {
+        &self.task.session
+    }
+
+    /// Its running side.
+    pub fn task(&self) -> &SpawnTask {
+        &self.task
+    }
+
+    /// Waits for the outcome.
+    pub async fn outcome(&self) -> Arc<SessionOutcome> {
+        self.task.session.outcome().await
+    }
+
+    /// Waits for the answer. `Err` unless the outcome is `Completed`.
+    pub async fn output(&self) -> Result<String, SessionFailed> {
+        let outcome = self.outcome().await;
+        if outcome.is_completed() {
+            return Ok(outcome.output.clone());
+        }
+        let partial = outcome.output.clone();
+        Err(SessionFailed { id: self.id().clone(), outcome, partial })
+    }
+}
+
+impl SpawnTask {
+    /// Asks the session to stop.
+    pub fn cancel(&self, level: CancelLevel) {
+        self.session.cancel(level);
+    }
+
+    /// True once the outcome is there.
+    pub fn is_finished(&self) -> bool {
+        self.session.try_outcome().is_some()
+    }
+
+    /// Waits for the outcome, at most this long.
+    pub async fn wait(&self, deadline: Duration) -> Option<Arc<SessionOutcome>> {
+        let clock = &self.session.env().clock;
+        let end = clock.monotonic().saturating_add(deadline);
+        until(self.session.outcome(), clock.sleep_until(end)).await
+    }
+}

@@ -1,0 +1,211 @@
+//! What describes a session: `metadata.json`.
+//!
+//! Guarantees: keys that this program does not know are kept as they were. Files of the
+//! reference system are read as they are; times without a zone are taken as UTC.
+//! Never here: decisions. Under `amplifier` lie copies for other programs and for recovery.
+
+use std::path::PathBuf;
+
+use amplifier_core::{Activation, EventId, Payload, SessionId, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::StorageError;
+use crate::redact::Redactor;
+
+/// What describes a session.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SessionMetadata {
+    /// The session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// The session that spawned this one, or that it was forked from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<SessionId>,
+    /// The root of the session's tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<SessionId>,
+    /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The bundle, as it was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// The model, as `provider/model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// When the session was made.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "time")]
+    pub created: Option<Timestamp>,
+    /// When the session was last changed.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "time")]
+    pub last_updated: Option<Timestamp>,
+    /// The number of user messages. The reference counts all messages of a resumed sub-session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn_count: Option<u64>,
+    /// The directory in which the session works.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "path_as_text")]
+    pub working_dir: Option<PathBuf>,
+    /// The agent that a sub-session runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_name: Option<String>,
+    /// The span of a sub-session, 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_span: Option<String>,
+    /// How many times an agent has delegated to itself above this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_delegation_depth: Option<u32>,
+    /// True if the session was saved while a turn was running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incremental: Option<bool>,
+    /// Of a fork: the last turn that it took over, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from_turn: Option<u64>,
+    /// Of a fork: when.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "time")]
+    pub forked_at: Option<Timestamp>,
+    /// What this program adds.
+    pub amplifier: KernelRecord,
+    /// Keys of other programs; kept as they were.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What this program adds to the metadata, under the key `amplifier`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct KernelRecord {
+    /// The last activation. A session without this record had its first.
+    pub activation: Activation,
+    /// How far the session is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The outcome of the activation, once it has one.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
+    pub outcome: Option<Payload>,
+    /// The id of the event that ends the activation; made before it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminal_event_id: Option<EventId>,
+    /// The layers of permissions that a resume begins with.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
+    pub permissions: Option<Payload>,
+    /// The limits that a resume begins with.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
+    pub limits: Option<Payload>,
+    /// The permission mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Where the bundle came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle_source: Option<String>,
+    /// The hash of the bundle's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle_hash: Option<String>,
+    /// Further keys; kept as they were.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Default for KernelRecord {
+    fn default() -> Self {
+        Self {
+            activation: Activation::FIRST,
+            status: None,
+            outcome: None,
+            terminal_event_id: None,
+            permissions: None,
+            limits: None,
+            mode: None,
+            bundle_source: None,
+            bundle_hash: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl SessionMetadata {
+    /// Metadata of a fresh session.
+    pub fn new(id: SessionId, created: Timestamp) -> Self {
+        Self { session_id: Some(id), created: Some(created), ..Self::default() }
+    }
+
+    /// The session that spawned this one. A fork has an origin, but nobody spawned it.
+    pub fn spawned_by(&self) -> Option<&SessionId> {
+        self.parent_id.as_ref().filter(|_| self.forked_from_turn.is_none())
+    }
+
+    /// The metadata with secrets redacted, for storages that keep it as it is.
+    pub(super) fn redacted(&self, id: &SessionId, redactor: &Redactor) -> Result<Self, StorageError> {
+        let not_storable =
+            |error| StorageError::NotStorable { id: id.clone(), reason: super::error::json_reason(&error) };
+        let mut value = serde_json::to_value(self).map_err(not_storable)?;
+        redactor.redact(&mut value);
+        serde_json::from_value(value).map_err(not_storable)
+    }
+
+    /// Pretty JSON with a line feed at the end, secrets redacted.
+    pub fn to_redacted_json(&self, redactor: &Redactor) -> Result<Vec<u8>, serde_json::Error> {
+        let mut value = serde_json::to_value(self)?;
+        redactor.redact(&mut value);
+        let mut text = serde_json::to_vec_pretty(&value)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// A time as the reference writes it, with or without a zone. What is no time counts as absent.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(Value::String(text)) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    Ok(text.parse().or_else(|_| format!("{text}Z").parse()).ok())
+}
+
+/// A payload without the white space of the file that it stood in.
+fn compact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payload>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    value.map(|value| Payload::encode(&value)).transpose().map_err(serde::de::Error::custom)
+}
+
+fn path_as_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.collect_str(&path.display()),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_reference_wrote_is_read_and_kept() {
+        let text = r#"{"session_id":"a","created":"2026-01-02T03:04:05.678+00:00","bundle":"bundle:foundation",
+            "model":"anthropic/claude","turn_count":2,"working_dir":"/w","incremental":true,"name":null,
+            "config":{"providers":[{"module":"p","config":null}]},"last_updated":"2026-01-02T03:04:05"}"#;
+        let read: SessionMetadata = serde_json::from_str(text).unwrap();
+        assert_eq!(read.created.unwrap().to_string(), "2026-01-02T03:04:05.678000Z");
+        assert_eq!(read.last_updated.unwrap().to_string(), "2026-01-02T03:04:05.000000Z");
+        assert_eq!(read.amplifier.activation, Activation::FIRST);
+        let written: Value =
+            serde_json::from_slice(&read.to_redacted_json(&Redactor::default()).unwrap()).unwrap();
+        assert_eq!(written["config"], serde_json::json!({"providers":[{"module":"p","config":null}]}));
+        assert_eq!(serde_json::from_value::<SessionMetadata>(written).unwrap(), read);
+    }
+
+    #[test]
+    fn the_record_of_this_program_survives_with_keys_of_later_versions() {
+        let text = r#"{"amplifier":{"activation":3,"outcome":{"kind":"completed","n":1.50},"later":[1]}}"#;
+        let read: SessionMetadata = serde_json::from_str(text).unwrap();
+        assert_eq!(read.amplifier.activation, Activation(3));
+        assert_eq!(read.amplifier.extra["later"], serde_json::json!([1]));
+        let written = String::from_utf8(read.to_redacted_json(&Redactor::default()).unwrap()).unwrap();
+        let again: SessionMetadata = serde_json::from_str(&written).unwrap();
+        assert_eq!(again.amplifier.extra, read.amplifier.extra);
+        assert_eq!(again.amplifier.outcome.unwrap().decode::<Value>().unwrap()["n"], 1.5);
+    }
+}

@@ -1,0 +1,129 @@
+//! Answers for tool calls that never got one.
+//!
+//! Providers refuse a conversation in which a call has no result. Guarantees: each answer
+//! made here is marked as interrupted and as an error, carries the call's id and name, and
+//! stands in the order of the calls. Call ids that a provider uses again are told apart by
+//! where they stand.
+//! Never here: running a tool, or changing what is stored.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use amplifier_core::message::INTERRUPTED;
+use amplifier_core::{Message, Role, ToolCall};
+
+/// What the model reads in place of a result.
+pub const INTERRUPTED_TEXT: &str = "interrupted: the session ended before this tool gave a result; it may have had effects, and it was not run again";
+
+/// The results to append when a conversation that was cut off goes on: one for each call of
+/// the last assistant message that has no result. Empty if the conversation went on after
+/// it; for gaps further up see [`completed`].
+pub fn interrupted(messages: &[Arc<Message>]) -> Vec<Message> {
+    let results = messages.iter().rev().take_while(|message| message.role == Role::Tool).count();
+    let after = messages.len() - results;
+    match after.checked_sub(1) {
+        Some(caller) => missing(&messages[caller], &messages[after..]).map(answer).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// The conversation with an answer for each call that has none, right behind the results
+/// that its message did get. Shares all other messages.
+pub fn completed(messages: &[Arc<Message>]) -> Vec<Arc<Message>> {
+    let mut whole = Vec::with_capacity(messages.len());
+    let mut next = 0;
+    while let Some(message) = messages.get(next) {
+        let results = results_behind(messages, next);
+        let answers = missing(message, &messages[results.clone()]).map(|call| Arc::new(answer(call)));
+        whole.extend(messages[next..results.end].iter().cloned());
+        whole.extend(answers);
+        next = results.end;
+    }
+    whole
+}
+
+fn results_behind(messages: &[Arc<Message>], caller: usize) -> Range<usize> {
+    let start = caller + 1;
+    let count = messages[start..].iter().take_while(|message| message.role == Role::Tool).count();
+    start..start + count
+}
+
+fn missing<'a>(caller: &'a Message, results: &[Arc<Message>]) -> impl Iterator<Item = &'a ToolCall> {
+    let answered: HashSet<String> = results.iter().filter_map(|result| result.tool_call_id.clone()).collect();
+    caller.tool_calls.iter().filter(move |call| !answered.contains(&call.id))
+}
+
+fn answer(call: &ToolCall) -> Message {
+    let mut message = Message::tool_result(call, INTERRUPTED_TEXT, true);
+    message.metadata.insert(INTERRUPTED.into(), serde_json::Value::Bool(true));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// `u` user, `a` assistant, `a:1,2` assistant with calls, `t:1` a result.
+    fn conversation(script: &str) -> Vec<Arc<Message>> {
+        let one = |step: &str| {
+            let (who, ids) = step.split_once(':').unwrap_or((step, ""));
+            let calls =
+                ids.split(',').filter(|id| !id.is_empty()).map(|id| ToolCall::new(id, "bash", Value::Null));
+            let mut message = match who {
+                "u" => Message::user("u"),
+                "a" => Message::assistant("a"),
+                _ => Message::tool_result(&ToolCall::new(ids, "bash", Value::Null), "ok", false),
+            };
+            if who == "a" {
+                message.tool_calls = calls.collect();
+            }
+            Arc::new(message)
+        };
+        script.split_whitespace().map(one).collect()
+    }
+
+    fn script(messages: impl IntoIterator<Item = Arc<Message>>) -> String {
+        let one = |message: Arc<Message>| match message.role {
+            Role::User => "u".to_owned(),
+            Role::Tool if message.metadata.contains_key(INTERRUPTED) => {
+                assert!(message.is_error());
+                assert_eq!(message.name.as_deref(), Some("bash"));
+                format!("!:{}", message.tool_call_id.clone().unwrap())
+            }
+            Role::Tool => format!("t:{}", message.tool_call_id.clone().unwrap()),
+            _ => "a".to_owned(),
+        };
+        messages.into_iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn calls_without_result_at_the_end_are_answered_in_call_order() {
+        for (given, expected) in [
+            ("", ""),
+            ("u", ""),
+            ("u a", ""),
+            ("u a:1,2,3", "!:1 !:2 !:3"),
+            ("u a:1,2,3 t:2", "!:1 !:3"),
+            ("u a:1 t:1", ""),
+            ("u a:1 t:1 a:1", "!:1"),
+            ("u a:1 u", ""),
+            ("t:1", ""),
+        ] {
+            let answers = interrupted(&conversation(given)).into_iter().map(Arc::new);
+            assert_eq!(script(answers), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn gaps_anywhere_are_closed_where_they_are() {
+        for (given, expected) in [
+            ("u a:1,2 t:2 u a:1 t:1 a", "u a t:2 !:1 u a t:1 a"),
+            ("u a:1 u a:2", "u a !:1 u a !:2"),
+            ("u a:1 t:1 a", "u a t:1 a"),
+        ] {
+            assert_eq!(script(completed(&conversation(given))), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A provider's configuration: what a bundle may write, and what it means.
+//!
+//! Guarantees: a key never shows in `Debug`, an error or a log. What is missing is
+//! no error here but at the first request ([`Settings::ready`]), so that commands
+//! that ask no model work without any key.
+//! Never here: the process's environment; variables come from the session.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use amplifier_core::ModuleSpec;
+use amplifier_core::env::Variables;
+use amplifier_core::module::provider::ReasoningEffort;
+use amplifier_core::module::{MountError, parse_config};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::Service;
+
+/// A key, or another value that nobody may see.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(value: &str) -> Self {
+        Self(value.trim().to_owned())
+    }
+
+    /// The value itself. Only for headers and for taking it out of messages.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Keys of `config` that every provider over HTTP understands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    api_key: Option<Secret>,
+    api_key_env: Option<String>,
+    base_url: Option<String>,
+    default_model: Option<String>,
+    model: Option<String>,
+    priority: Option<i64>,
+    headers: BTreeMap<String, Secret>,
+    timeout: Option<u64>,
+    connect_timeout: Option<u64>,
+    first_byte_timeout: Option<u64>,
+    read_timeout: Option<u64>,
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    extended_thinking: Option<Effort>,
+    reasoning: Option<Effort>,
+    enable_prompt_caching: Option<bool>,
+    api: Option<Api>,
+    deployment: Option<String>,
+    api_version: Option<String>,
+}
+
+/// `true`, `false` or a level.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Effort {
+    Switch(bool),
+    Level(ReasoningEffort),
+}
+
+impl Effort {
+    fn level(self) -> Option<ReasoningEffort> {
+        match self {
+            Self::Switch(on) => on.then_some(ReasoningEffort::Medium),
+            Self::Level(level) => Some(level),
+        }
+    }
+}
+
+/// Which of its two protocols OpenAI is asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Api {
+    /// `chat/completions`.
+    Chat,
+    /// `responses`.
+    Responses,
+}
+
+/// How long each phase of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeouts {
+    /// Until the connection stands.
+    pub(super) connect: Duration,
+    /// Until the answer's head is there, connecting included.
+    pub(super) first_byte: Duration,
+    /// Between two pieces of the answer.
+    pub(super) read: Duration,
+}
+
+/// A provider's configuration with all defaults filled in.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) api_key: Option<Secret>,
+    pub(super) key_name: String,
+    base_url: Option<Result<Url, String>>,
+    pub(super) model: String,
+    pub(super) priority: i64,
+    pub(super) headers: BTreeMap<String, Secret>,
+    pub(super) timeouts: Timeouts,
+    pub(super) max_tokens: Option<u64>,
+    pub(super) temperature: Option<f64>,
+    pub(super) reasoning: Option<ReasoningEffort>,
+    pub(super) prompt_caching: bool,
+    pub(super) api: Option<Api>,
+    pub(super) api_version: Option<String>,
+}
+
+/// Keys of `config` that every provider over HTTP understands, for [`amplifier_core::module::ModuleInfo`].
+pub(super) const CONFIG_KEYS: &[&str] = &[
+    "api_key",
+    "api_key_env",
+    "base_url",
+    "default_model",
+    "model",
+    "priority",
+    "headers",
+    "timeout",
+    "connect_timeout",
+    "first_byte_timeout",
+    "read_timeout",
+    "max_tokens",
+    "temperature",
+    "extended_thinking",
+    "reasoning",
+    "enable_prompt_caching",
+    "raw",
+    "api",
+    "deployment",
+    "api_version",
+];
+
+impl Settings {
+    /// Reads `config`; `Err` for a value of the wrong shape.
+    pub(super) fn read(
+        spec: &ModuleSpec,
+        service: &Service,
+        variables: &dyn Variables,
+    ) -> Result<Self, MountError> {
+        let written: Written = parse_config(spec)?;
+        let first =
+            |names: &[&str]| names.iter().find_map(|name| variables.get(name)).filter(|v| !v.is_empty());
+        let expand = |text: String| expand(&text, variables);
+        let named = written.api_key_env.as_deref();
+        let from_env = || match named {
+            Some(name) => first(&[name]),
+            None => first(service.key_env),
+        };
+        let api_key =
+            written.api_key.map(|key| expand(key.0)).filter(|key| !key.is_empty()).or_else(from_env);
+        let base_url = written.base_url.map(expand).or_else(|| first(service.base_env));
+        let base_url = base_url.or_else(|| service.base_url.map(str::to_owned));
+        let model = written.deployment.or(written.default_model).or(written.model);
+        let model = model.or_else(|| first(service.model_env));
+        let millis = |value: Option<u64>, default: u64| Duration::from_millis(value.unwrap_or(default));
+        Ok(Self {
+            api_key: api_key.map(|key| Secret::new(&key)),
+            key_name: named.or(service.key_env.first().copied()).unwrap_or("api_key").to_owned(),
+            base_url: base_url.map(|text| base(&text, service)),
+            model: model.unwrap_or_else(|| service.default_model.to_owned()),
+            priority: written.priority.unwrap_or(100),
+            headers: written.headers,
+            timeouts: Timeouts {
+                connect: millis(written.connect_timeout, 10_000),
+                first_byte: millis(written.first_byte_timeout.or(written.timeout), 120_000),
+                read: millis(written.read_timeout.or(written.timeout), 120_000),
+            },
+            max_tokens: written.max_tokens,
+            temperature: written.temperature,
+            reasoning: written.reasoning.or(written.extended_thinking).and_then(Effort::level),
+            prompt_caching: written.enable_prompt_caching.unwrap_or(true),
+            api: written.api,
+            api_version: written.api_version.or_else(|| first(service.version_env)),
+        })
+    }
+
+    /// The base URL, with a final slash. `Err` says what to set.
+    pub(super) fn base_url(&self, service: &Service) -> Result<&Url, String> {
+        match &self.base_url {
+            Some(Ok(url)) => Ok(url),
+            Some(Err(message)) => Err(message.clone()),
+            None if service.base_env.is_empty() => {
+                Err("no server is named; set base_url in its config".into())
+            }
+            None => Err(format!("no server is named; set base_url in its config or {}", service.base_env[0])),
+        }
+    }
+
+    /// All that a request needs, or what to set.
+    pub(super) fn ready(&self, service: &Service, model: Option<&str>) -> Result<(&Url, String), String> {
+        let base = self.base_url(service)?;
+        if service.key_required && self.api_key.is_none() {
+            return Err(format!("no key; set {} or api_key_env in its config", self.key_name));
+        }
+        let model = model.unwrap_or(&self.model);
+        if model.is_empty() {
+            return Err("no model is named; set default_model in its config or pass -m".into());
+        }
+        Ok((base, model.to_owned()))
+    }
+}
+
+/// `${NAME}` as a whole value stands for a variable.
+fn expand(text: &str, variables: &dyn Variables) -> String {
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    match name {
+        Some(name) => variables.get(name).unwrap_or_default(),
+        None => text.to_owned(),
+    }
+}
+
+/// Base URLs end in a slash, carry a scheme, and name a host that can be connected to.
+fn base(text: &str, service: &Service) -> Result<Url, String> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let wrong = || "base_url is no http or https URL; write it as https://host/path".to_owned();
+    let mut url = Url::parse(&with_scheme).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong());
+    }
+    if with_scheme != text
+        && url.port().is_none()
+        && let Some(port) = service.default_port
+    {
+        url.set_port(Some(port)).map_err(|()| wrong())?;
+    }
+    if url.host_str() == Some("0.0.0.0") {
+        url.set_host(Some("127.0.0.1")).map_err(|_| wrong())?;
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amplifier_core::env::NoVariables;
+
+    fn check(text: &str, expect: &str) {
+        let url = base(text, &super::super::ollama::SERVICE).map(String::from).unwrap_or_default();
+        assert_eq!(url, expect, "{text}");
+    }
+
+    #[test]
+    fn base_urls_get_a_scheme_a_port_and_a_final_slash() {
+        check("http://h:1/v1", "http://h:1/v1/");
+        check("https://h/v1/", "https://h/v1/");
+        check("127.0.0.1:11434", "http://127.0.0.1:11434/");
+        check("localhost", "http://localhost:11434/");
+        check("0.0.0.0", "http://127.0.0.1:11434/");
+        check("https://h/x?api-version=1", "https://h/x/?api-version=1");
+        check("file:///etc", "");
+        check("", "");
+    }
+
+    #[test]
+    fn a_key_does_not_show_in_debug() {
+        let mut spec = ModuleSpec::new("provider-openai");
+        spec.config.insert("api_key".into(), "sk-secret".into());
+        spec.config.insert("headers".into(), serde_json::json!({"x-token": "hidden"}));
+        let settings = Settings::read(&spec, &super::super::openai::SERVICE, &NoVariables).unwrap();
+        let debug = format!("{settings:?}");
+        assert!(!debug.contains("sk-secret") && !debug.contains("hidden"), "{debug}");
+        assert_eq!(settings.api_key.unwrap().reveal(), "sk-secret");
+    }
+}
