@@ -1,6 +1,13 @@
 //! Integration tests of the modules, in one binary.
 
-#![allow(clippy::disallowed_methods, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test fails by panicking, touches real files, and nothing lies beyond its crate"
+)]
 
 #[cfg(feature = "http-providers")]
 mod provider_bodies;
