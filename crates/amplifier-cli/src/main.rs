@@ -1,2 +1,62 @@
-//! amplifier-cli
-fn main() {}
+//! `amplifier`: runs AI-agent sessions from bundles.
+//!
+//! Arguments come in, the foundation is called, what it says is rendered. Guarantees: stdout
+//! carries results alone; the exit code is one of [`exit::Code`]; a panic becomes one line.
+//! Never here: a session started other than by `spawn_bundle`, a module, a retry.
+
+mod agents;
+mod approve;
+mod args;
+mod bundle;
+mod context;
+mod exit;
+mod later;
+mod logging;
+mod output;
+mod run;
+mod session;
+mod trust;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use exit::{Code, Failure};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    let code = std::panic::catch_unwind(|| start(arguments)).unwrap_or_else(|_| {
+        output::say("error: amplifier met a fault of its own; AMPLIFIER_LOG=error shows where");
+        Code::Failed
+    });
+    code.into()
+}
+
+fn start(arguments: Vec<OsString>) -> Code {
+    if let [_, only] = arguments.as_slice()
+        && (only == "--version" || only == "-V")
+    {
+        return output::print(concat!("amplifier ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    logging::init();
+    let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
+    match parsed.and_then(dispatch) {
+        Ok(code) => code,
+        Err(failure) if failure.is_help() => failure.code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Code, Failure> {
+    match cli.command {
+        None => Err(later::chat()),
+        Some(Command::Run(args)) => run::run(*args),
+        Some(Command::Continue(args)) => run::run(args.into_run()),
+        Some(Command::Resume(args)) => run::run(args.into_run()?),
+        Some(Command::Session(command)) => session::run(command),
+        Some(Command::Bundle(command)) => bundle::run(command),
+        Some(Command::Agents(command)) => agents::run(command),
+        Some(Command::Trust(args)) => trust::run(args),
+    }
+}

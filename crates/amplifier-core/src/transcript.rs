@@ -131,6 +131,12 @@ impl MessageView {
         self.segments.iter().rev().find_map(Segment::last)
     }
 
+    /// The last message that is wanted; looks from the end, and no further than it must.
+    pub fn find_last(&self, mut wanted: impl FnMut(&Arc<Message>) -> bool) -> Option<Arc<Message>> {
+        let mut find = |messages: &[Arc<Message>]| messages.iter().rev().find(|one| wanted(one)).cloned();
+        self.segments.iter().rev().find_map(|segment| segment.with(&mut find))
+    }
+
     /// Calls `each` with every message in order.
     pub fn for_each(&self, mut each: impl FnMut(&Arc<Message>)) {
         for segment in &self.segments {
@@ -188,5 +194,12 @@ mod tests {
         let texts: Vec<String> = joined.to_vec().iter().map(|m| m.text()).collect();
         assert_eq!(texts, ["s", "a"]);
         assert_eq!(joined.last().unwrap().text(), "a");
+        let mut seen = 0;
+        let found = joined.find_last(|message| {
+            seen += 1;
+            message.text() == "a"
+        });
+        assert_eq!((found.unwrap().text().as_str(), seen), ("a", 1));
+        assert!(joined.find_last(|message| message.text() == "b").is_none());
     }
 }

@@ -178,6 +178,7 @@ pub struct MentionResolver {
     home: Option<PathBuf>,
     namespaces: Arc<BTreeMap<String, PathBuf>>,
     named: Arc<BTreeMap<String, PathBuf>>,
+    checkouts: Arc<[PathBuf]>,
     memo: Arc<Memo>,
 }
 
@@ -189,6 +190,7 @@ impl MentionResolver {
             home: None,
             namespaces: Arc::default(),
             named: Arc::default(),
+            checkouts: Arc::default(),
             memo: Arc::default(),
         }
     }
@@ -211,6 +213,14 @@ impl MentionResolver {
     #[must_use]
     pub fn named(mut self, named: BTreeMap<String, PathBuf>) -> Self {
         self.named = Arc::new(named);
+        self
+    }
+
+    /// The same with the roots of fetched sources: their files reach no file outside by a link, a
+    /// namespace or a relative path.
+    #[must_use]
+    pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
+        self.checkouts = roots.into();
         self
     }
 
@@ -251,7 +261,8 @@ impl MentionResolver {
             if climbs || path.is_empty() {
                 return Err(FailureReason::NotFound);
             }
-            return existing(folder.join(path)).map(|path| (path, SourceKind::Bundle));
+            let path = self.confined(existing(folder.join(path))?, folder)?;
+            return Ok((path, SourceKind::Bundle));
         }
         if let Some(rest) = written.strip_prefix("~/") {
             let home = self.home.as_ref().ok_or(FailureReason::NotFound)?;
@@ -262,7 +273,18 @@ impl MentionResolver {
         }
         let explicit = written.starts_with("./") || written.starts_with("../");
         let base = from.filter(|_| explicit).unwrap_or(&self.cwd);
-        existing(base.join(written)).map(|path| (path, SourceKind::Project))
+        let path = existing(base.join(written))?;
+        let path = if explicit { self.confined(path, base)? } else { path };
+        Ok((path, SourceKind::Project))
+    }
+
+    /// What begins in a checkout stays in it.
+    fn confined(&self, found: PathBuf, begin: &Path) -> Result<PathBuf, FailureReason> {
+        let root = self.checkouts.iter().find(|root| begin.starts_with(root));
+        match root {
+            Some(root) if !found.starts_with(root) => Err(FailureReason::NotFound),
+            _ => Ok(found),
+        }
     }
 
     /// What the mentions of a text bring. `@./x` is relative to `from`, else to the working directory.

@@ -4,6 +4,8 @@
 //! beside it; what cannot be measured here is named with the reason. A figure over
 //! its bound is marked and does not fail the task: times differ between machines.
 
+mod http;
+mod library;
 pub(crate) mod process;
 mod report;
 mod startup;
@@ -24,8 +26,15 @@ struct Area {
     measure: fn(usize, &mut Report) -> Result<(), Error>,
 }
 
-const AREAS: &[Area] =
-    &[Area { name: "startup", about: "whole processes of `amplifier`", measure: startup::measure }];
+const AREAS: &[Area] = &[
+    Area { name: "startup", about: "whole processes of `amplifier`", measure: startup::measure },
+    Area { name: "http", about: "whole processes against a server on loopback", measure: http::measure },
+    Area {
+        name: "library",
+        about: "storage, bundles and spawning in one process",
+        measure: library::measure,
+    },
+];
 
 #[derive(Debug, Default, PartialEq)]
 struct Options {

@@ -14,16 +14,16 @@ use amplifier_core::approval::{
 };
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::coordinator::Coordinator;
-use amplifier_core::env::{EmitError, EventSink, NoVariables, SessionEnvInner};
+use amplifier_core::env::{EmitError, EventSink, SessionEnvInner, Variables};
 use amplifier_core::hook::{Hook, HookError, HookEvent, Verdict};
-use amplifier_core::module::Parts;
 use amplifier_core::module::context::{ContextManager, ContextView, ViewBudget};
 use amplifier_core::module::orchestrator::Orchestrator;
 use amplifier_core::module::provider::{
     ChatDelta, ChatRequest, ChatResponse, ChatStream, ModelInfo, Provider, ProviderError, ProviderErrorKind,
-    ProviderInfo, ToolSchema,
+    ProviderInfo, StopReason, ToolSchema,
 };
 use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput};
+use amplifier_core::module::{Module, ModuleKind, Mount, Parts};
 use amplifier_core::permission::{Access, PathError, Paths, ResolvedPath};
 use amplifier_core::session::{SessionBuilder, SessionDriver, TurnReply};
 use amplifier_core::transcript::{MessageLog, MessageView, Transcript, TranscriptError};
@@ -79,7 +79,7 @@ impl Clock for ManualClock {
             if MonoTime::from_origin(state.elapsed) >= deadline {
                 return Poll::Ready(());
             }
-            state.sleepers.retain(|(_, waker)| !waker.will_wake(cx.waker()));
+            state.sleepers.retain(|(at, waker)| *at != deadline || !waker.will_wake(cx.waker()));
             state.sleepers.push((deadline, cx.waker().clone()));
             Poll::Pending
         }))
@@ -159,6 +159,8 @@ pub enum Answer {
     Hangs,
     /// Streams this, then nothing more.
     Stalls(&'static str),
+    /// Calls that may be cut off: the output limit was reached.
+    CutCalls(Vec<ToolCall>),
 }
 
 /// A provider that gives its answers one after the other, and then only `done`.
@@ -226,16 +228,20 @@ impl Provider for FakeProvider {
         self.requests.lock().unwrap().push(request);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Text("done"));
         yield_once().await;
+        let at_limit = matches!(answer, Answer::CutCalls(_));
         let done = |message| {
             let mut response = ChatResponse::new(message, "fake-1");
             response.usage = Some(usage(10, 5));
+            if at_limit {
+                response.stop = StopReason::MaxTokens;
+            }
             Ok(ChatDelta::Done(Box::new(response)))
         };
         let text = |text: &str| Ok(ChatDelta::Text(text.to_owned()));
         let stalls = matches!(answer, Answer::Stalls(_));
         let pieces = match answer {
             Answer::Text(words) => vec![text(words), done(Message::assistant(words))],
-            Answer::Calls(calls) => {
+            Answer::Calls(calls) | Answer::CutCalls(calls) => {
                 let mut message = Message::assistant("");
                 message.tool_calls = calls;
                 vec![done(message)]
@@ -265,6 +271,12 @@ pub enum Does {
     Panics,
     PanicsInAccess,
     Hangs,
+    /// Answers after so many more polls.
+    AnswersAfter(usize),
+    /// Answers after a second.
+    Sleeps,
+    /// Says this.
+    Says(&'static str),
     /// Touches this before it answers.
     Touches(Access),
 }
@@ -299,13 +311,25 @@ impl Tool for FakeTool {
         }
     }
 
-    async fn call(&self, arguments: Value, _cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
+    async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         self.calls.lock().unwrap().push(arguments);
         yield_once().await;
         match self.does {
+            Does::Sleeps => {
+                let clock = &cx.env.clock;
+                clock.sleep_until(clock.monotonic().saturating_add(Duration::from_secs(1))).await;
+                Ok(ToolOutput::text(format!("{} ran", self.schema.name)))
+            }
+            Does::Says(text) => Ok(ToolOutput::text(text)),
             Does::Fails => Err(ToolError::Refused("no such thing".into())),
             Does::Panics => panic!("the tool broke"),
             Does::Hangs => std::future::pending().await,
+            Does::AnswersAfter(polls) => {
+                for _ in 0..polls {
+                    yield_once().await;
+                }
+                Ok(ToolOutput::text(format!("{} ran", self.schema.name)))
+            }
             _ => Ok(ToolOutput::text(format!("{} ran", self.schema.name))),
         }
     }
@@ -497,6 +521,20 @@ pub struct Kit {
     pub verdicts: Vec<(EventType, Verdict)>,
     pub activation: Activation,
     pub parent: Option<SessionId>,
+    /// Real modules; they take the places of the fakes.
+    pub modules: Vec<(Arc<dyn Module>, ModuleSpec)>,
+    pub folder: Option<PathBuf>,
+    pub variables: Vec<(&'static str, &'static str)>,
+}
+
+/// Variables that a test names.
+#[derive(Debug)]
+struct FakeVariables(Vec<(&'static str, &'static str)>);
+
+impl Variables for FakeVariables {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
 }
 
 impl Kit {
@@ -509,7 +547,18 @@ impl Kit {
             verdicts: Vec::new(),
             activation: Activation::FIRST,
             parent: None,
+            modules: Vec::new(),
+            folder: None,
+            variables: Vec::new(),
         }
+    }
+
+    /// Mounts a real module with this configuration.
+    pub fn module(mut self, module: impl Module + 'static, config: Value) -> Self {
+        let mut spec = ModuleSpec::new(module.info().id);
+        spec.config = config.as_object().cloned().unwrap_or_default();
+        self.modules.push((Arc::new(module), spec));
+        self
     }
 
     pub fn tool(mut self, name: &str, does: Does) -> Self {
@@ -538,11 +587,11 @@ impl Kit {
             depth: 0,
             activation: self.activation,
             cwd: PathBuf::from("/w"),
-            folder: None,
+            folder: self.folder,
             clock: Arc::new(clock.clone()),
             ids: Arc::new(SeededIds::default()),
             paths: Arc::new(PlainPaths),
-            variables: Arc::new(NoVariables),
+            variables: Arc::new(FakeVariables(self.variables)),
             cancel: cancel.clone(),
             approver: self.approver,
             display: Arc::clone(&display) as Arc<dyn Display>,
@@ -557,6 +606,13 @@ impl Kit {
         parts.hooks.push(Arc::clone(&hook) as Arc<dyn Hook>);
         parts.orchestrator = Some(Arc::new(self.orchestrator));
         parts.context = Some(Arc::clone(&context) as Arc<dyn ContextManager>);
+        for (module, spec) in &self.modules {
+            if module.info().kind == ModuleKind::Provider {
+                parts.providers.clear();
+            }
+            let mut mount = Mount::new(&env, &mut parts);
+            idle(std::pin::pin!(module.mount(spec, &mut mount))).expect("a mount waits").expect("mounts");
+        }
         let builder = more(AmplifierSession::builder(env).parts(parts));
         let (session, driver) = builder.build(Arc::clone(&transcript) as Arc<dyn Transcript>).unwrap();
         let tools = self.tools;

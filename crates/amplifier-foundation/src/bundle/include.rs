@@ -9,12 +9,15 @@
 //! is left out is named in a diagnostic with its place.
 //! Never here: agents' and context files (`roster`), what the result is used for.
 
-use std::collections::{BTreeMap, HashMap};
+mod nesting;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use self::nesting::namespace_folder_at;
 use super::diagnostic::{Code, Diagnostic, Parsed, Severity};
 use super::error::BundleError;
 use super::inputs::Inputs;
@@ -22,9 +25,8 @@ use super::locate::{Located, Locator};
 use super::model::{Bundle, Include};
 use super::parse::parse_bundle;
 use super::provenance::Origin;
-use super::{builtin, yaml};
-use crate::fs::read;
-use crate::source::file::{self, BUNDLE_FILES};
+use super::yaml;
+use crate::source::file;
 use crate::source::uri::{NamespacedUri, SourceUri, without_credentials};
 
 /// Most bundles that one may build on.
@@ -32,9 +34,6 @@ pub const MAX_BUNDLES: usize = 2000;
 
 /// Longest chain of bundles that include each other.
 pub const MAX_DEPTH: usize = 64;
-
-/// How far up an enclosing bundle is looked for.
-const MAX_ANCESTORS: usize = 16;
 
 /// Where the files of a namespace are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +157,10 @@ impl<'a> Graph<'a> {
 
     /// Nothing more will be loaded by itself, so namespaces are looked up as names of bundles.
     async fn last_chance(&mut self, deferred: Vec<Want>) -> (Vec<Want>, Vec<Want>) {
+        let (ready, deferred) = self.partition(deferred);
+        if !ready.is_empty() {
+            return (ready, deferred);
+        }
         let locator = self.locator;
         let unknown: Vec<String> = deferred.iter().filter_map(|want| want.namespaced.as_ref()).fold(
             Vec::new(),
@@ -179,15 +182,6 @@ impl<'a> Graph<'a> {
             }
         }
         self.partition(deferred)
-    }
-
-    fn register_named(&mut self, name: &str, located: &Located) {
-        let folder = match self.peek(&located.file) {
-            Some(bundle) => namespace_folder(bundle, located),
-            None => located.file.parent().unwrap_or(Path::new("")).to_owned(),
-        };
-        let base = Base { folder, checkout: located.checkout.clone() };
-        self.namespaces.entry(name.to_owned()).or_insert(base);
     }
 
     async fn follow(&mut self, wants: Vec<Want>) -> Result<(), BundleError> {
@@ -267,73 +261,9 @@ impl<'a> Graph<'a> {
         Ok(self.nodes.len() - 1)
     }
 
-    /// A nested bundle also knows the namespace of the bundle whose folder it is in.
-    fn name_enclosing(&mut self, bundle: &mut Bundle, enclosing: Option<&Path>, located: &Located) {
-        let Some(root) = enclosing else { return };
-        let at = Located { file: root.to_owned(), checkout: located.checkout.clone() };
-        let known = self.by_file.get(root).and_then(|node| self.nodes.get(*node));
-        let (name, folder) = match known {
-            Some(node) => (node.bundle.name.clone(), namespace_folder(&node.bundle, &at)),
-            None => match self.peek(root) {
-                Some(root) => (root.name.clone(), namespace_folder(root, &at)),
-                None => return,
-            },
-        };
-        if !name.is_empty() {
-            bundle.source_base_paths.entry(name).or_insert(folder);
-        }
-    }
-
     fn parse(&mut self, file: &Path) -> Result<Parsed<Bundle>, BundleError> {
         let text = self.inputs.text(file, yaml::MAX_BYTES as u64)?;
         Ok(parse_bundle(&text, file))
-    }
-
-    /// What a file says of itself, without its becoming a part of the result.
-    fn peek(&mut self, file: &Path) -> Option<&Bundle> {
-        if let Some(node) = self.by_file.get(file) {
-            return self.nodes.get(*node).map(|node| &node.bundle);
-        }
-        if !self.peeked.contains_key(file) {
-            let parsed = self.parse(file).ok()?;
-            self.peeked.insert(file.to_owned(), parsed);
-        }
-        self.peeked.get(file).and_then(|parsed| parsed.value.as_ref())
-    }
-
-    /// The nearest bundle whose folder encloses a file, not above its checkout or repository.
-    fn enclosing(&mut self, located: &Located) -> Option<PathBuf> {
-        if builtin::owns(&located.file) {
-            return None;
-        }
-        let folder = located.file.parent()?;
-        let name = located.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        // A bundle's own folder file encloses its other files, but not itself.
-        let start = if BUNDLE_FILES.contains(&name) {
-            if is_top(folder, located.checkout.as_deref()) {
-                return None;
-            }
-            folder.parent()?
-        } else {
-            folder
-        };
-        self.nearest(start, located.checkout.as_deref(), MAX_ANCESTORS)
-    }
-
-    fn nearest(&mut self, folder: &Path, checkout: Option<&Path>, left: usize) -> Option<PathBuf> {
-        if let Some(known) = self.enclosing.get(folder) {
-            return known.clone();
-        }
-        let found = file::folder_bundle(folder).and_then(|file| read::canonical(&file).ok());
-        let found = match (found, folder.parent()) {
-            (Some(file), _) => Some(file),
-            (None, Some(parent)) if left > 0 && !is_top(folder, checkout) => {
-                self.nearest(parent, checkout, left - 1)
-            }
-            _ => None,
-        };
-        self.enclosing.insert(folder.to_owned(), found.clone());
-        found
     }
 
     /// What cannot be followed is left out with a warning; a wrong path in a known namespace is fatal.
@@ -345,7 +275,10 @@ impl<'a> Graph<'a> {
         let source = without_credentials(&want.include.source);
         let message = match &error {
             BundleError::Invalid { .. } => format!("include `{source}` is left out, its file has errors"),
-            error => format!("include `{source}` is left out: {}", describe(error)),
+            error => match describe(error) {
+                why if why.contains(&source) => format!("an include is left out: {why}"),
+                why => format!("include `{source}` is left out: {why}"),
+            },
         };
         self.warn_at(&want.include.origin, message);
         if let BundleError::Invalid { diagnostics } = error {
@@ -378,67 +311,12 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The first node with all that it builds on: what is listed first comes first, itself last.
-    pub(crate) fn compose(&mut self) -> Bundle {
-        let mut done = vec![None; self.nodes.len()];
-        let whole = self.compose_node(0, &mut Vec::new(), &mut done);
-        drop(done);
-        Arc::unwrap_or_clone(whole)
-    }
-
-    fn compose_node(
-        &mut self,
-        at: usize,
-        chain: &mut Vec<usize>,
-        done: &mut [Option<Arc<Bundle>>],
-    ) -> Arc<Bundle> {
-        if let Some(done) = &done[at] {
-            return Arc::clone(done);
-        }
-        chain.push(at);
-        let mut whole = Bundle::default();
-        for slot in 0..self.nodes[at].children.len() {
-            let Some(child) = self.nodes[at].children[slot] else { continue };
-            if self.may_follow(at, slot, child, chain) {
-                whole = whole.compose(&self.compose_node(child, chain, done));
-            }
-        }
-        chain.pop();
-        let whole = Arc::new(whole.compose(&self.nodes[at].bundle));
-        done[at] = Some(Arc::clone(&whole));
-        whole
-    }
-
-    fn may_follow(&mut self, at: usize, slot: usize, child: usize, chain: &[usize]) -> bool {
-        let origin = self.nodes[at].bundle.includes[slot].origin.clone();
-        if let Some(first) = chain.iter().position(|known| *known == child) {
-            let circle: Vec<String> =
-                chain[first..].iter().chain([&child]).map(|node| self.label(*node)).collect();
-            let message = format!("includes form a circle, the last one is left out: {}", circle.join(" → "));
-            let severity = if self.belong_together(at, child) { Severity::Note } else { Severity::Warning };
-            self.note_at(&origin, severity, message);
-            return false;
-        }
-        if chain.len() >= MAX_DEPTH {
-            let message = format!("includes are nested deeper than {MAX_DEPTH}, the rest is left out");
-            self.warn_at(&origin, message);
-            return false;
-        }
-        true
-    }
-
-    /// A nested bundle may include the one that encloses it.
-    fn belong_together(&self, a: usize, b: usize) -> bool {
-        let (a, b) = (&self.nodes[a], &self.nodes[b]);
-        a.enclosing.as_ref() == Some(&b.file) || b.enclosing.as_ref() == Some(&a.file)
-    }
-
-    fn label(&self, node: usize) -> String {
-        let node = &self.nodes[node];
-        match node.bundle.name.as_str() {
-            "" => node.file.display().to_string(),
-            name => name.to_owned(),
-        }
+    /// The roots of all checkouts that files were read from.
+    pub(crate) fn checkouts(&self) -> Vec<PathBuf> {
+        let of_nodes = self.nodes.iter().filter_map(|node| node.checkout.as_ref());
+        let of_names = self.namespaces.values().filter_map(|base| base.checkout.as_ref());
+        let roots: BTreeSet<&PathBuf> = of_nodes.chain(of_names).collect();
+        roots.into_iter().cloned().collect()
     }
 
     /// The node of a file; the first one for a file that is none.
@@ -449,27 +327,6 @@ impl<'a> Graph<'a> {
     /// The checkout that a node's files must not leave.
     pub(crate) fn checkout_of(&self, file: &Path) -> Option<&Path> {
         self.nodes.get(self.node_of(file)).and_then(|node| node.checkout.as_deref())
-    }
-}
-
-fn is_top(folder: &Path, checkout: Option<&Path>) -> bool {
-    match checkout {
-        Some(root) => folder == root,
-        None => read::kind(&folder.join(".git")) != read::Kind::Missing,
-    }
-}
-
-fn namespace_folder(bundle: &Bundle, located: &Located) -> PathBuf {
-    let own = located.file.parent().unwrap_or(Path::new("")).to_owned();
-    let folder = bundle.source_base_paths.get(&bundle.name).cloned().unwrap_or(own);
-    namespace_folder_at(&folder, located)
-}
-
-/// A namespace of a checkout never points out of it.
-fn namespace_folder_at(folder: &Path, located: &Located) -> PathBuf {
-    match &located.checkout {
-        Some(root) if !folder.starts_with(root) => root.clone(),
-        _ => folder.to_owned(),
     }
 }
 

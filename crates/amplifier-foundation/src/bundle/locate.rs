@@ -66,22 +66,51 @@ pub(crate) struct Locator {
     pub(crate) amplifier_home: PathBuf,
     pub(crate) user_home: Option<PathBuf>,
     pub(crate) project: PathBuf,
+    pub(crate) cwd: PathBuf,
     pub(crate) added: BTreeMap<String, String>,
     #[cfg(feature = "git")]
     pub(crate) git: crate::source::git::GitCache,
+    #[cfg_attr(not(feature = "git"), allow(dead_code))]
     pub(crate) on_notice: Option<OnNotice>,
     #[cfg(feature = "git")]
-    pub(crate) fetches: tokio::sync::Semaphore,
+    pub(crate) fetches: Fetches,
+}
+
+/// Who fetches what at the moment.
+#[cfg(feature = "git")]
+pub(crate) struct Fetches {
+    places: tokio::sync::Semaphore,
+    // Guards the map alone; never held across an await.
+    turns: std::sync::Mutex<BTreeMap<String, Turn>>,
+}
+
+/// Held by whoever fetches one source.
+#[cfg(feature = "git")]
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+#[cfg(feature = "git")]
+impl Fetches {
+    pub(crate) fn new() -> Self {
+        let places = tokio::sync::Semaphore::new(MAX_FETCHES);
+        Self { places, turns: std::sync::Mutex::default() }
+    }
+
+    fn turn(&self, uri: &GitUri) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        let key = format!("{}@{}", uri.url(), uri.reference().unwrap_or_default());
+        Arc::clone(turns.entry(key).or_default())
+    }
 }
 
 impl Locator {
     /// What somebody typed: a path that is there wins over every name.
     pub(crate) async fn typed(&self, text: &str) -> Result<Located, BundleError> {
-        let path = self.project.join(text.trim());
+        let path = self.cwd.join(text.trim());
         if !text.trim().is_empty() && is_bundle(&path) {
             return Ok(local(file::bundle_file(&path)?));
         }
-        self.written(text, &self.project, None).await
+        self.written(text, &self.cwd, None).await
     }
 
     /// What a file says, relative to its folder; within its checkout if it is in one.
@@ -138,29 +167,33 @@ impl Locator {
         use crate::source::git::GitCache;
         let root = match self.git.cached(uri) {
             Some(root) => root,
-            None => {
-                let _turn = self.fetches.acquire().await;
-                if self.git.may_fetch() {
-                    self.notice(&Notice::Fetching { name: name.map(str::to_owned), uri: uri.to_string() });
-                }
-                self.git.checkout(uri).await?
-            }
+            None => self.fetch(uri, name).await?,
         };
         let root = read::canonical(&root).map_err(SourceError::from)?;
         let file = GitCache::bundle_file(&root, uri)?;
         Ok(Located { file, checkout: Some(root) })
     }
 
+    /// Fetches, or waits for the one who does already.
+    #[cfg(feature = "git")]
+    async fn fetch(&self, uri: &GitUri, name: Option<&str>) -> Result<PathBuf, BundleError> {
+        let turn = self.fetches.turn(uri);
+        let _alone = turn.lock().await;
+        if let Some(root) = self.git.cached(uri) {
+            return Ok(root);
+        }
+        let _place = self.fetches.places.acquire().await;
+        if self.git.may_fetch()
+            && let Some(hear) = &self.on_notice
+        {
+            hear(&Notice::Fetching { name: name.map(str::to_owned), uri: uri.to_string() });
+        }
+        Ok(self.git.checkout(uri).await?)
+    }
+
     #[cfg(not(feature = "git"))]
     async fn git(&self, uri: &GitUri, _name: Option<&str>) -> Result<Located, BundleError> {
         Err(unsupported(uri.to_string(), "git").into())
-    }
-
-    #[cfg(feature = "git")]
-    fn notice(&self, notice: &Notice) {
-        if let Some(hear) = &self.on_notice {
-            hear(notice);
-        }
     }
 
     async fn name(&self, uri: &NameUri, aliases: usize) -> Result<Located, BundleError> {

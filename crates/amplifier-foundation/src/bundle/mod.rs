@@ -15,7 +15,7 @@ pub mod error;
 pub mod include;
 mod inputs;
 pub mod locate;
-mod merge;
+pub(crate) mod merge;
 pub mod model;
 pub mod node;
 pub mod parse;

@@ -63,6 +63,7 @@ pub struct PreparedBundle {
     pub source: String,
     /// The bundle composed, for `bundle show` and for whoever composes onto it.
     pub bundle: Bundle,
+    checkouts: Vec<PathBuf>,
     seen: Seen,
     memo: Arc<Memo>,
 }
@@ -116,6 +117,7 @@ impl PreparedBundle {
             diagnostics,
             source: without_credentials(source),
             bundle,
+            checkouts: Vec::new(),
             seen,
             memo,
         }
@@ -133,6 +135,7 @@ impl PreparedBundle {
             .home(home)
             .namespaces(self.namespaces.clone())
             .named(named)
+            .checkouts(self.checkouts.clone())
             .memo(Arc::clone(&self.memo))
     }
 
@@ -140,6 +143,13 @@ impl PreparedBundle {
     pub fn system_prompt(&self, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
         let instruction = self.instruction.clone().unwrap_or_default();
         SystemPromptSource::new(instruction, self.context_files.clone(), self.mentions(cwd, home))
+    }
+
+    /// The system prompt of an agent of this bundle; its `@./` begins in the folder of its file.
+    pub fn agent_prompt(&self, agent: &AgentDef, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
+        let instruction = agent.instruction.clone().unwrap_or_default();
+        SystemPromptSource::new(instruction, Vec::new(), self.mentions(cwd, home))
+            .from(agent.base_path.clone())
     }
 }
 
@@ -175,8 +185,10 @@ pub struct LoaderOptions {
     pub home: PathBuf,
     /// What `~` stands for.
     pub user_home: Option<PathBuf>,
-    /// The project's folder; relative sources begin here.
+    /// The project's folder, whose `.amplifier/bundles` are known by name.
     pub project_dir: PathBuf,
+    /// Where typed relative paths begin; the project's folder unless set.
+    pub cwd: PathBuf,
     /// Names that were added by settings, with their sources.
     pub added: BTreeMap<String, String>,
     /// Whether doubtful input is an error.
@@ -205,10 +217,12 @@ impl std::fmt::Debug for LoaderOptions {
 impl LoaderOptions {
     /// A lenient loader for a project, with `$AMPLIFIER_HOME` at `home`.
     pub fn new(home: impl Into<PathBuf>, project_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        let project_dir = project_dir.into();
         Self {
             home: home.into(),
             user_home: None,
-            project_dir: project_dir.into(),
+            cwd: project_dir.clone(),
+            project_dir,
             added: BTreeMap::new(),
             strictness: Strictness::Lenient,
             offline: false,
@@ -243,10 +257,11 @@ impl BundleLoader {
             #[cfg(feature = "git")]
             git: git_cache(&options),
             #[cfg(feature = "git")]
-            fetches: tokio::sync::Semaphore::new(super::locate::MAX_FETCHES),
+            fetches: super::locate::Fetches::new(),
             amplifier_home: options.home,
             user_home: options.user_home,
             project: options.project_dir,
+            cwd: options.cwd,
             added: options.added,
             on_notice: options.on_notice,
         };
@@ -275,9 +290,9 @@ impl BundleLoader {
         Ok(prepared)
     }
 
-    /// A bundle from a text in memory, whose relative paths begin in the project's folder.
+    /// A bundle from a text in memory, whose relative paths begin in the working directory.
     pub async fn prepare_text(&self, name: &str, text: &str) -> Result<Arc<PreparedBundle>, BundleError> {
-        let file = memory_file(&self.locator.project, name, text);
+        let file = memory_file(&self.locator.cwd, name, text);
         let mut inputs = Inputs::new(&self.memo);
         inputs.in_memory(text);
         let mut graph = Graph::new(&self.locator, inputs, name);
@@ -291,13 +306,15 @@ impl BundleLoader {
         let context = graph.read_context(&bundle);
         let fallback = graph.nodes.first().map_or_else(|| source.to_owned(), |node| stem(&node.file));
         let mut diagnostics = std::mem::take(&mut graph.diagnostics);
+        let checkouts = graph.checkouts();
         let seen = graph.inputs.finish();
         self.strictness.apply(&mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(BundleError::Invalid { diagnostics });
         }
         let memo = Arc::clone(&self.memo);
-        Ok(PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo))
+        let prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
+        Ok(PreparedBundle { checkouts, ..prepared })
     }
 
     fn slot(&self, source: &str) -> Arc<Slot> {

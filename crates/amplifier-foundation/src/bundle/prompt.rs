@@ -4,6 +4,7 @@
 //! file is opened only if its stamp changed.
 //! Never here: what hooks or agents add.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::roster::ContextFile;
@@ -15,6 +16,7 @@ pub struct SystemPromptSource {
     instruction: String,
     context: Vec<ContextFile>,
     resolver: MentionResolver,
+    from: Option<PathBuf>,
 }
 
 /// A system prompt, and what went into it.
@@ -32,7 +34,14 @@ pub struct SystemPrompt {
 impl SystemPromptSource {
     /// A source for an instruction, with context files, mentions resolved by `resolver`.
     pub fn new(instruction: impl Into<String>, context: Vec<ContextFile>, resolver: MentionResolver) -> Self {
-        Self { instruction: instruction.into(), context, resolver }
+        Self { instruction: instruction.into(), context, resolver, from: None }
+    }
+
+    /// The same with a folder in which `@./` of the instruction begins.
+    #[must_use]
+    pub fn from(mut self, folder: Option<PathBuf>) -> Self {
+        self.from = folder;
+        self
     }
 
     /// The prompt as of now.
@@ -44,7 +53,7 @@ impl SystemPromptSource {
                 unreadable.push((file.clone(), reason));
             }
         }
-        self.resolver.expand_into(&mut expansion, &self.instruction, None);
+        self.resolver.expand_into(&mut expansion, &self.instruction, self.from.as_deref());
         let blocks = expansion.blocks();
         let text = match (self.instruction.is_empty(), blocks.is_empty()) {
             (_, true) => self.instruction.clone(),

@@ -6,11 +6,10 @@
 //! Never here: a wait without an end; a refusal takes at most a few milliseconds.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use super::write::{Access, folder_of, is_same, options, sync_dir};
+use super::write::{Access, is_same, options};
 
 /// A held lock. Dropping it releases it; the file stays.
 #[derive(Debug)]
@@ -28,20 +27,19 @@ pub enum Acquired {
     Busy(Option<u32>),
 }
 
-/// How often and how long a busy lock is tried: a probe of another process holds it for microseconds.
-const ATTEMPTS: usize = 8;
-const PAUSE: Duration = Duration::from_millis(1);
+/// How often a busy lock is tried: somebody's [`probe`] holds it for a few microseconds.
+const ATTEMPTS: usize = 200;
 
 /// Takes the lock, making the file if there is none (not durably; it holds nothing of worth).
 pub fn acquire(path: &Path) -> io::Result<Acquired> {
     for _ in 0..ATTEMPTS {
         let file = open(path)?;
-        if try_for(&file, 1)? && is_same(&file, path)? {
+        if try_lock(&file)? && is_same(&file, path)? {
             let mut held = LockFile { file };
             held.sign();
             return Ok(Acquired::Held(held));
         }
-        std::thread::sleep(PAUSE);
+        std::thread::yield_now();
     }
     Ok(Acquired::Busy(holder(path)))
 }
@@ -59,43 +57,16 @@ pub fn probe(path: &Path) -> io::Result<Option<Option<u32>>> {
     }
 }
 
-/// Writes `line` to a file that is absent or empty, and returns the line that the file holds
-/// then: of several that claim at once, one wins and all see whose it is. `Ok`: durable;
-/// two fsyncs if this call wrote, none otherwise.
-pub fn claim(path: &Path, line: &[u8]) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
-    if !try_for(&file, 1_000)? {
-        return Err(io::ErrorKind::ResourceBusy.into());
-    }
-    let mut found = Vec::new();
-    file.read_to_end(&mut found)?;
-    if found.pop() == Some(b'\n') {
-        return Ok(found);
-    }
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(&[line, b"\n"].concat())?;
-    super::flush_data(&file)?;
-    sync_dir(folder_of(path)?)?;
-    Ok(line.to_vec())
-}
-
 fn open(path: &Path) -> io::Result<File> {
     options(Access::Private).read(true).write(true).create(true).truncate(false).open(path)
 }
 
-fn try_for(file: &File, attempts: usize) -> io::Result<bool> {
-    for attempt in 0..attempts {
-        if attempt > 0 {
-            std::thread::sleep(PAUSE);
-        }
-        match file.try_lock() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
-    Ok(false)
 }
 
 fn holder(path: &Path) -> Option<u32> {

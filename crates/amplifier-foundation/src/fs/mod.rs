@@ -1,8 +1,8 @@
 //! The file system: the one place of the program that touches `std::fs`.
 //!
 //! [`mod@read`] reads and lists, [`mod@write`] replaces whole files so that a crash leaves
-//! the old or the new one, [`append`] grows a file line by line, [`lock`] tells who
-//! may write. Each function says how often it calls fsync.
+//! the old or the new one, [`append`] grows a file line by line, [`log`] does so
+//! without waiting for the disk, [`lock`] tells who may write. Each function says how often it calls fsync.
 //! [`flushes`] counts them, so that a test can hold them to it. [`paths`] makes what a model
 //! names into what permissions can judge, [`tool_io`] is what tools do with files,
 //! [`process_table`] reads which processes run.
@@ -11,6 +11,7 @@
 
 pub mod append;
 pub mod lock;
+pub mod log;
 pub mod memo;
 pub mod mode;
 pub mod paths;

@@ -41,15 +41,15 @@ pub fn process(pid: i32) -> Option<Process> {
     parse_stat(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// True if the environment with which the process was started has an entry that begins with
-/// `prefix` (`NAME=` or `NAME=value`). False too if it cannot be read.
-pub fn environment_has(pid: i32, prefix: &str) -> bool {
+/// True if the environment with which the process was started has an entry (`NAME=value`) that
+/// `wanted` accepts. False too if it cannot be read.
+pub fn environment_has(pid: i32, wanted: impl Fn(&[u8]) -> bool) -> bool {
     let path = format!("/proc/{pid}/environ");
     let Ok(file) = std::fs::File::open(Path::new(&path)) else { return false };
     let mut bytes = Vec::new();
     // What was read before an error is searched all the same.
     let _ = file.take(MAX_ENVIRONMENT_BYTES).read_to_end(&mut bytes);
-    bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(prefix.as_bytes()))
+    bytes.split(|byte| *byte == 0).any(wanted)
 }
 
 /// The second field is a name in parentheses, which may hold blanks and parentheses itself.
@@ -84,7 +84,8 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(processes().iter().any(|process| process.pid == own && !process.ended));
         let (name, value) = std::env::vars().next().unwrap();
-        assert!(environment_has(own, &format!("{name}={value}")));
-        assert!(!environment_has(own, "NO_SUCH_NAME_ANYWHERE="));
+        let entry = format!("{name}={value}");
+        assert!(environment_has(own, |found| found == entry.as_bytes()));
+        assert!(!environment_has(own, |found| found.starts_with(b"NO_SUCH_NAME_ANYWHERE=")));
     }
 }

@@ -1,8 +1,8 @@
 //! Bounded reads of files and directories.
 //!
-//! Guarantees: no read of a file that others write takes more memory than its limit; a stamp belongs to the
-//! bytes that were read with it, because both come from one open file; every
-//! error names the path. Only regular files are read, so a pipe or a device
+//! Guarantees: no read of a file that others write takes more memory than its limit;
+//! a stamp belongs to the bytes that were read with it, because both come from one
+//! open file; every error names the path. Only regular files are read, so a pipe or a device
 //! cannot block the caller.
 //! Never here: writing, watching, following a policy about who may read what.
 
@@ -245,7 +245,10 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
 fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Below a file there is nothing either.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

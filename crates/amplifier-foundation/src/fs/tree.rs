@@ -1,11 +1,9 @@
 //! Directory trees as units: made beside their place, moved in whole, removed whole.
 //!
 //! Guarantees: a tree that [`install`] puts in place appears whole or not at all
-//! to whoever looks for its name. A [`LockFile`] is released by the kernel when
-//! its process ends, however it ends.
+//! to whoever looks for its name.
 //! Never here: single files of users; nothing is removed outside the given path.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,14 +13,14 @@ use std::path::{Path, PathBuf};
 pub struct TreeError {
     /// The path in question.
     pub path: PathBuf,
-    /// What was tried: `created`, `moved`, `removed`, `locked`.
+    /// What was tried: `created`, `moved`, `removed`, `locked`; whoever names one has the reason in `source`.
     pub action: &'static str,
     /// What the system said.
     #[source]
     pub source: io::Error,
 }
 
-fn fails(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TreeError {
+pub(crate) fn fails(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TreeError {
     let path = path.to_owned();
     move |source| TreeError { path, action, source }
 }
@@ -54,25 +52,6 @@ pub fn install(finished: &Path, place: &Path, aside: &Path) -> Result<(), TreeEr
         return Err(fails(place, "moved")(error));
     }
     remove(aside)
-}
-
-/// A lock between processes on a file that exists for nothing else.
-#[derive(Debug)]
-pub struct LockFile {
-    _held: File,
-}
-
-impl LockFile {
-    /// Takes the lock if nobody holds it. `None`: somebody does.
-    pub fn try_take(path: &Path) -> Result<Option<Self>, TreeError> {
-        let file = File::options().create(true).truncate(false).write(true).open(path);
-        let file = file.map_err(fails(path, "locked"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _held: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(fails(path, "locked")(error)),
-        }
-    }
 }
 
 /// Removes a tree when it is dropped; for work that may be abandoned half-way.
@@ -126,15 +105,5 @@ mod tests {
         create(&place).unwrap();
         assert!(install(&dir.path().join("absent"), &place, &dir.path().join("aside")).is_err());
         assert!(place.exists());
-    }
-
-    #[test]
-    fn a_lock_is_held_once_and_released_on_drop() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let held = LockFile::try_take(&path).unwrap().unwrap();
-        assert!(LockFile::try_take(&path).unwrap().is_none());
-        drop(held);
-        assert!(LockFile::try_take(&path).unwrap().is_some());
     }
 }

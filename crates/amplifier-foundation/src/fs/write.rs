@@ -72,6 +72,27 @@ pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     super::flush_data(&file)
 }
 
+/// Makes a file that appears with its whole content or not at all; false if there is one
+/// already. Of several at the same time one wins. `Ok`: durable. Two fsyncs: the file, its folder.
+pub fn publish(path: &Path, content: &[u8], access: Access) -> io::Result<bool> {
+    let staged = Staged::write(path, content, access)?;
+    let published = match std::fs::hard_link(&staged.temporary, path) {
+        // File systems without links: a crash may then leave the beginning of the content.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
+            create(path, content, access)
+        }
+        other => other,
+    };
+    match published {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        other => other?,
+    }
+    sync_dir(folder_of(path)?)?;
+    Ok(true)
+}
+
 /// Makes a folder and those above it. Durable; one fsync for each new folder.
 pub fn create_dirs(path: &Path, access: Access) -> io::Result<()> {
     if path.is_dir() {

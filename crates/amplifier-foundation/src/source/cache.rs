@@ -12,11 +12,12 @@ use std::time::Duration;
 use amplifier_core::Clock;
 
 use super::SourceError;
-use crate::fs::read::{Kind, kind};
-use crate::fs::tree::{self, LockFile, Scratch};
+use crate::fs::lock::{self, Acquired, LockFile};
+use crate::fs::read::list;
+use crate::fs::tree::{self, Scratch};
 
 /// How long to sleep between two looks at a lock that somebody holds.
-const LOCK_POLL: Duration = Duration::from_millis(25);
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// One fetched source on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +37,9 @@ impl Entry {
         self.root.join(&self.name)
     }
 
-    /// Whether the tree is there.
+    /// Whether the tree is there. A folder with nothing but `.git` is what a clone that was cut off left.
     pub fn is_present(&self) -> bool {
-        kind(&self.path()) == Kind::Directory
+        list(&self.path(), 2).is_ok_and(|(found, _)| found.iter().any(|entry| entry.name != ".git"))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -58,12 +59,13 @@ impl Entry {
         let path = self.beside("lock");
         let deadline = clock.monotonic().saturating_add(within);
         loop {
-            if let Some(held) = LockFile::try_take(&path)? {
-                return Ok(Locked { entry: self.clone(), _held: held });
-            }
+            let holder = match lock::acquire(&path).map_err(tree::fails(&path, "locked"))? {
+                Acquired::Held(held) => return Ok(Locked { entry: self.clone(), _held: held }),
+                Acquired::Busy(holder) => holder,
+            };
             let now = clock.monotonic();
             if now >= deadline {
-                return Err(SourceError::Busy { uri: uri.to_owned(), deadline: within });
+                return Err(SourceError::Busy { uri: uri.to_owned(), deadline: within, holder });
             }
             clock.sleep_until(now.saturating_add(LOCK_POLL).min(deadline)).await;
         }

@@ -120,11 +120,15 @@ impl GitCache {
 
     /// The bundle's file in a checkout: below its subdirectory if it names one.
     pub fn bundle_file(root: &Path, uri: &GitUri) -> Result<PathBuf, SourceError> {
-        match uri.subdirectory() {
+        let found = match uri.subdirectory() {
             Some(sub) => file::below(root, sub).and_then(|path| file::bundle_file(&path)),
             None => file::bundle_file(root),
+        };
+        match found {
+            Ok(found) => file::confined(&found, uri.subdirectory().unwrap_or("."), Some(root)),
+            Err(error) if error.is_missing() => Err(SourceError::NotInRepository { uri: uri.to_string() }),
+            Err(error) => Err(error),
         }
-        .and_then(|found| file::confined(&found, uri.subdirectory().unwrap_or("."), Some(root)))
     }
 
     fn require_network(&self, uri: &GitUri) -> Result<(), SourceError> {

@@ -1,6 +1,6 @@
 //! Sources: from what a person wrote to a file on this machine.
 //!
-//! [`uri`] parses, [`file`] finds a bundle's file below a path, [`git`] brings a
+//! [`uri`] parses, [`mod@file`] finds a bundle's file below a path, `git` brings a
 //! repository into the cache, [`registry`] knows names.
 //! Guarantees: nothing found lies outside the repository, folder or namespace that
 //! was named; no message holds credentials; every wait has a deadline.
@@ -92,6 +92,12 @@ pub enum SourceError {
         /// The ref that was asked for.
         reference: String,
     },
+    /// The repository is there and has no such path.
+    #[error("`{uri}` names a path that its cached repository does not have; check it, or update the bundle")]
+    NotInRepository {
+        /// The source without credentials.
+        uri: String,
+    },
     /// Fetching took too long.
     #[error("`{uri}` could not be fetched within {} s; check the network and try again", deadline.as_secs())]
     Deadline {
@@ -101,12 +107,14 @@ pub enum SourceError {
         deadline: Duration,
     },
     /// Another process works on the same cache entry for too long.
-    #[error("another process has fetched `{uri}` for more than {} s; wait for it or end it", deadline.as_secs())]
+    #[error("{} has fetched `{uri}` for more than {} s; wait for it or end it", named(*holder), deadline.as_secs())]
     Busy {
         /// The source without credentials.
         uri: String,
         /// How long was waited.
         deadline: Duration,
+        /// The process id of the other one, where its lock tells.
+        holder: Option<u32>,
     },
     /// `git` could not be started or watched.
     #[error("git could not be run for `{uri}`")]
@@ -119,11 +127,16 @@ pub enum SourceError {
     },
 }
 
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
+}
+
 impl SourceError {
     /// True if nothing is there, as opposed to something that cannot be used.
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Read(error) => error.is_missing(),
+            Self::NotInRepository { .. } => true,
             _ => false,
         }
     }

@@ -102,7 +102,7 @@ pub struct Registered {
     pub app_bundle: bool,
     /// Keys that nobody here knows.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 fn yes() -> bool {
@@ -118,7 +118,7 @@ pub struct Registry {
     pub bundles: BTreeMap<String, Registered>,
     /// Keys beside them, `version` among them.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 impl Registry {
@@ -158,8 +158,8 @@ fn distance(a: &str, b: &str) -> usize {
     for (i, row) in rows.iter_mut().enumerate() {
         row[0] = i;
     }
-    for j in 0..=b.len() {
-        rows[0][j] = j;
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
     }
     for i in 1..=a.len() {
         for j in 1..=b.len() {

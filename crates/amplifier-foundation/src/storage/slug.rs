@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{SessionMetadata, StorageError};
 use crate::fs::write::Access;
-use crate::fs::{lock, read, write};
+use crate::fs::{read, write};
 
 /// File in a project folder that holds the path of its directory and a line feed.
 const MARKER: &str = ".directory";
@@ -45,18 +45,22 @@ impl ProjectPaths {
     pub fn claim(&self) -> Result<(), StorageError> {
         let project = self.project();
         let marker = project.join(MARKER);
-        let known = read::bytes_if_any(&marker).map_err(StorageError::io("read", &marker))?;
-        if known.and_then(|line| path_of_line(&line)).as_ref() == Some(&self.directory) {
+        if read_marker(&marker)?.as_ref() == Some(&self.directory) {
             return Ok(());
         }
         write::create_dirs(&project, Access::Private).map_err(StorageError::io("create", &project))?;
-        let line = self.directory.as_os_str().as_encoded_bytes();
-        let found = lock::claim(&marker, line).map_err(StorageError::io("write", &marker))?;
-        if found != line {
-            let owner = PathBuf::from(String::from_utf8_lossy(&found).into_owned());
-            return Err(StorageError::ProjectTaken { path: project, owner });
+        let line = [self.directory.as_os_str().as_encoded_bytes(), b"\n"].concat();
+        write::publish(&marker, &line, Access::Private).map_err(StorageError::io("write", &marker))?;
+        match read_marker(&marker)? {
+            Some(owner) if owner != self.directory => {
+                Err(StorageError::ProjectTaken { path: project, owner })
+            }
+            Some(_) => Ok(()),
+            None => {
+                let damaged = std::io::Error::from(std::io::ErrorKind::InvalidData);
+                Err(StorageError::io("read the directory's path from", &marker)(damaged))
+            }
         }
-        Ok(())
     }
 
     /// The home, `$AMPLIFIER_HOME`.
@@ -102,8 +106,7 @@ impl ProjectPaths {
     /// wrote none, by what its sessions say.
     fn owner(&self) -> Result<Option<PathBuf>, StorageError> {
         let marker = self.project().join(MARKER);
-        let line = read::bytes_if_any(&marker).map_err(StorageError::io("read", &marker))?;
-        match line.and_then(|line| path_of_line(&line)) {
+        match read_marker(&marker)? {
             Some(owner) => Ok(Some(owner)),
             None => self.owner_by_sessions(),
         }
@@ -133,6 +136,11 @@ impl ProjectPaths {
         let hash = blake3::hash(self.directory.as_os_str().as_encoded_bytes()).to_hex();
         hash.chars().take(8).collect()
     }
+}
+
+fn read_marker(marker: &Path) -> Result<Option<PathBuf>, StorageError> {
+    let line = read::bytes_if_any(marker).map_err(StorageError::io("read", marker))?;
+    Ok(line.and_then(|line| path_of_line(&line)))
 }
 
 fn slug_of(directory: &Path) -> String {

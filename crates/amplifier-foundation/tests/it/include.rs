@@ -121,6 +121,20 @@ async fn a_namespace_that_a_sibling_brings_is_known() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_a_sibling_brings_is_not_fetched_by_its_name() {
+    let mut lab = Lab::new(&[
+        ("a.yaml", &bundle("a", &["kit:behaviors/x", "./kit"], "ta")),
+        ("kit/bundle.yaml", &bundle("kit", &[], "tk")),
+        ("kit/behaviors/x.yaml", "tools: [{module: here}]"),
+    ]);
+    let files = [("bundle.yaml", "bundle: {name: kit}"), ("behaviors/x.yaml", "tools: [{module: fetched}]")];
+    let repo = repository(&lab.path("repo"), "main", &files);
+    lab.options.added.insert("kit".into(), format!("git+file://{}", repo.display()));
+    assert_eq!(tools(&lab.prepare("./a.yaml").await.unwrap()), ["here", "tk", "ta"]);
+    assert!(lab.notices.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_namespace_may_be_the_name_of_a_bundle_that_nobody_loaded() {
     let mut lab = Lab::new(&[("a.yaml", &bundle("a", &["kit:behaviors/x"], "ta"))]);
     let kit = lab.path("kit");
@@ -163,7 +177,7 @@ async fn a_git_include_reads_its_subdirectory_and_nothing_outside_its_checkout()
             ),
             (
                 "in/y.yaml",
-                "tools: [{module: ty}]\ncontext: {include: [../../../../secret.yaml]}\nagents: {include: [spy]}\n",
+                "tools: [{module: ty}]\ncontext: {include: [../../../secret.yaml]}\nagents: {include: [spy]}\n",
             ),
         ],
     );
@@ -210,4 +224,23 @@ async fn a_chain_without_end_is_cut() {
     let prepared = Lab::new(&files).prepare("0.yaml").await.unwrap();
     let noticed = noticed(&prepared).join("\n");
     assert!(noticed.contains("nested deeper than 64"), "{noticed}");
+}
+
+#[tokio::test]
+async fn many_ways_to_one_bundle_cost_no_more_than_one() {
+    let mut files = vec![("root.yaml".to_owned(), bundle("root", &["./l0.yaml", "./r0.yaml"], "root"))];
+    for n in 0..30 {
+        let below: &[&str] = &[&format!("./l{}.yaml", n + 1), &format!("./r{}.yaml", n + 1)];
+        for side in ["l", "r"] {
+            let name = format!("{side}{n}");
+            let below = if n == 29 { &[] } else { below };
+            let text = bundle(&name, below, &name) + "limits: {max_turns: 3}\n";
+            files.push((format!("{name}.yaml"), text));
+        }
+    }
+    let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let prepared = Lab::new(&files).prepare("root.yaml").await.unwrap();
+    assert_eq!(prepared.plan.tools.len(), 61);
+    assert_eq!(prepared.bundle.includes.len(), 2 + 29 * 4);
+    assert_eq!(prepared.bundle.declared["limits"].len(), 60);
 }

@@ -330,3 +330,45 @@ async fn broken_files_are_one_error_with_file_and_line() {
     assert!(error.to_string().contains("bundle.yaml:2:"), "{error}");
     assert!(!error.diagnostics().is_empty());
 }
+
+#[tokio::test]
+async fn relative_sources_begin_in_the_working_directory_and_names_in_the_project() {
+    let mut lab =
+        Lab::new(&[("sub/x.yaml", &with_tool("path")), (".amplifier/bundles/n.yaml", &with_tool("name"))]);
+    lab.options.cwd = lab.path("project/sub");
+    assert_eq!(tools(&lab.prepare("x.yaml").await.unwrap()), ["path"]);
+    assert_eq!(tools(&lab.prepare("./x.yaml").await.unwrap()), ["path"]);
+    assert_eq!(tools(&lab.prepare("n").await.unwrap()), ["name"]);
+}
+
+#[tokio::test]
+async fn a_mention_of_a_fetched_bundle_does_not_lead_out_of_its_checkout() {
+    let lab = Lab::new(&[]);
+    write(&lab.path("home"), &[("secret.md", "SECRET")]);
+    let body = "---\nbundle: {name: kit}\ncontext: {include: [ctx/a.md]}\n---\n@kit:link.md @kit:ok.md";
+    let context = "see @../../../secret.md and @./near.md";
+    let repo = repository(
+        &lab.path("repo"),
+        "main",
+        &[("bundle.md", body), ("ok.md", "FINE"), ("ctx/a.md", context), ("ctx/near.md", "NEAR")],
+    );
+    std::os::unix::fs::symlink(lab.path("home/secret.md"), repo.join("link.md")).unwrap();
+    commit(&repo);
+    let kit = lab.prepare(&format!("git+file://{}", repo.display())).await.unwrap();
+    let text = kit.system_prompt(&lab.path("project"), None).render().text;
+    assert!(text.contains("FINE") && text.contains("NEAR") && !text.contains("SECRET"), "{text}");
+}
+
+#[tokio::test]
+async fn the_prompt_of_an_agent_is_its_own() {
+    let lab = Lab::new(&[
+        ("bundle.md", "---\nbundle: {name: kit}\nagents: {include: [x]}\n---\nof the bundle"),
+        ("agents/x.md", "---\nmeta: {name: x, description: d}\n---\nof the agent @./more.md @AGENTS.md"),
+        ("agents/more.md", "beside it"),
+        ("AGENTS.md", "of the project"),
+    ]);
+    let kit = lab.prepare(".").await.unwrap();
+    let text = kit.agent_prompt(&kit.agents["x"], &lab.path("project"), None).render().text;
+    assert!(text.starts_with("of the agent") && !text.contains("of the bundle"), "{text}");
+    assert!(text.contains("beside it") && text.contains("of the project"), "{text}");
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use amplifier_foundation::fs::lock::{self, Acquired};
 use amplifier_foundation::source::git::{GitCache, Network, commit as commit_of, entry_name};
 use amplifier_foundation::source::registry::{Registry, RegistryError};
 use amplifier_foundation::source::{GitUri, SourceError, SourceUri, UriError};
@@ -337,4 +338,28 @@ fn a_damaged_registry_is_an_error_that_names_it() {
     assert!(matches!(error, RegistryError::Damaged { .. }));
     assert!(error.to_string().contains("registry.json"), "{error}");
     assert!(error.to_string().contains("repair it or move it away"), "{error}");
+}
+
+#[tokio::test]
+async fn an_entry_that_somebody_else_fetches_for_too_long_names_them() {
+    let t = Cached::new();
+    let uri = t.uri("@main");
+    let lock = t.path("cache").join(format!(".{}.lock", entry_name(&uri, "main")));
+    std::fs::create_dir_all(t.path("cache")).unwrap();
+    let Ok(Acquired::Held(held)) = lock::acquire(&lock) else { panic!("the lock is free") };
+    let cache = t.cache(Network::Allowed).deadline(Duration::from_millis(120));
+    let error = cache.checkout(&uri).await.unwrap_err();
+    let me = std::process::id();
+    assert!(matches!(error, SourceError::Busy { holder: Some(id), .. } if id == me), "{error}");
+    drop(held);
+}
+
+#[tokio::test]
+async fn what_a_clone_that_was_cut_off_left_is_fetched_again() {
+    let t = Cached::new();
+    repository(&t.path("repo"), "main", &[("a", "whole")]);
+    let uri = t.uri("@main");
+    std::fs::create_dir_all(t.path("cache").join(entry_name(&uri, "main")).join(".git")).unwrap();
+    let root = t.cache(Network::Allowed).checkout(&uri).await.unwrap();
+    assert_eq!(content(&root, "a"), "whole");
 }

@@ -1,0 +1,82 @@
+//! `amplifier agents …`: whom a bundle can delegate to.
+
+use amplifier_foundation::bundle::AgentDef;
+use serde_json::{Value, json};
+
+use crate::args::AgentsCommand;
+use crate::context::{self, Context};
+use crate::exit::{Code, Failure};
+use crate::output;
+
+/// Does what was asked.
+pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
+    let context = Context::here()?;
+    let of = match &command {
+        AgentsCommand::List { of, .. } | AgentsCommand::Show { of, .. } => context.bundle(of.bundle.as_deref()),
+    };
+    let prepared = context::small_runtime()?.block_on(async {
+        let host = context.host().await?;
+        host.prepare(&of).await.map_err(|error| Failure::config(&error))
+    })?;
+    match command {
+        AgentsCommand::List { json: true, .. } => {
+            output::print_json(&prepared.agents.values().map(|agent| brief(agent)).collect::<Vec<_>>())
+        }
+        AgentsCommand::List { .. } => {
+            if prepared.agents.is_empty() {
+                output::say(&format!("bundle {} has no agents", prepared.name));
+                return Ok(Code::Success);
+            }
+            let row = |(name, agent): (&String, &std::sync::Arc<AgentDef>)| {
+                [name.clone(), first_line(agent.description.as_deref())]
+            };
+            let rows: Vec<[String; 2]> = prepared.agents.iter().map(row).collect();
+            Ok(output::print(&output::table(["NAME", "DESCRIPTION"], &rows)))
+        }
+        AgentsCommand::Show { name, json, .. } => match prepared.agents.get(&name) {
+            Some(agent) => show(agent, json),
+            None => {
+                let known: Vec<&str> = prepared.agents.keys().map(String::as_str).collect();
+                let help = format!("there are: {}", known.join(", "));
+                Err(Failure::usage(format!("bundle {} has no agent `{name}`", prepared.name)).help(help))
+            }
+        },
+    }
+}
+
+fn show(agent: &AgentDef, as_json: bool) -> Result<Code, Failure> {
+    let mut about = brief(agent);
+    about["instruction"] = json!(agent.instruction);
+    if as_json {
+        return output::print_json(&about);
+    }
+    let mut text = String::new();
+    for (key, value) in about.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let value = match value {
+            Value::String(value) => value.clone(),
+            Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            value => value.to_string(),
+        };
+        match key.as_str() {
+            "instruction" => text.push_str(&format!("\n{}\n", value.trim_end())),
+            _ => text.push_str(&format!("{key}: {}\n", value.trim_end())),
+        }
+    }
+    Ok(output::print(&text))
+}
+
+fn brief(agent: &AgentDef) -> Value {
+    let modules = agent.tools.as_ref().map(|tools| tools.iter().map(|tool| tool.spec.key()).collect::<Vec<_>>());
+    json!({
+        "name": agent.name,
+        "description": agent.description,
+        "tools": modules,
+        "model_role": agent.model_role,
+        "provider_preferences": agent.provider_preferences,
+        "source": agent.origins.first().map(|origin| origin.file.display().to_string()),
+    })
+}
+
+fn first_line(text: Option<&str>) -> String {
+    text.unwrap_or_default().lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}

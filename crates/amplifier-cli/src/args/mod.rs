@@ -1,0 +1,149 @@
+//! What was typed. What it means is decided by the commands.
+//!
+//! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2;
+//! `--help` is a result and goes to stdout.
+
+pub(crate) mod bundle;
+pub(crate) mod run;
+pub(crate) mod session;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::{Code, Failure};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "amplifier",
+    version,
+    about = "Runs AI-agent sessions from bundles",
+    after_help = "Exit codes: 0 done, 1 agent or provider error, 2 usage or configuration, 3 limit reached, \
+                  4 permission needed and nobody to ask, 75 try again later, 124 timed out, 130 SIGINT, 143 SIGTERM"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a session: one prompt, one answer
+    Run(Box<run::RunArgs>),
+    /// Go on with the most recent session of this project
+    Continue(Box<run::ContinueArgs>),
+    /// Go on with a session
+    Resume(Box<run::ResumeArgs>),
+    /// List, show, fork, resume, delete and export sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// List, show, choose and check bundles
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
+    /// List and show the agents of a bundle
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Trust a directory's own settings to widen permissions
+    Trust(TrustArgs),
+}
+
+/// `amplifier agents …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// List the agents of a bundle
+    List {
+        #[command(flatten)]
+        of: OfBundle,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one agent
+    Show {
+        /// The agent's name
+        name: String,
+        #[command(flatten)]
+        of: OfBundle,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which bundle is meant.
+#[derive(Debug, Args)]
+pub(crate) struct OfBundle {
+    /// A bundle by name, path or URI; the active one by default
+    #[arg(short = 'B', long, value_name = "NAME|URI")]
+    pub(crate) bundle: Option<String>,
+}
+
+/// `amplifier trust …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct TrustArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<TrustCommand>,
+    /// The directory to trust; the current one by default
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `amplifier trust …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// List trusted directories
+    List,
+    /// Trust a directory no longer
+    Revoke {
+        /// The directory; the current one by default
+        dir: Option<PathBuf>,
+    },
+}
+
+impl Cli {
+    /// Parses the command line.
+    pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            let message = error.render().to_string();
+            if error.use_stderr() {
+                return Failure { bare: true, ..Failure::usage(message.trim_end()) };
+            }
+            let code = crate::output::print(&message);
+            Failure { bare: true, kind: "help", ..Failure::usage(String::new()).code(code, "help") }
+        })
+    }
+}
+
+/// Where a setting is written.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ScopeArgs {
+    /// In this directory, for you alone (.amplifier/settings.local.yaml)
+    #[arg(long, conflicts_with_all = ["project", "global"])]
+    pub(crate) local: bool,
+    /// In this directory, for everybody (.amplifier/settings.yaml)
+    #[arg(long, conflicts_with = "global")]
+    pub(crate) project: bool,
+    /// For all your projects (the home folder's settings.yaml)
+    #[arg(long)]
+    pub(crate) global: bool,
+}
+
+impl Failure {
+    /// True for help that was asked for and printed: nothing is left to tell.
+    pub(crate) fn is_help(&self) -> bool {
+        self.kind == "help" && self.code == Code::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,154 @@
+//! `amplifier run`, `continue`, `resume`: what was typed.
+
+use std::path::PathBuf;
+
+use amplifier_core::permission::Mode;
+use amplifier_foundation::settings::duration::HumanDuration;
+use clap::{Args, ValueEnum};
+
+use crate::exit::Failure;
+use crate::later::LaterFlags;
+
+/// How the result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// The answer.
+    #[default]
+    Text,
+    /// One object at the end.
+    Json,
+    /// One object a line, as things happen.
+    StreamJson,
+    /// `json` with every tool call.
+    JsonTrace,
+}
+
+/// The reference command line's `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OldMode {
+    /// One prompt, one answer.
+    Single,
+    /// Interactive.
+    Chat,
+}
+
+/// `amplifier run`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    /// What to do. Piped standard input is the prompt, or is added as context when a prompt is given
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+    /// Go on with this session (its id, or the beginning of it)
+    #[arg(long, value_name = "ID", conflicts_with = "continue_last")]
+    pub(crate) resume: Option<String>,
+    /// Go on with the most recent session of this project
+    #[arg(short = 'c', long = "continue")]
+    pub(crate) continue_last: bool,
+    /// Go on in a copy: the session itself stays as it is
+    #[arg(long)]
+    pub(crate) fork_session: bool,
+    /// Give the new session this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) session_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) later: LaterFlags,
+}
+
+/// `amplifier continue`.
+#[derive(Debug, Args)]
+pub(crate) struct ContinueArgs {
+    /// What to do next; piped standard input counts too
+    prompt: Option<String>,
+    #[command(flatten)]
+    options: RunOptions,
+    #[command(flatten)]
+    later: LaterFlags,
+}
+
+/// `amplifier resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The session's id, or the beginning of it
+    id: Option<String>,
+    /// What to do next; piped standard input counts too
+    prompt: Option<String>,
+    #[command(flatten)]
+    options: RunOptions,
+    #[command(flatten)]
+    later: LaterFlags,
+}
+
+/// What the three commands share.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunOptions {
+    /// A bundle by name, path or URI
+    #[arg(short = 'B', long, visible_alias = "force-bundle", value_name = "NAME|URI")]
+    pub(crate) bundle: Option<String>,
+    /// The provider, by the name that the bundle or settings give it
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The model
+    #[arg(short = 'm', long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Longest answer of one model call, in tokens
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_tokens: Option<u64>,
+    /// Most model calls of this run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_turns: Option<u32>,
+    /// Longest time of this run, such as 90s or 15m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<HumanDuration>,
+    /// A name for the session
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Work in this directory
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// A further directory that counts as the working directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) add_dir: Vec<PathBuf>,
+    /// How the result is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output_format: OutputFormat,
+    /// Also write the answer to this file
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(crate) output_last_message: Option<PathBuf>,
+    /// default, plan, acceptEdits, dontAsk or bypassPermissions
+    #[arg(long, value_name = "MODE", value_parser = permission_mode)]
+    pub(crate) permission_mode: Option<Mode>,
+    /// Make warnings of bundles errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Tell more on stderr
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
+    #[arg(long, hide = true)]
+    pub(crate) mode: Option<OldMode>,
+}
+
+fn permission_mode(text: &str) -> Result<Mode, String> {
+    Mode::from_name(text)
+        .ok_or_else(|| "give default, plan, acceptEdits, dontAsk or bypassPermissions".to_owned())
+}
+
+impl ContinueArgs {
+    /// The same as a run.
+    pub(crate) fn into_run(self) -> RunArgs {
+        let Self { prompt, options, later } = self;
+        RunArgs { prompt, options, later, continue_last: true, ..RunArgs::default() }
+    }
+}
+
+impl ResumeArgs {
+    /// The same as a run. Without an id there is nothing to resume.
+    pub(crate) fn into_run(self) -> Result<RunArgs, Failure> {
+        let Self { id, prompt, options, later } = self;
+        let Some(id) = id else {
+            let help = "`amplifier session list` shows them, `amplifier continue` takes the most recent one";
+            return Err(Failure::usage("no session is named").help(help));
+        };
+        Ok(RunArgs { prompt, options, later, resume: Some(id), ..RunArgs::default() })
+    }
+}

@@ -1,0 +1,102 @@
+//! `amplifier session …`: what was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::run::ResumeArgs;
+
+/// `amplifier session …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// List sessions, the latest first
+    List(ListArgs),
+    /// Show one session
+    Show(ShowArgs),
+    /// Copy a session, whole or up to a turn
+    Fork(ForkArgs),
+    /// Go on with a session
+    Resume(Box<ResumeArgs>),
+    /// Delete a session with the sessions that it spawned
+    Delete(DeleteArgs),
+    /// Write a session to standard output
+    Export(ExportArgs),
+}
+
+/// `amplifier session list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Those that run now
+    #[arg(long)]
+    pub(crate) running: bool,
+    /// Also those that other sessions spawned
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Those of all projects
+    #[arg(long, conflicts_with = "project")]
+    pub(crate) all_projects: bool,
+    /// Those of the project in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session show`
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// With its messages
+    #[arg(short = 'T', long, visible_alias = "with-transcript")]
+    pub(crate) transcript: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session fork`
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// Keep the turns up to this one; a turn begins with a prompt, the first is 1
+    #[arg(short = 't', long, value_name = "N")]
+    pub(crate) at_turn: Option<usize>,
+    /// The id of the copy
+    #[arg(short = 'n', long = "name", visible_alias = "new-id", value_name = "NEWID")]
+    pub(crate) new_id: Option<String>,
+}
+
+/// `amplifier session delete`
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// Do not ask
+    #[arg(short = 'f', long)]
+    pub(crate) force: bool,
+}
+
+/// How a session is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One object: metadata and messages as they are stored.
+    Json,
+    /// For people.
+    Markdown,
+}
+
+/// `amplifier session export`
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// How
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) format: ExportFormat,
+}

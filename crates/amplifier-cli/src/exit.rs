@@ -1,0 +1,270 @@
+//! Exit codes, and failures before there is a session.
+//!
+//! Guarantees: a failure is one line, `error: what: because`, and one `help:` line where there is
+//! something to do. When several codes apply to a session, [`code_of`] picks the first of
+//! 130/143, 4, 3, 124, 75, 1.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use amplifier_core::OutcomeKind;
+use amplifier_core::SessionOutcome;
+use amplifier_core::limits::LimitKind;
+use amplifier_core::module::provider::ProviderErrorKind;
+use amplifier_core::outcome::{FailureKind, OutcomeError};
+use amplifier_foundation::spawn::SpawnError;
+use amplifier_foundation::storage::StorageError;
+
+/// What the process says to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Everything that was asked for was done.
+    Success = 0,
+    /// The agent or its provider failed.
+    Failed = 1,
+    /// The command line, the settings or the bundle are wrong.
+    Usage = 2,
+    /// A limit was reached.
+    Limit = 3,
+    /// A permission was needed and nobody could be asked.
+    Permission = 4,
+    /// A rate limit, or somebody else is at it: safe to try again.
+    Temporary = 75,
+    /// The time was up.
+    TimedOut = 124,
+    /// SIGINT.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// Why a command did not do what was asked, before or without a session.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: Code,
+    /// One line.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: Option<String>,
+    /// What kind of failure it is, for programs.
+    pub(crate) kind: &'static str,
+    /// True if the message stands for itself: no `error:` is put in front.
+    pub(crate) bare: bool,
+}
+
+impl Failure {
+    /// A failure of the command line, the settings or the bundle.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: Code::Usage, message: message.into(), help: None, kind: "usage", bare: false }
+    }
+
+    /// An error and its causes in one line, as a mistake of configuration.
+    pub(crate) fn config(error: &dyn Error) -> Self {
+        Self { kind: "configuration", ..Self::usage(chain(error)) }
+    }
+
+    /// An error and its causes in one line, as a failure at work.
+    pub(crate) fn work(error: &dyn Error) -> Self {
+        Self { code: Code::Failed, kind: "failed", ..Self::usage(chain(error)) }
+    }
+
+    /// The same, with advice.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same, with another code.
+    pub(crate) fn code(mut self, code: Code, kind: &'static str) -> Self {
+        (self.code, self.kind) = (code, kind);
+        self
+    }
+
+    /// Tells it on stderr.
+    pub(crate) fn report(&self) -> Code {
+        let lead = if self.bare { "" } else { "error: " };
+        crate::output::say(&format!("{lead}{}", self.message));
+        if let Some(help) = &self.help {
+            crate::output::say(&format!("help: {help}"));
+        }
+        self.code
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let (code, kind) = storage_code(&error);
+        Self::usage(chain(&error)).code(code, kind)
+    }
+}
+
+fn storage_code(error: &StorageError) -> (Code, &'static str) {
+    match error {
+        StorageError::Locked { .. } => (Code::Temporary, "locked"),
+        StorageError::NotFound { .. }
+        | StorageError::Exists { .. }
+        | StorageError::Ambiguous { .. }
+        | StorageError::InvalidId(_)
+        | StorageError::NoSuchTurn { .. } => (Code::Usage, "session"),
+        _ => (Code::Failed, "storage"),
+    }
+}
+
+impl From<SpawnError> for Failure {
+    fn from(error: SpawnError) -> Self {
+        let text = chain(&error);
+        match &error {
+            SpawnError::Storage(inner) => {
+                let (code, kind) = storage_code(inner);
+                return Self::usage(text).code(code, kind);
+            }
+            SpawnError::NoProvider => Self { kind: "no_provider", ..Self::usage(text) }.help(KEYS_HELP),
+            other if other.is_configuration() => Self { kind: "configuration", ..Self::usage(text) },
+            _ => Self { code: Code::Failed, kind: "failed", ..Self::usage(text) },
+        }
+    }
+}
+
+/// What to do where no provider is known.
+const KEYS_HELP: &str = "a key may stand in the environment or in keys.env of the home folder";
+
+/// An error and its causes in one line; a cause that the text before it already tells is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !more.is_empty() && !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The signal that ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signalled {
+    /// Ctrl+C.
+    Interrupt,
+    /// `kill`.
+    Terminate,
+}
+
+impl Signalled {
+    /// Its exit code.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Interrupt => Code::Interrupted,
+            Self::Terminate => Code::Terminated,
+        }
+    }
+}
+
+/// The exit code of a session.
+pub(crate) fn code_of(outcome: &SessionOutcome, signal: Option<Signalled>) -> Code {
+    if let Some(signal) = signal {
+        return signal.code();
+    }
+    if outcome.denied_unasked {
+        return Code::Permission;
+    }
+    match (outcome.kind, outcome.error.as_ref()) {
+        (OutcomeKind::Completed, _) => Code::Success,
+        (OutcomeKind::LimitReached, _) => Code::Limit,
+        (OutcomeKind::TimedOut, _) => Code::TimedOut,
+        (_, Some(error)) if error.kind == FailureKind::RateLimited => Code::Temporary,
+        (_, Some(error)) if error.provider == Some(ProviderErrorKind::Config) => Code::Usage,
+        _ => Code::Failed,
+    }
+}
+
+/// The `subtype` of a session's result line.
+pub(crate) fn subtype_of(outcome: &SessionOutcome) -> &'static str {
+    let limit = |error: &OutcomeError| error.limit.as_ref().map(|limit| limit.limit);
+    match outcome.kind {
+        OutcomeKind::Cancelled => "cancelled",
+        _ if outcome.denied_unasked => "error_permission",
+        OutcomeKind::Completed => "success",
+        OutcomeKind::TimedOut => "error_timeout",
+        OutcomeKind::LimitReached => match outcome.error.as_ref().and_then(limit) {
+            Some(LimitKind::Turns) => "error_max_turns",
+            Some(LimitKind::Cost | LimitKind::Tokens) => "error_max_budget",
+            _ => "error_during_execution",
+        },
+        _ => match outcome.error.as_ref().map(|error| error.kind) {
+            Some(FailureKind::RateLimited) => "error_rate_limit",
+            _ => "error_during_execution",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amplifier_core::Activation;
+    use amplifier_core::limits::LimitReached;
+
+    use super::*;
+
+    fn outcome(kind: OutcomeKind, error: Option<FailureKind>, unasked: bool) -> SessionOutcome {
+        let error = error.map(|kind| OutcomeError::new(kind, "why"));
+        let mut outcome = SessionOutcome::new(kind, Activation::FIRST, "text", error);
+        outcome.denied_unasked = unasked;
+        outcome
+    }
+
+    #[test]
+    fn each_outcome_has_its_code_and_subtype() {
+        use OutcomeKind::{Cancelled, Completed, Failed, LimitReached, Lost, TimedOut};
+        let check = |outcome: &SessionOutcome, signal, code, subtype| {
+            assert_eq!((code_of(outcome, signal), subtype_of(outcome)), (code, subtype), "{outcome:?} {signal:?}");
+        };
+        check(&outcome(Completed, None, false), None, Code::Success, "success");
+        check(&outcome(Completed, None, true), None, Code::Permission, "error_permission");
+        check(&outcome(LimitReached, Some(FailureKind::Limit), true), None, Code::Permission, "error_permission");
+        check(&outcome(Failed, Some(FailureKind::Provider), false), None, Code::Failed, "error_during_execution");
+        check(&outcome(Failed, Some(FailureKind::RateLimited), false), None, Code::Temporary, "error_rate_limit");
+        check(&outcome(TimedOut, Some(FailureKind::TimedOut), false), None, Code::TimedOut, "error_timeout");
+        check(&outcome(Lost, Some(FailureKind::Lost), false), None, Code::Failed, "error_during_execution");
+        let cancelled = outcome(Cancelled, Some(FailureKind::Cancelled), true);
+        check(&cancelled, Some(Signalled::Interrupt), Code::Interrupted, "cancelled");
+        check(&cancelled, Some(Signalled::Terminate), Code::Terminated, "cancelled");
+    }
+
+    #[test]
+    fn limits_tell_turns_from_money() {
+        let check = |limit, expect| {
+            let mut reached = outcome(OutcomeKind::LimitReached, Some(FailureKind::Limit), false);
+            if let Some(error) = &mut reached.error {
+                error.limit = Some(LimitReached::new(limit, 1, 1, "flag"));
+            }
+            assert_eq!((code_of(&reached, None), subtype_of(&reached)), (Code::Limit, expect));
+        };
+        check(LimitKind::Turns, "error_max_turns");
+        check(LimitKind::Cost, "error_max_budget");
+        check(LimitKind::Tokens, "error_max_budget");
+    }
+
+    #[test]
+    fn causes_are_joined_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        #[derive(Debug, thiserror::Error)]
+        #[error("told: inner")]
+        struct Told(#[source] Inner);
+        assert_eq!(chain(&Outer(Inner)), "outer: inner");
+        assert_eq!(chain(&Told(Inner)), "told: inner");
+    }
+}

@@ -1,0 +1,98 @@
+//! Commands and flags that have a place in the interface and are not there yet.
+//!
+//! Guarantees: each of them is refused with exit code 2 and one line; none is taken for a
+//! prompt or ignored.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use crate::exit::Failure;
+
+/// Commands that come later.
+const COMMANDS: [&str; 16] = [
+    "spawn", "provider", "tool", "module", "schema", "event", "trigger", "background", "runs", "mcp", "store",
+    "init", "doctor", "completions", "chat", "update",
+];
+
+/// Commands of `session` that come later.
+const OF_SESSION: [&str; 7] = ["tree", "wait", "cancel", "logs", "attach", "cleanup", "reindex"];
+
+/// Commands of `bundle` that come later.
+const OF_BUNDLE: [&str; 1] = ["update"];
+
+/// Refuses a command that is not there yet, before arguments are parsed.
+pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
+    let word = |at: usize| arguments.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let (first, second) = (word(1), word(2));
+    match first {
+        _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
+        "session" if OF_SESSION.contains(&second) => Err(not_yet(&format!("`amplifier session {second}`"))),
+        "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
+        _ => Ok(()),
+    }
+}
+
+/// The interactive chat.
+pub(crate) fn chat() -> Failure {
+    not_yet("the interactive chat").help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
+}
+
+/// Something that has a place and is not there yet.
+pub(crate) fn not_yet(what: &str) -> Failure {
+    Failure { kind: "not_yet", ..Failure::usage(format!("{what} is not there yet in this version")) }
+}
+
+/// Flags of `run` that come later: parsed, so that they can be named, and refused.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LaterFlags {
+    #[arg(long, hide = true)]
+    background: bool,
+    #[arg(long, hide = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "")]
+    on_exit: Option<String>,
+    #[arg(long, hide = true, value_name = "TIME", num_args = 0..=1, default_missing_value = "")]
+    drain_timeout: Option<String>,
+    #[arg(long, hide = true, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
+    parent_session: Option<String>,
+    #[arg(long, hide = true, value_name = "USD", num_args = 0..=1, default_missing_value = "")]
+    max_budget_usd: Option<String>,
+    #[arg(long, hide = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    output_schema: Option<String>,
+}
+
+impl LaterFlags {
+    /// Refuses the first of them that was given.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let given = [
+            ("--background", self.background),
+            ("--on-exit", self.on_exit.is_some()),
+            ("--drain-timeout", self.drain_timeout.is_some()),
+            ("--parent-session", self.parent_session.is_some()),
+            ("--max-budget-usd", self.max_budget_usd.is_some()),
+            ("--output-schema", self.output_schema.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(not_yet(&format!("`{flag}`"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_place_of_a_command_counts() {
+        let check = |line: &str, refused: bool| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(check(&words).is_err(), refused, "{line}");
+        };
+        check("amplifier doctor", true);
+        check("amplifier session tree abc", true);
+        check("amplifier bundle update", true);
+        check("amplifier run doctor", false);
+        check("amplifier session show tree", false);
+        check("amplifier", false);
+    }
+}

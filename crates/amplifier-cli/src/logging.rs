@@ -1,0 +1,18 @@
+//! Logs of the program itself: to stderr, and only where `AMPLIFIER_LOG` asks for them.
+//!
+//! Guarantees: without the variable nothing is set up, and a log statement costs a load.
+
+use tracing_subscriber::EnvFilter;
+
+/// Reads `AMPLIFIER_LOG`, for example `debug` or `amplifier_foundation=trace`.
+pub(crate) fn init() {
+    let Some(wanted) = std::env::var("AMPLIFIER_LOG").ok().filter(|wanted| !wanted.is_empty()) else { return };
+    match EnvFilter::try_new(&wanted) {
+        Ok(filter) => {
+            let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+            // Fails only if one is set already, and nobody else sets one.
+            let _ = subscriber.with_ansi(false).try_init();
+        }
+        Err(error) => crate::output::say(&format!("warning: AMPLIFIER_LOG is ignored: {error}")),
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run writes: results to stdout, everything else to stderr.
+//!
+//! Guarantees: stdout carries the result alone; each line of a stream is flushed; a reader that
+//! went away ends nothing in a panic, [`Stdout::closed`] tells it. Nothing here is decorated
+//! unless a person sees it on a terminal.
+
+mod display;
+mod json;
+mod stdout;
+mod stream;
+mod style;
+mod table;
+mod text;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use amplifier_core::approval::Display;
+use amplifier_core::{Clock, SessionId, SessionOutcome};
+
+use crate::args::run::OutputFormat;
+use crate::exit::{Code, Failure};
+pub(crate) use stdout::Stdout;
+pub(crate) use style::{Style, plain};
+pub(crate) use table::table;
+
+/// What is known of a run before it has an outcome.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// The session.
+    pub(crate) session: Option<SessionId>,
+    /// Whoever spawned it.
+    pub(crate) parent: Option<SessionId>,
+    /// The bundle's name.
+    pub(crate) bundle: Option<String>,
+    /// `provider/model`, once it answered.
+    pub(crate) model: Option<String>,
+    /// True if a script answers and no model is asked.
+    pub(crate) scripted: bool,
+    /// The working directory.
+    pub(crate) cwd: PathBuf,
+    /// The permission mode's name.
+    pub(crate) permission_mode: &'static str,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub(crate) struct Ended<'a> {
+    /// What is known of it.
+    pub(crate) facts: &'a Facts,
+    /// How it ended.
+    pub(crate) outcome: &'a SessionOutcome,
+    /// What the process will say.
+    pub(crate) code: Code,
+}
+
+/// One output format.
+pub(crate) trait Output: Display {
+    /// What is known before the session begins; nothing is written yet.
+    fn prepare(&self, facts: Facts);
+
+    /// The session exists.
+    fn begin(&self);
+
+    /// The session has its outcome.
+    fn end(&self, ended: &Ended<'_>);
+
+    /// There is no session, or none that could be waited for; stderr was told.
+    fn refuse(&self, failure: &Failure);
+
+    /// Where it writes.
+    fn stdout(&self) -> &Stdout;
+}
+
+/// The output of a format.
+pub(crate) fn open(format: OutputFormat, verbose: bool, clock: Arc<dyn Clock>) -> Arc<dyn Output> {
+    let progress = display::Progress::new(verbose);
+    match format {
+        OutputFormat::Text => Arc::new(text::Text::new(progress)),
+        OutputFormat::Json => Arc::new(json::Json::new(progress, clock, json::Detail::Answer)),
+        OutputFormat::JsonTrace => Arc::new(json::Json::new(progress, clock, json::Detail::Trace)),
+        OutputFormat::StreamJson => Arc::new(stream::Stream::new(progress, clock)),
+    }
+}
+
+/// Writes a result that is complete; the exit code tells whether it could be written.
+pub(crate) fn print(text: &str) -> Code {
+    let stdout = Stdout::new();
+    stdout.write(text);
+    stdout.code(Code::Success)
+}
+
+/// Writes one JSON document, indented.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<Code, Failure> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::work(&error))?;
+    text.push('\n');
+    Ok(print(&text))
+}
+
+/// Writes a line to stderr. A stderr that is gone changes nothing.
+pub(crate) fn say(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(line.as_bytes());
+    let _ = stderr.write_all(b"\n");
+}

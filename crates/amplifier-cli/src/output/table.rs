@@ -1,0 +1,38 @@
+//! Tables: columns in line, two spaces between.
+//!
+//! Guarantees: no cell breaks the line; the last column is not padded.
+
+/// Rows under a heading; a column is as wide as its widest cell.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let heading = heading.map(str::to_owned);
+    let lines: Vec<[String; N]> =
+        std::iter::once(&heading).chain(rows).map(|row| row.clone().map(|cell| one_line(&cell))).collect();
+    let width = |column: usize| lines.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &lines {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn one_line(cell: &str) -> String {
+    let words: Vec<&str> = cell.split_whitespace().collect();
+    super::plain(&words.join(" ")).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["long name".to_owned(), "1\n2".to_owned()], ["ü".to_owned(), String::new()]];
+        assert_eq!(table(["ID", "N"], &rows), "ID         N\nlong name  1 2\nü\n");
+    }
+}

@@ -1,0 +1,107 @@
+//! `--output-format text`: the answer for people.
+//!
+//! Guarantees: on a terminal text comes as the model writes it; in a pipe the answer is written
+//! once, whole, ending in one line end, or not at all where there is none.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+use amplifier_core::approval::{Display, Origin, Shown};
+
+use super::display::Progress;
+use super::{Ended, Facts, Output, Stdout, plain};
+use crate::exit::Failure;
+
+/// Writes the answer.
+#[derive(Debug)]
+pub(super) struct Text {
+    progress: Progress,
+    stdout: Stdout,
+    terminal: bool,
+    // Held while one thing is shown, so that pieces of text and lines do not mix.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    facts: Facts,
+    /// What was streamed since the last whole message.
+    streamed: String,
+    /// True if the cursor is behind a piece of text.
+    open_line: bool,
+}
+
+impl Text {
+    pub(super) fn new(progress: Progress) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { progress, stdout: Stdout::new(), terminal, state: Mutex::default() }
+    }
+
+    fn piece(&self, state: &mut State, text: &str) {
+        let text = plain(text);
+        self.stdout.write(&text);
+        state.streamed.push_str(&text);
+        state.open_line = !state.streamed.is_empty() && !state.streamed.ends_with('\n');
+    }
+
+    fn close_line(&self, state: &mut State) {
+        if std::mem::take(&mut state.open_line) {
+            self.stdout.write("\n");
+        }
+    }
+}
+
+impl Display for Text {
+    fn show(&self, origin: &Origin, shown: Shown<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = state.facts.session.as_ref().is_none_or(|id| *id == origin.session);
+        match &shown {
+            Shown::Text(text) if own && self.terminal => self.piece(&mut state, text),
+            Shown::Text(_) | Shown::Thinking(_) => {}
+            Shown::Message(message) if own && self.terminal && message.role == amplifier_core::Role::Assistant => {
+                if state.streamed.is_empty() {
+                    self.piece(&mut state, &message.text());
+                }
+                self.close_line(&mut state);
+                state.streamed.clear();
+            }
+            other => {
+                if self.terminal && !matches!(other, Shown::Message(_) | Shown::ToolStarted(_)) {
+                    self.close_line(&mut state);
+                }
+                if matches!(other, Shown::Restarted { .. }) {
+                    state.streamed.clear();
+                }
+                self.progress.show(origin, other);
+            }
+        }
+    }
+}
+
+impl Output for Text {
+    fn prepare(&self, facts: Facts) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).facts = facts;
+    }
+
+    fn begin(&self) {}
+
+    fn end(&self, ended: &Ended<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.terminal {
+            return self.close_line(&mut state);
+        }
+        let answer = ended.outcome.output.trim_end_matches(['\n', '\r']);
+        if !answer.is_empty() {
+            self.stdout.write(&format!("{answer}\n"));
+        }
+    }
+
+    fn refuse(&self, _failure: &Failure) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.close_line(&mut state);
+    }
+
+    fn stdout(&self) -> &Stdout {
+        &self.stdout
+    }
+}

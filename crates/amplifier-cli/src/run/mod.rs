@@ -1,0 +1,89 @@
+//! `amplifier run`, `continue`, `resume`: one prompt, one session, one answer.
+//!
+//! Guarantees: whatever happens after the arguments are read, the chosen format gets exactly one
+//! result. The session is started by `spawn_bundle` in the background of this process, so that
+//! signals reach it while it runs; the process ends when it has settled.
+
+mod drive;
+mod prompt;
+mod request;
+mod signals;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use amplifier_core::Clock;
+use amplifier_foundation::fs::{read, write};
+use amplifier_foundation::host::SystemClock;
+
+use crate::args::run::{OldMode, RunArgs};
+use crate::context::{self, Context};
+use crate::exit::{Code, Failure};
+use crate::output::{self, Output};
+pub(crate) use request::new_id;
+
+/// Runs one prompt.
+pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let output = output::open(args.options.output_format, args.options.verbose, Arc::clone(&clock));
+    let ran = check(&args).and_then(|()| in_session(args, &output, clock));
+    match ran {
+        Ok(code) => Ok(output.stdout().code(code)),
+        Err(failure) => {
+            failure.report();
+            output.refuse(&failure);
+            Ok(failure.code)
+        }
+    }
+}
+
+/// What can be refused before anything is read.
+fn check(args: &RunArgs) -> Result<(), Failure> {
+    args.later.check()?;
+    if args.options.mode == Some(OldMode::Chat) {
+        return Err(crate::later::chat());
+    }
+    let resumes = args.resume.is_some() || args.continue_last;
+    if args.fork_session && !resumes {
+        return Err(Failure::usage("--fork-session copies a session").help("name it with --resume ID or --continue"));
+    }
+    if args.session_id.is_some() && resumes && !args.fork_session {
+        let help = "leave it out, or add --fork-session to go on in a copy of that id";
+        return Err(Failure::usage("--session-id names a new session, and this one exists").help(help));
+    }
+    match &args.options.output_last_message {
+        Some(file) => check_target(file),
+        None => Ok(()),
+    }
+}
+
+/// A file that cannot be written is told before a model is paid.
+fn check_target(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if read::is_dir(file) || !read::is_dir(folder) {
+        let message = format!("-o {} names no file that could be written", file.display());
+        return Err(Failure::usage(message).help("name a file in a folder that exists"));
+    }
+    Ok(())
+}
+
+fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
+    let timeout = args.options.timeout.map(|timeout| timeout.0);
+    let text = prompt::read(args.prompt.as_deref(), timeout)?;
+    let flags = context::flags(&args.options);
+    let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
+    context.tell_warnings();
+    let runtime = context::runtime()?;
+    let code = runtime.block_on(drive::drive(&args, text, &context, output));
+    // A module that blocks its thread must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+/// Writes the answer to the file of `-o`.
+fn write_answer(file: &Path, answer: &str) -> Result<(), Failure> {
+    let text = format!("{}\n", answer.trim_end_matches(['\n', '\r']));
+    write::replace(file, text.as_bytes(), write::Access::Shared)
+        .map_err(|error| Failure::work(&error))
+        .map_err(|failure| Failure { message: format!("{} cannot be written: {}", file.display(), failure.message), ..failure })
+}

@@ -1,0 +1,87 @@
+//! `amplifier session export`.
+//!
+//! Guarantees: JSON holds every message as it is stored; metadata goes out redacted, as it is on
+//! disk.
+
+use amplifier_core::{Message, Role};
+use amplifier_foundation::Host;
+use amplifier_foundation::storage::StoredSession;
+use serde_json::json;
+
+use crate::args::session::{ExportArgs, ExportFormat};
+use crate::exit::{Code, Failure};
+use crate::output;
+
+/// Writes a session to stdout.
+pub(super) async fn export(args: ExportArgs, host: &Host) -> Result<Code, Failure> {
+    let id = super::find(&args.id, host).await?;
+    let stored = host.storage().load(&id).await?;
+    stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
+    match args.format {
+        ExportFormat::Json => {
+            output::print_json(&json!({ "metadata": stored.metadata, "transcript": stored.transcript }))
+        }
+        ExportFormat::Markdown => Ok(output::print(&markdown(id.as_str(), &stored))),
+    }
+}
+
+fn markdown(id: &str, stored: &StoredSession) -> String {
+    let metadata = &stored.metadata;
+    let mut text = format!("# {}\n\n", metadata.name.as_deref().unwrap_or(id));
+    let created = metadata.created.map(|time| time.to_string());
+    let facts = [
+        ("session", Some(id.to_owned())),
+        ("bundle", metadata.bundle.clone()),
+        ("model", metadata.model.clone()),
+        ("created", created),
+    ];
+    for (key, value) in facts {
+        if let Some(value) = value {
+            text.push_str(&format!("- {key}: {value}\n"));
+        }
+    }
+    for message in &stored.transcript {
+        text.push('\n');
+        text.push_str(&section(message));
+    }
+    text
+}
+
+fn section(message: &Message) -> String {
+    let heading = match message.role {
+        Role::User => "User".to_owned(),
+        Role::Assistant => "Assistant".to_owned(),
+        Role::Tool => format!("Tool: {}", message.name.as_deref().unwrap_or("?")),
+        _ => "System".to_owned(),
+    };
+    let mut text = format!("## {heading}\n\n");
+    let body = message.text();
+    match (message.role, body.trim_end()) {
+        (_, "") => {}
+        (Role::Tool, body) => text.push_str(&fenced("", body)),
+        (_, body) => text.push_str(&format!("{body}\n")),
+    }
+    for call in &message.tool_calls {
+        let arguments = serde_json::to_string_pretty(&call.arguments).unwrap_or_default();
+        text.push_str(&format!("\nCalls `{}`:\n\n{}", call.name, fenced("json", &arguments)));
+    }
+    text
+}
+
+/// A block whose fence is longer than any inside it.
+fn fenced(language: &str, body: &str) -> String {
+    let longest = body.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{body}\n{fence}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_longer_than_what_it_holds() {
+        assert_eq!(fenced("", "a"), "```\na\n```\n");
+        assert_eq!(fenced("md", "```\nx\n```"), "````md\n```\nx\n```\n````\n");
+    }
+}

@@ -1,0 +1,82 @@
+//! `amplifier session …`: sessions that are kept.
+//!
+//! Guarantees: what cannot be read is listed with its reason, never hidden; nothing is deleted
+//! without a yes or `--force`, and never while somebody works on it.
+
+mod export;
+mod list;
+mod show;
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use amplifier_core::SessionId;
+use amplifier_foundation::Host;
+use amplifier_foundation::storage::{self, ProjectScope};
+
+use crate::args::session::{DeleteArgs, ForkArgs, SessionCommand};
+use crate::context::{self, Context};
+use crate::exit::{Code, Failure};
+use crate::{output, run};
+
+/// Does what was asked.
+pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
+    if let SessionCommand::Resume(args) = command {
+        return run::run(args.into_run()?);
+    }
+    let context = Context::here()?;
+    context::small_runtime()?.block_on(async {
+        let host = context.host().await?;
+        match command {
+            SessionCommand::List(args) => list::list(args, &context, &host).await,
+            SessionCommand::Show(args) => show::show(args, &host).await,
+            SessionCommand::Fork(args) => fork(args, &host).await,
+            SessionCommand::Delete(args) => delete(args, &host).await,
+            SessionCommand::Export(args) => export::export(args, &host).await,
+            SessionCommand::Resume(_) => Ok(Code::Usage),
+        }
+    })
+}
+
+/// The session that an id, or the beginning of one, names.
+async fn find(text: &str, host: &Host) -> Result<SessionId, Failure> {
+    Ok(storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id)
+}
+
+async fn fork(args: ForkArgs, host: &Host) -> Result<Code, Failure> {
+    let id = find(&args.id, host).await?;
+    let copy = run::new_id(args.new_id.as_deref(), host)?;
+    let now = host.clock().now();
+    storage::fork(host.storage().as_ref(), &id, args.at_turn, copy.clone(), now).await?;
+    output::say(&format!("go on with: amplifier run --resume {copy} \"…\""));
+    Ok(output::print(&format!("{copy}\n")))
+}
+
+async fn delete(args: DeleteArgs, host: &Host) -> Result<Code, Failure> {
+    let id = find(&args.id, host).await?;
+    let children = storage::descendants(host.storage().as_ref(), &id).await?.len();
+    let what = match children {
+        0 => format!("session {id}"),
+        1 => format!("session {id} and the session that it spawned"),
+        more => format!("session {id} and the {more} sessions that it spawned"),
+    };
+    if !args.force && !is_confirmed(&format!("delete {what}?"))? {
+        output::say("nothing was deleted");
+        return Ok(Code::Failed);
+    }
+    let deleted = storage::delete_tree(host.storage().as_ref(), &id).await?;
+    output::say(&format!("deleted {}", deleted.iter().map(SessionId::as_str).collect::<Vec<_>>().join(", ")));
+    Ok(Code::Success)
+}
+
+/// Asks the person at the terminal; without one there is nobody to say yes.
+fn is_confirmed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage(format!("{question} nobody can be asked")).help("add --force"));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question} [y/N] ");
+    let _ = stderr.flush();
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    Ok(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,81 @@
+//! `amplifier session show`.
+
+use amplifier_core::{Message, Role};
+use amplifier_foundation::Host;
+use amplifier_foundation::storage::{ProjectScope, resolve_prefix};
+use serde_json::{Value, json};
+
+use super::list::{as_json, status_of};
+use crate::args::session::ShowArgs;
+use crate::exit::{Code, Failure};
+use crate::output::{self, plain};
+
+/// Longest tool result that is shown, in characters.
+const MAX_RESULT: usize = 400;
+
+/// Shows one session.
+pub(super) async fn show(args: ShowArgs, host: &Host) -> Result<Code, Failure> {
+    let summary = resolve_prefix(host.storage().as_ref(), &args.id, ProjectScope::default()).await?;
+    let status = status_of(&summary, host).await?;
+    let stored = host.storage().load(&summary.id).await?;
+    stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
+    let mut about = as_json(&summary, &status);
+    about["messages"] = json!(stored.transcript.len());
+    about["outcome"] = stored.metadata.amplifier.outcome.as_ref().map_or(Value::Null, |outcome| {
+        outcome.decode::<Value>().unwrap_or(Value::Null)
+    });
+    if args.json {
+        if args.transcript {
+            about["transcript"] = json!(stored.transcript);
+        }
+        return output::print_json(&about);
+    }
+    let mut text = facts(&about);
+    if args.transcript {
+        for message in &stored.transcript {
+            text.push('\n');
+            text.push_str(&shown(message));
+        }
+    }
+    Ok(output::print(&text))
+}
+
+/// One line for each thing that is known.
+fn facts(about: &Value) -> String {
+    let mut text = String::new();
+    for (key, value) in about.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::Null | Value::Bool(false) => continue,
+            Value::String(value) => value.clone(),
+            Value::Object(outcome) => match outcome.get("error").and_then(|error| error.get("message")) {
+                Some(message) => message.as_str().unwrap_or_default().to_owned(),
+                None => continue,
+            },
+            value => value.to_string(),
+        };
+        text.push_str(&format!("{:<13}{}\n", format!("{key}:"), plain(&value)));
+    }
+    text
+}
+
+fn shown(message: &Message) -> String {
+    let who = match message.role {
+        Role::User => "user".to_owned(),
+        Role::Assistant => "assistant".to_owned(),
+        Role::Tool => format!("tool {}", message.name.as_deref().unwrap_or_default()),
+        _ => "system".to_owned(),
+    };
+    let mut text = format!("[{}]\n", plain(&who));
+    let body = message.text();
+    let body = plain(body.trim_end());
+    if message.role == Role::Tool && body.chars().count() > MAX_RESULT {
+        text.extend(body.chars().take(MAX_RESULT));
+        text.push_str("…\n");
+    } else if !body.is_empty() {
+        text.push_str(&format!("{body}\n"));
+    }
+    for call in &message.tool_calls {
+        text.push_str(&plain(&format!("→ {} {}\n", call.name, call.arguments)));
+    }
+    text
+}

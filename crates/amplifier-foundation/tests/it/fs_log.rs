@@ -1,0 +1,39 @@
+//! The log file: lines that stay whole.
+
+use amplifier_foundation::fs::log::LogFile;
+
+#[test]
+fn a_log_is_opened_at_its_first_line_and_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let mut log = LogFile::new(&path);
+    assert!(!path.exists());
+    log.line(b"one").unwrap();
+    log.line(b"two").unwrap();
+    LogFile::new(&path).line(b"three").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_half_line_gets_no_neighbour() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    std::fs::write(&path, "whole\nha").unwrap();
+    LogFile::new(&path).line(b"next").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nha\nnext\n");
+}
+
+#[test]
+fn a_folder_that_comes_late_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = LogFile::new(folder.path().join("later/events.jsonl"));
+    assert!(log.line(b"lost").is_err());
+    std::fs::create_dir(folder.path().join("later")).unwrap();
+    log.line(b"kept").unwrap();
+    assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "kept\n");
+}

@@ -1,0 +1,176 @@
+//! `tool-bash`: shell commands, bounded in time and output, that leave nothing behind.
+//!
+//! Guarantees: a command runs in a process session of its own; a time-out, an immediate
+//! cancellation and the end of the session end its whole tree, also what has left the process
+//! group; output is held within 128 KiB while it is read; where the permissions ask for the
+//! sandbox the command runs in it or not at all; variables that look like secrets are not
+//! passed on.
+//! Never here: a sandbox that a bundle can turn off, and a promise about what other services
+//! (a container engine, systemd) start on behalf of a command.
+
+mod environment;
+mod output;
+mod processes;
+mod run;
+mod sandbox;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::ModuleSpec;
+use amplifier_core::SessionEnv;
+use amplifier_core::module::provider::ToolSchema;
+use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput, parse_arguments};
+use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError, parse_config};
+use amplifier_core::permission::Access;
+use amplifier_foundation::fs::tool_io::{self, Kind};
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{resolve, schema, shown};
+pub use processes::{Closed, MARK, Processes, Tree};
+use run::{Ended, Report, Request};
+pub use sandbox::SandboxOff;
+
+const DEFAULT_TIMEOUT_S: u64 = 120;
+const MAX_TIMEOUT_S: u64 = 600;
+
+/// The module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ToolBash;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Config {
+    env_passthrough: Vec<String>,
+}
+
+#[async_trait]
+impl Module for ToolBash {
+    fn info(&self) -> ModuleInfo {
+        ModuleInfo {
+            id: "tool-bash",
+            aliases: &[],
+            kind: ModuleKind::Tool,
+            summary: "runs shell commands",
+            config_keys: &["env_passthrough"],
+        }
+    }
+
+    async fn mount(&self, spec: &ModuleSpec, mount: &mut Mount<'_>) -> Result<(), MountError> {
+        let config: Config = parse_config(spec)?;
+        let processes = Processes::of(mount.env());
+        mount.tool(Arc::new(Bash::new(processes, config.env_passthrough)));
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Arguments {
+    #[serde(alias = "cmd", alias = "script")]
+    command: String,
+    timeout: Option<u64>,
+    #[serde(alias = "workdir")]
+    cwd: Option<String>,
+}
+
+/// The tool.
+#[derive(Debug)]
+pub struct Bash {
+    schema: ToolSchema,
+    processes: Arc<Processes>,
+    passthrough: Vec<String>,
+}
+
+impl Bash {
+    /// The tool; `passthrough` names variables that commands get although they look like secrets.
+    pub fn new(processes: Arc<Processes>, passthrough: Vec<String>) -> Self {
+        let input = json!({
+            "type": "object",
+            "properties": {
+                "command": {"type": "string"},
+                "timeout": {"type": "integer", "description": "seconds"},
+                "cwd": {"type": "string"},
+            },
+            "required": ["command"],
+        });
+        Self { schema: schema("bash", "Run a shell command", input), processes, passthrough }
+    }
+}
+
+#[async_trait]
+impl Tool for Bash {
+    fn schema(&self) -> &ToolSchema {
+        &self.schema
+    }
+
+    fn access(&self, arguments: &Value, env: &SessionEnv) -> Result<Vec<Access>, ToolError> {
+        let arguments: Arguments = parse_arguments(arguments)?;
+        let mut accesses = vec![Access::Shell(arguments.command)];
+        if let Some(cwd) = arguments.cwd {
+            accesses.push(Access::Read(resolve(env, &cwd)?));
+        }
+        Ok(accesses)
+    }
+
+    async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
+        let arguments: Arguments = parse_arguments(&arguments)?;
+        let seconds = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT_S).clamp(1, MAX_TIMEOUT_S);
+        let timeout = Duration::from_secs(seconds);
+        let tree = self.processes.begin().map_err(|closed| ToolError::Refused(closed.to_string()))?;
+        let request = Request {
+            command: arguments.command,
+            cwd: folder(cx.env, arguments.cwd.as_deref())?,
+            variables: environment::of_child(cx.env, &self.passthrough, tree.mark()),
+            writable: writable(cx),
+            timeout,
+        };
+        let report = run::run(request, tree, &cx.env.clock).await?;
+        result(report, timeout)
+    }
+}
+
+/// Where a sandboxed command may write; `None` for a command without a sandbox.
+fn writable(cx: &ToolContext<'_>) -> Option<Vec<PathBuf>> {
+    let off = cx.env.coordinator.capability::<SandboxOff>().is_some();
+    (cx.sandboxed && !off).then(|| cx.permissions.writable_roots())
+}
+
+fn folder(env: &SessionEnv, cwd: Option<&str>) -> Result<PathBuf, ToolError> {
+    let Some(cwd) = cwd else { return Ok(env.cwd.clone()) };
+    let path = resolve(env, cwd)?.as_path().to_owned();
+    match tool_io::kind(&path) {
+        Ok(Kind::Folder) => Ok(path),
+        _ => Err(ToolError::Arguments(format!("cwd {} is not a folder", shown(env, &path)))),
+    }
+}
+
+fn result(report: Report, timeout: Duration) -> Result<ToolOutput, ToolError> {
+    let mut text = report.output;
+    let note = match report.ended {
+        Ended::TimedOut => {
+            let after_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            return Err(ToolError::TimedOut { after_ms, partial: text });
+        }
+        Ended::Exit(status) => match status.code() {
+            Some(0) => None,
+            Some(code) => Some(format!("[exit code {code}]")),
+            None => Some(format!("[{status}]")),
+        },
+    };
+    let is_error = note.is_some();
+    let background = "[processes are still running in the background; they end with the session]";
+    let notes = note.into_iter().chain(report.background.then(|| background.to_owned()));
+    for note in notes {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&note);
+    }
+    if text.is_empty() {
+        text.push_str("(no output)");
+    }
+    Ok(if is_error { ToolOutput::failure(text) } else { ToolOutput::text(text) })
+}

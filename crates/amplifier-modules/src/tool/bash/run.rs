@@ -1,0 +1,180 @@
+//! One command, from its start to its result.
+//!
+//! Guarantees: the result comes at the latest when the time-out and the grace of its tree have
+//! passed; a background process that keeps the output open does not delay it by more than
+//! [`DRAIN`]; if the future is dropped, the tree is killed.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::Clock;
+use amplifier_core::module::tool::ToolError;
+use amplifier_core::until::until;
+use amplifier_foundation::fs::tool_io::{self, Kind};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use super::environment::Variables;
+use super::output::Capture;
+use super::processes::Tree;
+use super::sandbox::{self, SandboxError};
+
+/// How long output is waited for once the shell itself has ended.
+const DRAIN: Duration = Duration::from_millis(200);
+/// How long a killed shell is waited for.
+const COLLECT: Duration = Duration::from_secs(2);
+const READ_BYTES: usize = 32 * 1024;
+
+/// What shall run.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) command: String,
+    pub(super) cwd: PathBuf,
+    pub(super) variables: Variables,
+    /// `Some`: inside the sandbox, writing only there.
+    pub(super) writable: Option<Vec<PathBuf>>,
+    pub(super) timeout: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) output: String,
+    pub(super) ended: Ended,
+    /// True if a part of its tree runs on.
+    pub(super) background: bool,
+}
+
+/// How the shell ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Exit(ExitStatus),
+    TimedOut,
+}
+
+/// Runs a command; its processes belong to `tree`.
+pub(super) async fn run(
+    request: Request,
+    mut tree: Tree,
+    clock: &Arc<dyn Clock>,
+) -> Result<Report, ToolError> {
+    let deadline = clock.monotonic().saturating_add(request.timeout);
+    tree.starting();
+    let Some(started) = until(start(request), clock.sleep_until(deadline)).await else {
+        return Err(ToolError::Refused("the command could not be started in time".into()));
+    };
+    let (child, pipe) = started?;
+    if let Some(id) = child.id() {
+        tree.started(id);
+    }
+    let mut running = Running { child, pipe: Some(pipe), capture: Capture::default(), status: None };
+    let in_time = until(running.pump(), clock.sleep_until(deadline)).await;
+    let ended = match in_time {
+        Some(status) => {
+            Ended::Exit(status.map_err(|error| ToolError::failed("waiting for the shell", error))?)
+        }
+        None => {
+            let reading = async {
+                let _ = running.pump().await;
+                std::future::pending::<()>().await;
+            };
+            until(reading, tree.end()).await;
+            until(running.pump(), clock.sleep_until(clock.monotonic().saturating_add(COLLECT))).await;
+            Ended::TimedOut
+        }
+    };
+    tree.collected();
+    until(running.drain(), clock.sleep_until(clock.monotonic().saturating_add(DRAIN))).await;
+    if let Some(pipe) = running.pipe.take() {
+        tree.processes().drain(discard(pipe));
+    }
+    let background = tree.release();
+    Ok(Report { output: running.capture.into_text(), ended, background })
+}
+
+type Started = (Box<dyn ChildWrapper>, Receiver);
+
+async fn start(request: Request) -> Result<Started, ToolError> {
+    let failed = |error: io::Error| ToolError::failed("starting the shell", error);
+    let (reader, writer) = io::pipe().map_err(failed)?;
+    let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
+    let second = writer.try_clone().map_err(failed)?;
+    let mut command = CommandWrap::with_new(shell(), |command| {
+        command.arg("-c").arg(&request.command).current_dir(&request.cwd);
+        command.stdin(Stdio::null()).stdout(writer).stderr(second);
+        request.variables.remove.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        command.envs(request.variables.set);
+    });
+    command.wrap(ProcessSession);
+    let child = match request.writable {
+        None => command.spawn().map_err(failed)?,
+        Some(writable) => sandbox::spawn(command, writable).await.map_err(|error| match error {
+            SandboxError::Spawn(error) => failed(error),
+            refused => ToolError::Refused(refused.to_string()),
+        })?,
+    };
+    Ok((child, pipe))
+}
+
+fn shell() -> &'static str {
+    let bash = "/bin/bash";
+    if matches!(tool_io::kind(Path::new(bash)), Ok(Kind::File(_))) { bash } else { "sh" }
+}
+
+async fn discard(mut pipe: Receiver) {
+    let mut buffer = vec![0; READ_BYTES];
+    while matches!(pipe.read(&mut buffer).await, Ok(1..)) {}
+}
+
+struct Running {
+    child: Box<dyn ChildWrapper>,
+    /// `None` once everybody has closed the other end.
+    pipe: Option<Receiver>,
+    capture: Capture,
+    status: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Reads output until the shell ends. Nothing is lost if the future is dropped.
+    async fn pump(&mut self) -> io::Result<ExitStatus> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            if let Some(status) = self.status {
+                return Ok(status);
+            }
+            // The wrapper's own wait would also wait for orphans, where this process adopts them.
+            let shell = self.child.inner_mut().wait();
+            let Some(pipe) = &mut self.pipe else {
+                self.status = Some(shell.await?);
+                continue;
+            };
+            tokio::select! {
+                status = shell => self.status = Some(status?),
+                read = pipe.read(&mut buffer) => self.took(&buffer, read),
+            }
+        }
+    }
+
+    /// Reads output until everybody has closed the other end.
+    async fn drain(&mut self) {
+        let mut buffer = vec![0; READ_BYTES];
+        while let Some(pipe) = &mut self.pipe {
+            let read = pipe.read(&mut buffer).await;
+            self.took(&buffer, read);
+        }
+    }
+
+    fn took(&mut self, buffer: &[u8], read: io::Result<usize>) {
+        match read {
+            Ok(0) | Err(_) => self.pipe = None,
+            Ok(len) => self.capture.push(&buffer[..len]),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Commands that may write in some folders only.
+//!
+//! Guarantees: a command that is started here, and whatever it starts, can create, change and
+//! delete files only below the given folders and the folder for temporary files, and can write
+//! to harmless devices; it can read and execute everything that the user can. Where the kernel
+//! enforces less than that, nothing is started. Where the kernel can (Linux 6.12), it can signal
+//! no process outside the sandbox either.
+//! Never here: the network. A kernel before 7.1 does not keep a command from talking to a
+//! service through its Unix socket.
+
+use std::path::PathBuf;
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap};
+
+/// A person has turned the sandbox off. Only what stands for a person (a flag of the command
+/// line) may put this capability into a session's coordinator; no bundle can.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SandboxOff;
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SandboxError {
+    #[error(
+        "sandbox not available on this kernel; it needs Landlock with ABI 3 (Linux 6.2 or later): {reason}; \
+         a person may turn the sandbox off by a flag"
+    )]
+    Unavailable { reason: String },
+    #[error("the command could not be started")]
+    Spawn(#[source] std::io::Error),
+}
+
+/// Starts a command that can write only below `writable`.
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+pub(super) async fn spawn(
+    mut command: CommandWrap,
+    writable: Vec<PathBuf>,
+) -> Result<Box<dyn ChildWrapper>, SandboxError> {
+    let runtime = tokio::runtime::Handle::current();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // The restriction holds for the thread that asks for it and for what that thread starts,
+    // and can never be lifted: so the thread is a fresh one and ends at once.
+    let thread = std::thread::Builder::new().name("sandbox".into()).spawn(move || {
+        let started = restrict(&writable).and_then(|()| {
+            let _in_runtime = runtime.enter();
+            command.spawn().map_err(SandboxError::Spawn)
+        });
+        drop(command);
+        if let Err(Ok(mut unwanted)) = sender.send(started) {
+            let _ = unwanted.start_kill();
+        }
+    });
+    thread.map_err(SandboxError::Spawn)?;
+    receiver.await.unwrap_or_else(|_| Err(SandboxError::Unavailable { reason: "its thread ended".into() }))
+}
+
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+fn restrict(writable: &[PathBuf]) -> Result<(), SandboxError> {
+    use landlock::{
+        ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+        RulesetStatus, Scope, path_beneath_rules,
+    };
+    const DEVICES: [&str; 9] = [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/tty",
+        "/dev/ptmx",
+        "/dev/pts",
+        "/dev/shm",
+    ];
+    let write = AccessFs::from_write(ABI::V9);
+    let temporary = std::env::temp_dir();
+    let rules = || -> Result<RulesetStatus, RulesetError> {
+        let status = Ruleset::default()
+            // Without ABI 3 a file anywhere could be emptied.
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_write(ABI::V3))?
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(write)?
+            .scope(Scope::Signal)?
+            .scope(Scope::AbstractUnixSocket)?
+            .create()?
+            .add_rules(path_beneath_rules(writable, write))?
+            .add_rules(path_beneath_rules([&temporary], write))?
+            .add_rules(path_beneath_rules(DEVICES, write))?
+            .restrict_self()?;
+        Ok(status.ruleset)
+    };
+    let unavailable = |reason: String| SandboxError::Unavailable { reason };
+    match rules() {
+        Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
+        Ok(RulesetStatus::NotEnforced) => Err(unavailable("it is not enabled".into())),
+        Err(error) => Err(unavailable(error.to_string())),
+    }
+}
+
+/// There is no sandbox here, so nothing is started.
+#[cfg(not(all(target_os = "linux", feature = "sandbox")))]
+pub(super) async fn spawn(
+    command: CommandWrap,
+    writable: Vec<PathBuf>,
+) -> Result<Box<dyn ChildWrapper>, SandboxError> {
+    drop((command, writable));
+    Err(SandboxError::Unavailable { reason: "this build has no sandbox".into() })
+}

@@ -1,0 +1,77 @@
+//! Tools that come with Amplifier.
+//!
+//! Guarantees: each path in an argument goes through the session's [`Paths`] port, is reported
+//! as an access, and is used exactly as it was resolved; results are bounded plain text; no
+//! wait is without a deadline, and every deadline is the session's [`Clock`].
+//! Never here: a decision about what is allowed.
+//!
+//! [`Paths`]: amplifier_core::permission::Paths
+//! [`Clock`]: amplifier_core::Clock
+
+pub mod bash;
+pub mod filesystem;
+#[cfg(feature = "search")]
+pub mod search;
+pub mod todo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::SessionEnv;
+use amplifier_core::module::Module;
+use amplifier_core::module::provider::ToolSchema;
+use amplifier_core::module::tool::ToolError;
+use amplifier_core::permission::ResolvedPath;
+use amplifier_core::until::until;
+use serde_json::Value;
+
+/// Longest wait for work on files, of tools that have no time-out of their own.
+const FILE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The modules that this build has tools in.
+pub fn tools() -> Vec<Arc<dyn Module>> {
+    vec![
+        Arc::new(filesystem::ToolFilesystem),
+        Arc::new(bash::ToolBash),
+        #[cfg(feature = "search")]
+        Arc::new(search::ToolSearch),
+        Arc::new(todo::ToolTodo),
+    ]
+}
+
+fn schema(name: &str, description: &str, input_schema: Value) -> ToolSchema {
+    ToolSchema { name: name.into(), description: description.into(), input_schema }
+}
+
+/// A path argument as permissions judge it and tools use it.
+fn resolve(env: &SessionEnv, path: &str) -> Result<ResolvedPath, ToolError> {
+    env.paths.resolve(&env.cwd, path).map_err(|error| {
+        let reason = error.source;
+        ToolError::Arguments(format!("path `{}` cannot be resolved: {reason}", error.path))
+    })
+}
+
+/// A path as the model is shown it: relative to the working directory where it lies in it.
+fn shown(env: &SessionEnv, path: &std::path::Path) -> String {
+    match path.strip_prefix(&env.cwd) {
+        Ok(inside) if inside.as_os_str().is_empty() => ".".into(),
+        Ok(inside) => inside.to_string_lossy().into_owned(),
+        Err(_) => path.to_string_lossy().into_owned(),
+    }
+}
+
+/// Runs work on files where it blocks no session; gives up waiting after a minute.
+async fn blocking<T: Send + 'static>(
+    env: &SessionEnv,
+    work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    let deadline = env.clock.sleep_until(env.clock.monotonic().saturating_add(FILE_DEADLINE));
+    match until(tokio::task::spawn_blocking(work), deadline).await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => Err(ToolError::failed("work on files", error)),
+        None => Err(ToolError::Refused(format!(
+            "the file system did not answer within {} s; the work may still be done later",
+            FILE_DEADLINE.as_secs()
+        ))),
+    }
+}
