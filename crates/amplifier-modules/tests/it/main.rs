@@ -1,5 +1,3 @@
-//! Integration tests of the modules, in one binary.
-
 //! Integration tests of the modules, in one binary: sessions driven poll by poll with the
 //! kernel's fakes, and real files, processes and servers on loopback.
 #![allow(
@@ -7,8 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
-    unreachable_pub,
-    reason = "a test fails by panicking, touches real files, and nothing lies beyond its crate"
     clippy::print_stderr,
     unreachable_pub,
     reason = "a test fails by panicking, looks at real files, and nothing lies beyond its crate"
