@@ -8,9 +8,8 @@
 #![warn(missing_docs)]
 
 pub mod context;
-pub mod hook;
 pub mod detect;
-//pub mod hook;
+pub mod hook;
 pub mod orchestrator;
 #[cfg(feature = "http-providers")]
 pub mod provider;

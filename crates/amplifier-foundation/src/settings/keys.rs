@@ -21,12 +21,10 @@ use super::home::AmplifierHome;
 use crate::bundle::diagnostic::{Code, Diagnostic, Severity};
 use crate::fs::mode;
 use crate::fs::read::{self, ReadError};
+use crate::redact::MIN_KNOWN_BYTES;
 
 /// Largest `keys.env` that is read, in bytes.
 pub const MAX_KEYS_BYTES: u64 = 1 << 20;
-
-/// Shortest value, in bytes, that counts as a secret wherever it stands; shorter ones are words.
-pub const MIN_SECRET_BYTES: usize = 8;
 
 /// Why `keys.env` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,12 +105,12 @@ impl Keys {
 
     /// The values that must never be written: those of `keys.env` unless their name says that they are
     /// addresses or the like, and those of the environment whose name says that they are secret.
-    /// Values under [`MIN_SECRET_BYTES`] are left out. Made for the redactor.
+    /// Values under [`MIN_KNOWN_BYTES`] are left out. Made for the redactor.
     pub fn known_secrets(&self) -> Vec<SecretString> {
         let of_file = self.file.iter().filter(|(name, _)| !is_plain(name)).map(|(_, value)| value.clone());
         let of_process = self.process.iter().filter(|(name, _)| is_secret(name));
         let of_process = of_process.map(|(_, value)| SecretString::from(value.to_owned()));
-        of_file.chain(of_process).filter(|value| value.expose_secret().len() >= MIN_SECRET_BYTES).collect()
+        of_file.chain(of_process).filter(|value| value.expose_secret().len() >= MIN_KNOWN_BYTES).collect()
     }
 }
 

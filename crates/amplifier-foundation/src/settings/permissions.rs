@@ -25,12 +25,13 @@
 use std::path::{Path, PathBuf};
 
 use amplifier_core::Permissions;
-use amplifier_core::permission::{InvalidRule, Layer, Mode, Rule, RuleEffect, RuleKind};
+use amplifier_core::permission::{InvalidRule, Layer, Mode, Paths, Rule, RuleEffect, RuleKind};
 
 use super::home::{AmplifierHome, FOLDER};
 use super::model::{RuleText, Settings};
 use super::scope::Set;
-use crate::fs::read::{is_file, real_path};
+use crate::fs::paths::SystemPaths;
+use crate::fs::read::is_file;
 
 /// Where a session works.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +106,13 @@ fn asking_rules(rule: &RuleText, at: &PermissionContext<'_>) -> Result<Vec<Rule>
 
 /// A rule as it is written, and once more with the links of its path resolved where that differs.
 fn rules(effect: RuleEffect, text: &str, at: &PermissionContext<'_>) -> Result<Vec<Rule>, PermissionsError> {
+    // A kind alone speaks of everything, not of what lies below the base of relative patterns.
+    let bare = text.trim().to_ascii_lowercase();
+    let text = match bare.as_str() {
+        "read" | "write" | "edit" => format!("{bare}(/**)"),
+        _ => text.replacen("(~)", "(~/)", 1),
+    };
+    let text = text.as_str();
     let pattern = text.split_once('(').map_or("", |(_, rest)| rest.trim_start());
     let user_home = match at.home.user_home() {
         Some(home) => home,
@@ -114,10 +122,6 @@ fn rules(effect: RuleEffect, text: &str, at: &PermissionContext<'_>) -> Result<V
         None => Path::new("/"),
     };
     let project = resolved(at.project);
-    // A kind alone speaks of everything, not of what lies below the base of relative patterns.
-    let bare = text.trim().to_ascii_lowercase();
-    let everything = format!("{bare}(/**)");
-    let text = if matches!(bare.as_str(), "read" | "write" | "edit") { &everything } else { text };
     let parse = |text: &str| Rule::parse(effect, text, &escaped(&project), &escaped(user_home));
     let rule = parse(text)?;
     let mut made = vec![rule];
@@ -152,15 +156,11 @@ fn with_links_resolved(text: &str, project: &Path, user_home: &Path) -> Option<S
     Some(format!("{kind}({})", pattern.display()))
 }
 
-/// The path without links as far as it exists.
+/// The path without links, in the way that the paths of tools are resolved: a dangling link counts as
+/// its target, and what does not exist keeps its name.
 fn resolved(path: &Path) -> PathBuf {
-    for ancestor in path.ancestors() {
-        if let Ok(real) = real_path(ancestor) {
-            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
-        }
-    }
-    path.to_owned()
+    let found = SystemPaths::with_home(None).resolve(Path::new("/"), &path.to_string_lossy());
+    found.map_or_else(|_| path.to_owned(), |found| found.as_path().to_owned())
 }
 
 /// The path as a pattern that matches it alone.

@@ -269,6 +269,7 @@ fn wrong_types_and_values_are_errors_with_their_place() {
     check("permissions: {mode: yolo}\n", "1:21", "write default, plan, acceptEdits or dontAsk");
     check("permissions: {allow: [fly(x)]}\n", "1:23", "no permission rule");
     check("permissions:\n  deny:\n    - read\n    - write(../x)\n", "4:7", "holds `..`");
+    check("permissions: {deny: ['read(~bob/x)']}\n", "1:22", "holds `~bob`");
     check("retry: {first_wait: soon}\n", "1:21", "no duration");
     check("bundle: {active: a\n", "2:1", "");
     check("a: 1\na: 2\n", "2:1", "stands twice");

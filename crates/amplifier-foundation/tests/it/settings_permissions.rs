@@ -97,14 +97,18 @@ fn the_guard_keeps_a_model_from_widening_its_rights() {
 #[test]
 fn the_guard_follows_links() {
     let world = World::new();
-    for folder in ["dotfiles", "real-home"] {
-        fs::create_dir(world.path(folder)).unwrap();
-    }
+    fs::create_dir(world.path("dotfiles")).unwrap();
     fs::write(world.path("dotfiles/keys.env"), "").unwrap();
     symlink(world.path("dotfiles/keys.env"), world.path("home/keys.env")).unwrap();
+    symlink(world.path("dotfiles/not-yet.yaml"), world.path("project/.amplifier/settings.yaml")).unwrap();
     fs::write(world.path("project/.git"), "gitdir: /elsewhere").unwrap();
+    world.write(Scope::User, "permissions: {allow: [read, write]}");
     let permissions = layers(&world, Some(Mode::DontAsk), false);
-    for access in [read(world.path("dotfiles/keys.env")), write(world.path("project/.git"))] {
+    for access in [
+        read(world.path("dotfiles/keys.env")),
+        write(world.path("dotfiles/not-yet.yaml")),
+        write(world.path("project/.git")),
+    ] {
         assert_eq!(permissions.decide(&access, true).ruling, Ruling::Deny, "{access}");
     }
 }
@@ -168,6 +172,18 @@ fn a_rule_to_ask_denies_where_nobody_can_be_asked() {
         assert_eq!(permissions.decide(&access, false).ruling, Ruling::Deny, "{access}");
         assert_eq!(layers(&world, None, true).decide(&access, true).ruling, Ruling::Ask, "{access}");
     }
+}
+
+#[test]
+fn a_kind_alone_and_the_home_alone_speak_of_all_of_it() {
+    let world = World::new();
+    world.write(Scope::User, "permissions: {deny: [Write, 'read(~)']}");
+    let permissions = layers(&world, None, true);
+    for access in [write("/anywhere".into()), write(world.path("project/a")), read(world.path("user/a/b"))] {
+        assert_eq!(permissions.decide(&access, true).ruling, Ruling::Deny, "{access}");
+    }
+    assert!(permissions.writable_roots().is_empty());
+    assert_eq!(permissions.decide(&read(world.path("project/a")), true).ruling, Ruling::Allow);
 }
 
 #[test]

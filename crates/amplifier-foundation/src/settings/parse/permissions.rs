@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use amplifier_core::permission::{Mode, Rule, RuleEffect};
+use amplifier_core::permission::{Mode, Rule, RuleEffect, RuleKind};
 
 use super::reader::Reader;
 use crate::bundle::node::{Entry, Node};
@@ -46,19 +46,26 @@ fn mode(reader: &mut Reader, node: &Node) -> Option<Set<Mode>> {
     None
 }
 
-/// Whether a rule can be made of a text. A path pattern with `..` never meets a resolved path.
+/// Whether a rule can be made of a text. A path with `..` or `~name` never meets a resolved path.
 fn is_usable(reader: &mut Reader, list: &Node, text: &str) -> bool {
     let at = list.as_seq().unwrap_or_default().iter().find(|item| item.as_text().as_deref() == Some(text));
     let at = at.unwrap_or(list).position;
-    if let Err(error) = Rule::parse(RuleEffect::Deny, text, Path::new("/"), Path::new("/")) {
-        reader.bad(at, error.to_string(), "see the kinds of rules in the message");
-        return false;
+    let rule = match Rule::parse(RuleEffect::Deny, text, Path::new("/"), Path::new("/")) {
+        Ok(rule) => rule,
+        Err(error) => {
+            reader.bad(at, error.to_string(), "see the kinds of rules in the message");
+            return false;
+        }
+    };
+    if !matches!(rule.kind(), RuleKind::Read | RuleKind::Write) {
+        return true;
     }
-    let upward = text.split(['/', '(', ')']).any(|part| part.trim() == "..");
-    if upward {
-        reader.bad(at, format!("the rule `{text}` holds `..`"), "write the path from `/` or `~/`");
+    let mut parts = text.split(['/', '(', ')']).map(str::trim);
+    let odd = parts.find(|part| *part == ".." || part.len() > 1 && part.starts_with('~'));
+    if let Some(part) = odd {
+        reader.bad(at, format!("the rule `{text}` holds `{part}`"), "write the path from `/` or `~/`");
     }
-    !upward
+    odd.is_none()
 }
 
 const LIMITS: [&str; 9] = [

@@ -91,25 +91,17 @@ impl AnswerStream {
         }
     }
 
-    /// True if the connection has ended: then a broken frame is one that was cut off.
+    /// True if nothing comes behind a broken frame: then it is one that was cut off.
     fn at_end(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ended.is_some() {
-            return true;
-        }
-        let Some(source) = &mut self.source else { return true };
-        loop {
-            match Pin::new(&mut *source).poll_next(cx) {
-                Poll::Ready(None) => return true,
-                // The end that genai makes up where the service sent none, or its own complaint.
-                Poll::Ready(Some(Ok(genai::chat::ChatStreamEvent::End(_)))) => return true,
-                Poll::Ready(Some(Err(error))) => {
-                    if self.blame.classify(&error).is_some() {
-                        return true;
-                    }
-                }
-                Poll::Ready(Some(Ok(_))) | Poll::Pending => return false,
+        while self.frames.is_empty() && self.ended.is_none() {
+            if self.source.is_none() {
+                return true;
+            }
+            if self.advance(cx).is_pending() {
+                return false;
             }
         }
+        self.frames.is_empty()
     }
 
     fn fail(&mut self, error: ProviderError) -> ProviderError {

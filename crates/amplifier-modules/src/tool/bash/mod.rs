@@ -30,7 +30,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{resolve, schema, shown};
-pub use processes::{Processes, Tree};
+pub use processes::{Closed, MARK, Processes, Tree};
 use run::{Ended, Report, Request};
 pub use sandbox::SandboxOff;
 

@@ -1,0 +1,100 @@
+//! What is refused, with which exit code and which words.
+
+use crate::kit::Place;
+
+#[test]
+fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
+    let place = Place::scripted("- text: hello");
+    place.write("not-a-dir", "");
+    let check = |args: &[&str], parts: &[&str]| {
+        let done = place.run(args).code(2).says(parts);
+        assert_eq!(done.stdout, "", "{args:?}");
+    };
+    // Not there yet.
+    check(&[], &["the interactive chat is not there yet", "amplifier run"]);
+    check(&["doctor"], &["`amplifier doctor` is not there yet"]);
+    check(&["event", "tail"], &["`amplifier event` is not there yet"]);
+    check(&["session", "tree", "x"], &["`amplifier session tree` is not there yet"]);
+    check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
+    check(&["run", "--background", "hi"], &["`--background` is not there yet"]);
+    check(&["run", "--on-exit", "detach", "hi"], &["`--on-exit` is not there yet"]);
+    check(&["run", "--drain-timeout=1s", "hi"], &["`--drain-timeout` is not there yet"]);
+    check(&["run", "--parent-session", "x", "hi"], &["`--parent-session` is not there yet"]);
+    check(&["continue", "--max-budget-usd", "2.5", "hi"], &["`--max-budget-usd` is not there yet"]);
+    check(&["resume", "x", "hi", "--output-schema", "f"], &["`--output-schema` is not there yet"]);
+    check(&["run", "--mode", "chat", "hi"], &["the interactive chat is not there yet"]);
+    // Not understood.
+    check(&["rum", "hi"], &["unrecognized subcommand 'rum'", "run"]);
+    check(&["run", "--nope", "hi"], &["--nope"]);
+    check(&["run", "one", "two"], &["unexpected argument 'two'"]);
+    check(&["run", "--timeout", "5", "hi"], &["`5` is no duration"]);
+    check(&["run", "--max-turns", "0", "hi"], &["--max-turns"]);
+    check(&["run", "--permission-mode", "yolo", "hi"], &["dontAsk"]);
+    check(&["run", "--output-format", "xml", "hi"], &["stream-json"]);
+    check(&["run", "--resume", "x", "--continue", "hi"], &["cannot be used with"]);
+    // Without sense.
+    check(&["run"], &["there is no prompt"]);
+    check(&["run", "  "], &["there is no prompt"]);
+    check(&["resume"], &["no session is named", "amplifier continue"]);
+    check(&["run", "--fork-session", "hi"], &["--fork-session copies a session"]);
+    check(&["run", "--resume", "x", "--session-id", "y", "hi"], &["--session-id names a new session"]);
+    check(&["run", "-B", "b", "--session-id", "../x", "hi"], &["session id", "../x"]);
+    check(&["run", "-B", "b", "-o", "no/such/folder", "hi"], &["-o no/such/folder"]);
+    check(&["run", "-B", "nope", "hi"], &["there is no bundle `nope`"]);
+    check(&["run", "-C", "nowhere", "hi"], &["nowhere"]);
+    check(&["run", "-C", "not-a-dir", "hi"], &["not-a-dir is no directory"]);
+    check(&["run", "-B", "b", "--add-dir", "nowhere", "hi"], &["nowhere"]);
+    check(&["continue", "hi"], &["there is no session in"]);
+    check(&["run", "--resume", "abc", "hi"], &["session abc was not found"]);
+    check(&["run", "--resume", "../x", "hi"], &["session id", "../x"]);
+    check(&["run", "hi"], &["no provider is configured", "ANTHROPIC_API_KEY"]);
+    assert_eq!(place.sessions(), Vec::<String>::new(), "a refused run leaves nothing behind");
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let place = Place::new();
+    let version = place.run(&["--version"]).ok();
+    assert_eq!(version.stdout, format!("amplifier {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(place.run(&["-V"]).ok().stdout, version.stdout);
+    for args in [&["--help"][..], &["run", "--help"], &["session", "fork", "-h"], &["help", "bundle"]] {
+        let help = place.run(args).ok();
+        assert!(help.stdout.contains("Usage: amplifier"), "{help:?}");
+        assert_eq!(help.stderr, "");
+    }
+    let help = place.run(&["run", "--help"]).ok().stdout;
+    assert!(!help.contains("--background"), "what is not there yet is not offered");
+}
+
+#[test]
+fn old_spellings_are_accepted() {
+    let place = Place::scripted("- text: hello");
+    assert_eq!(place.run(&["run", "--mode", "single", "-B", "b", "hi"]).ok().stdout, "hello\n");
+    assert_eq!(place.run(&["continue", "--force-bundle", "b", "hi"]).ok().stdout, "hello\n");
+    let trace = place.run(&["run", "-B", "b", "--output-format", "json-trace", "hi"]).ok().json();
+    assert_eq!(trace["execution_trace"], serde_json::json!([]));
+}
+
+#[test]
+fn the_bundle_comes_from_the_flag_then_the_environment_then_settings() {
+    let place = Place::scripted("- text: from b");
+    place.bundle("c", "- text: from c", "");
+    place.bundle("d", "- text: from d", "");
+    place.write_home("settings.yaml", "bundle: {active: c}\n");
+    assert_eq!(place.run(&["run", "hi"]).ok().stdout, "from c\n");
+    let with_variable = |args: &[&str]| place.call(args).env("AMPLIFIER_BUNDLE", "d").done().ok().stdout;
+    assert_eq!(with_variable(&["run", "hi"]), "from d\n");
+    assert_eq!(with_variable(&["run", "-B", "b", "hi"]), "from b\n");
+}
+
+#[test]
+fn broken_settings_and_keys_stop_a_command_with_their_place() {
+    let place = Place::scripted("- text: hello");
+    place.write_home("settings.yaml", "bundle: {active: [1]}\n");
+    place.run(&["run", "hi"]).code(2).says(&["settings.yaml:1:"]);
+    place.write_home("settings.yaml", "bundel: {}\n");
+    place.run(&["run", "-B", "b", "hi"]).ok().says(&["settings.yaml:1:1: warning", "bundel"]);
+    place.write_home("keys.env", "no key here\n");
+    let done = place.run(&["run", "-B", "b", "hi"]).code(2).says(&["keys.env:1"]);
+    assert!(!done.stderr.contains("no key here"), "a line of keys is never quoted");
+}

@@ -1,0 +1,12 @@
+//! The built `amplifier`, as a person or a script meets it.
+#![allow(clippy::disallowed_methods)]
+
+mod args;
+mod bundles;
+mod formats;
+mod kit;
+mod permissions;
+mod sessions;
+mod signals;
+mod stdin;
+mod trust;

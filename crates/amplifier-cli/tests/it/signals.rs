@@ -1,0 +1,80 @@
+//! Ctrl+C, a second one, and `kill`.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::kit::{Done, Place, Running};
+
+const SLOW_MODEL: &str = "- {text: never, delay_ms: 60000}";
+const SLOW_TOOL: &str = "- {when: {turn: 1}, text: I wait., tool_calls: [{tool: bash, arguments: {command: COMMAND}}]}
+- {when: {after_tool: bash}, text: done, delay_ms: 60000}";
+
+fn start(place: &Place, more: &[&str]) -> Running {
+    let mut args = vec!["run", "-B", "b", "--output-format", "stream-json", "go"];
+    args.extend(more);
+    place.call(&args).start()
+}
+
+/// One result that says cancelled; the session is kept, and can be resumed.
+#[track_caller]
+fn check_end(place: &Place, done: &Done, code: i32) {
+    assert_eq!(done.code, Some(code), "{done:#?}");
+    let lines = done.lines();
+    let end = lines.last().unwrap();
+    assert_eq!((&end["type"], &end["subtype"]), (&json!("result"), &json!("cancelled")), "{done:#?}");
+    assert_eq!(lines.iter().filter(|line| line["type"] == "result").count(), 1);
+    let id = end["session_id"].as_str().unwrap();
+    assert!(done.stderr.contains(&format!("amplifier run --resume {id}")), "{done:#?}");
+    let shown = place.run(&["session", "show", id, "--json", "-T"]).ok().json();
+    assert_eq!(shown["status"], "cancelled");
+    assert_eq!(shown["transcript"][0]["content"], "go");
+}
+
+#[test]
+fn one_interrupt_stops_a_slow_model_and_the_session_can_go_on() {
+    let place = Place::scripted(SLOW_MODEL);
+    let mut running = start(&place, &[]);
+    running.until(|line| line["type"] == "user");
+    running.signal(Signal::SIGINT);
+    check_end(&place, &running.done(), 130);
+    place.bundle("b", "- text: 'again: {{prompt}}'", "");
+    assert_eq!(place.run(&["continue", "more"]).ok().stdout, "again: more\n");
+}
+
+#[test]
+fn after_one_interrupt_a_running_tool_finishes() {
+    let place = Place::new();
+    let script = SLOW_TOOL.replace("COMMAND", "'echo begun > begun; while [ ! -e go-on ]; do sleep 0.02; done; echo x > finished'");
+    place.bundle("b", &script, "tools: [{module: tool-bash}]");
+    let mut running = start(&place, &["--permission-mode", "bypassPermissions"]);
+    running.until(|line| line["type"] == "tool_start");
+    running.signal(Signal::SIGINT);
+    place.write("go-on", "");
+    check_end(&place, &running.done(), 130);
+    assert!(place.project().join("finished").exists(), "the tool was cut off");
+}
+
+#[test]
+fn a_second_interrupt_stops_a_running_tool() {
+    let place = Place::new();
+    place.bundle("b", &SLOW_TOOL.replace("COMMAND", "sleep 60"), "tools: [{module: tool-bash}]");
+    let mut running = start(&place, &["--permission-mode", "bypassPermissions"]);
+    running.until(|line| line["type"] == "tool_start");
+    running.signal(Signal::SIGINT);
+    running.signal(Signal::SIGINT);
+    // Two signals of one kind may arrive as one.
+    running.signal(Signal::SIGTERM);
+    let done = running.done();
+    check_end(&place, &done, done.code.unwrap());
+    assert!([130, 143].contains(&done.code.unwrap()), "{done:?}");
+}
+
+#[test]
+fn a_termination_becomes_immediate_by_itself() {
+    let place = Place::new();
+    place.bundle("b", &SLOW_TOOL.replace("COMMAND", "sleep 60"), "tools: [{module: tool-bash}]");
+    let mut running = start(&place, &["--permission-mode", "bypassPermissions"]);
+    running.until(|line| line["type"] == "tool_start");
+    running.signal(Signal::SIGTERM);
+    check_end(&place, &running.done(), 143);
+}
