@@ -251,7 +251,7 @@ async fn nobody_can_emit_a_kernel_event() {
 #[tokio::test]
 async fn a_malformed_filter_is_refused_at_the_call() {
     let (router, _) = router();
-    for filter in ["", "Work", "work:", "a,,b"] {
+    for filter in ["", "Work", "a b", "a,,b"] {
         assert!(matches!(router.subscribe(filter), Err(RouterError::Name(_))), "{filter:?}");
     }
     assert_eq!(router.subscribers(), 0);

@@ -211,3 +211,37 @@ async fn at_each_tool_call_the_call_is_on_disk_before_the_tool_runs() {
     gate.open();
     settled(&host, &result).await;
 }
+
+/// A session that was cut off in a tool, in a storage that then fails at its n-th write.
+#[tokio::test]
+async fn a_resume_that_cannot_mend_leaves_the_session_as_it_was() {
+    use amplifier_core::{Activation, Message, SessionId, ToolCall};
+    use amplifier_foundation::SessionStorage;
+    use amplifier_foundation::storage::SessionMetadata;
+    for (method, expected) in [("append", 2), ("describe", 3)] {
+        let stage = Stage::new();
+        let storage = storage(When::Never, Fault::Error);
+        let id = SessionId::new("cut").unwrap();
+        let mut metadata = SessionMetadata::new(id.clone(), amplifier_core::Timestamp::from_micros(0));
+        metadata.bundle = Some("plain".into());
+        storage.create(&id, &metadata).await.unwrap();
+        let mut caller = Message::assistant("");
+        caller.tool_calls = vec![ToolCall::new("c", "probe", json!({}))];
+        let messages = [Arc::new(Message::user("1")), Arc::new(caller)];
+        storage.append(&id, Activation::FIRST, &messages).await.unwrap();
+        storage.close(&id).await.unwrap();
+        let before = storage.load(&id).await.unwrap();
+        let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
+        storage.set(When::Method(method), Fault::Error);
+        let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(id.clone(), "2"))).await.unwrap_err();
+        assert!(matches!(error, SpawnError::Storage(_)), "{method}: {error}");
+        let after = storage.load(&id).await.unwrap();
+        assert_eq!(after.metadata, before.metadata, "{method}");
+        assert_eq!(after.transcript.len(), expected, "{method}");
+        storage.set(When::Never, Fault::Error);
+        let again = spawn(&host, SpawnRequest::resume(id, "2")).await;
+        assert!(settled(&host, &again).await.is_completed(), "{method}");
+        let roles: Vec<String> = stage.brain.last_request().into_iter().map(|(role, _)| role).collect();
+        assert_eq!(roles, ["user", "assistant", "tool", "user"], "{method}");
+    }
+}
