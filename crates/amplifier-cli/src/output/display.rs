@@ -31,11 +31,6 @@ impl Progress {
         Self { style: Style::of(terminal), tools: terminal || verbose, verbose }
     }
 
-    /// How stderr is decorated.
-    pub(super) fn style(&self) -> Style {
-        self.style
-    }
-
     /// Tells what a person would want to know.
     pub(super) fn show(&self, origin: &Origin, shown: &Shown<'_>) {
         let indent = if origin.parent.is_some() { "  " } else { "" };

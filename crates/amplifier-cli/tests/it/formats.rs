@@ -129,28 +129,34 @@ fn each_way_to_fail_has_its_code_subtype_and_words() {
         assert_eq!((&object["status"], &object["error_type"]), (&json!("error"), &json!(kind)), "{object}");
         assert!(object["session_id"].is_string());
     };
-    let retry = "- {error: {kind: KIND, retry_after_ms: 1}}";
     check("- {error: {kind: auth, message: wrong key}}", &[], 1, "error_during_execution", "provider");
     check("- {error: {kind: invalid}}", &[], 1, "error_during_execution", "provider");
+    let limited = "- {error: {kind: rate_limited, retry_after_ms: 3600000}}";
+    check(limited, &[], 75, "error_rate_limit", "rate_limited");
     let loops = "- {when: {after_tool: '*'}, tool_calls: [{tool: read_file, arguments: {path: a}}]}
 - {tool_calls: [{tool: read_file, arguments: {path: a}}]}";
     check(loops, &["--max-turns", "2"], 3, "error_max_turns", "limit");
     check("- {text: late, delay_ms: 60000}", &["--timeout", "200ms"], 124, "error_timeout", "timed_out");
-    let _ = retry;
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_nothing_in_a_panic() {
-    let place = Place::scripted("- {text: one two three, delay_ms: 60000}");
-    let mut running = place.call(&["run", "-B", "b", "--output-format", "stream-json", "go"]).start();
-    running.until(|line| line["type"] == "user");
+fn a_reader_that_goes_away_stops_the_session_and_it_settles() {
+    let place = Place::new();
+    let script =
+        "- {when: {turn: 1}, text: I wait., tool_calls: [{tool: bash, arguments: {command: COMMAND}}]}
+- {when: {after_tool: bash}, text: never, delay_ms: 60000}";
+    let script = script.replace("COMMAND", "'while [ ! -e go-on ]; do sleep 0.02; done'");
+    place.bundle("b", &script, "tools: [{module: tool-bash}]");
+    let args =
+        ["run", "-B", "b", "--permission-mode", "bypassPermissions", "--output-format", "stream-json", "go"];
+    let mut running = place.call(&args).start();
+    running.until(|line| line["type"] == "tool_start");
     running.close_stdout();
-    // The next line cannot be written: the session is stopped, not left.
-    running.signal(nix::sys::signal::Signal::SIGINT);
-    let done = running.done().code(130);
+    place.write("go-on", "");
+    let done = running.done().code(1);
     assert!(!done.stderr.contains("panick"), "{done:?}");
     let shown = place.run(&["session", "show", &place.sessions()[0], "--json"]).ok().json();
-    assert_eq!(shown["status"], "cancelled");
+    assert_eq!((&shown["status"], &shown["messages"]), (&json!("cancelled"), &json!(3)));
 }
 
 #[test]
