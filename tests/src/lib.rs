@@ -1,1 +1,33 @@
-//! End-to-end tests and the test kit.
+//! The test kit: what a test needs to run the real thing and to see what it did.
+//!
+//! Guarantees: no variable, home folder or configuration of the machine reaches what is
+//! tested; time and ids are the test's own where a test asks for that; every wait ends.
+//! Never here: doubles for the kernel, the storage, the router or the spawn path.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files and wait for real processes")]
+#![warn(missing_docs)]
+
+pub mod bundle;
+pub mod clock;
+pub mod fake;
+pub mod faulty;
+pub mod gate;
+pub mod ids;
+pub mod project;
+pub mod stage;
+pub mod watch;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// The longest that any part of a test may wait for another.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a future; a test that would wait for ever fails instead.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing came within {PATIENCE:?}"),
+    }
+}

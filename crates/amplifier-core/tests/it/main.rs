@@ -8,8 +8,10 @@
 )]
 
 mod cut;
+mod docs_events;
 mod gates;
 mod model_calls;
 mod session;
+#[allow(dead_code, reason = "shared with the tests of the built-in modules")]
 mod support;
 mod tools;

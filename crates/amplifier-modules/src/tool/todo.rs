@@ -143,7 +143,6 @@ impl Todo {
                     "status": {"type": "string", "enum": ["pending", "in_progress", "completed"]},
                 }}},
             },
-            "required": ["action"],
         });
         Self { schema: schema("todo", "Your plan: set all items, or update some", input), list }
     }

@@ -140,10 +140,12 @@ impl Blame {
             };
             return self.error(Kind::Transport, message);
         }
-        if error.downcast_ref::<std::string::FromUtf8Error>().is_some()
-            || error.downcast_ref::<std::str::Utf8Error>().is_some()
-        {
-            return self.malformed("it is no UTF-8");
+        if let Some(error) = error.downcast_ref::<std::string::FromUtf8Error>() {
+            return match error.utf8_error().error_len() {
+                // The bytes end inside a character.
+                None => self.cut(1),
+                Some(_) => self.malformed("it is no UTF-8"),
+            };
         }
         match error.downcast_ref::<reqwest::Error>() {
             Some(error) => self.connection(error),

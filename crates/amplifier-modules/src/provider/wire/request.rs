@@ -51,7 +51,8 @@ pub(in crate::provider) fn conversation(
         messages.extend(last.map(cached));
     }
     chat.messages = messages;
-    chat.tools = (!request.tools.is_empty()).then(|| request.tools.iter().map(tool).collect());
+    let own = matches!(wire, Wire::Anthropic | Wire::Responses);
+    chat.tools = (!own && !request.tools.is_empty()).then(|| request.tools.iter().map(tool).collect());
     chat
 }
 
@@ -162,18 +163,17 @@ fn tool_call(wire: Wire, call: &ToolCall) -> genai::chat::ToolCall {
     genai::chat::ToolCall {
         call_id: call_id(wire, &call.id),
         fn_name: call.name.clone(),
-        fn_arguments: arguments(wire, &call.arguments),
+        fn_arguments: arguments(&call.arguments),
         thought_signatures: signature.filter(|_| wire == Wire::Gemini).map(|one| vec![one.to_owned()]),
     }
 }
 
-/// Arguments that were no JSON object: as text where the protocol carries text, wrapped elsewhere.
-fn arguments(wire: Wire, arguments: &Value) -> Value {
-    match (wire, arguments) {
-        (_, Value::Null) => Value::Object(Map::new()),
-        (_, Value::Object(_)) => arguments.clone(),
-        (Wire::Chat | Wire::Responses, _) => arguments.clone(),
-        (_, other) => json!({"invalid_arguments": other}),
+/// Arguments that were no JSON object are wrapped in one: services refuse a conversation with others.
+fn arguments(arguments: &Value) -> Value {
+    match arguments {
+        Value::Null => Value::Object(Map::new()),
+        Value::Object(_) => arguments.clone(),
+        other => json!({"invalid_arguments": other}),
     }
 }
 
@@ -261,7 +261,7 @@ pub(in crate::provider) fn options(
         options.prompt_cache_key = Some(key.chars().take(CACHE_KEY_CHARS).collect());
     }
     options.extra_body = Some(extra(wire, request, model));
-    (options, neutral(model, reasoning.is_some()))
+    (options, neutral(wire, model, reasoning.is_some()))
 }
 
 fn effort_of(effort: ReasoningEffort) -> genai::chat::ReasoningEffort {
@@ -284,24 +284,31 @@ fn fitting(wire: Wire, effort: ReasoningEffort, max_tokens: Option<u64>) -> Opti
 }
 
 /// `genai` reads an effort from names such as `qwen-max` and cuts it off; an ending prevents that.
-fn neutral(model: &str, effort_given: bool) -> String {
+fn neutral(wire: Wire, model: &str, effort_given: bool) -> String {
     let ending = model.rsplit_once('-').map(|(_, last)| last);
     let read = ending.is_some_and(|last| genai::chat::ReasoningEffort::from_keyword(last).is_some());
-    if read && !effort_given { format!("{model}-as-named") } else { model.to_owned() }
+    if read && !effort_given && wire != Wire::Ollama { format!("{model}-as-named") } else { model.to_owned() }
 }
 
 /// Fields that replace what `genai` would write: the model's own name, and tools
-/// that it would take for services of Anthropic's because of their names.
+/// that it would take for services of the provider because of their names.
 fn extra(wire: Wire, request: &ChatRequest, model: &str) -> Value {
     let mut body = Map::new();
     if matches!(wire, Wire::Chat | Wire::Responses | Wire::Anthropic) {
         body.insert("model".into(), model.into());
     }
-    if wire == Wire::Anthropic && !request.tools.is_empty() {
-        let tools = request.tools.iter().map(
-            |tool| json!({"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}),
-        );
-        body.insert("tools".into(), Value::Array(tools.collect()));
+    let shape: fn(&ToolSchema) -> Value = match wire {
+        Wire::Anthropic => {
+            |tool| json!({"name": tool.name, "description": tool.description, "input_schema": tool.input_schema})
+        }
+        Wire::Responses => |tool| {
+            json!({"type": "function", "name": tool.name, "description": tool.description,
+                "parameters": tool.input_schema, "strict": false})
+        },
+        _ => return Value::Object(body),
+    };
+    if !request.tools.is_empty() {
+        body.insert("tools".into(), request.tools.iter().map(shape).collect());
     }
     Value::Object(body)
 }

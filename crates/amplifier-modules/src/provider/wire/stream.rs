@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use amplifier_core::module::provider::{ChatDelta, ProviderError};
 use futures_core::Stream;
 use genai::chat::{ChatFrameSink, FrameCtx, RawFrameRef};
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
 
 use super::answer::Answer;
 use super::error::Blame;
@@ -91,25 +93,17 @@ impl AnswerStream {
         }
     }
 
-    /// True if the connection has ended: then a broken frame is one that was cut off.
+    /// True if nothing comes behind a broken frame: then it is one that was cut off.
     fn at_end(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ended.is_some() {
-            return true;
-        }
-        let Some(source) = &mut self.source else { return true };
-        loop {
-            match Pin::new(&mut *source).poll_next(cx) {
-                Poll::Ready(None) => return true,
-                // The end that genai makes up where the service sent none, or its own complaint.
-                Poll::Ready(Some(Ok(genai::chat::ChatStreamEvent::End(_)))) => return true,
-                Poll::Ready(Some(Err(error))) => {
-                    if self.blame.classify(&error).is_some() {
-                        return true;
-                    }
-                }
-                Poll::Ready(Some(Ok(_))) | Poll::Pending => return false,
+        while self.frames.is_empty() && self.ended.is_none() {
+            if self.source.is_none() {
+                return true;
+            }
+            if self.advance(cx).is_pending() {
+                return false;
             }
         }
+        self.frames.is_empty()
     }
 
     fn fail(&mut self, error: ProviderError) -> ProviderError {
@@ -121,7 +115,9 @@ impl AnswerStream {
     /// Takes one step of the connection.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(source) = &mut self.source else { return Poll::Ready(()) };
-        match Pin::new(source).poll_next(cx) {
+        // genai logs frames and error bodies, in which a service may repeat a key.
+        let polled = with_default(&Dispatch::none(), || Pin::new(source).poll_next(cx));
+        match polled {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(error))) => self.ended = self.blame.classify(&error),

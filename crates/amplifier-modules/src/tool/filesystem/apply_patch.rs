@@ -45,8 +45,8 @@ impl ApplyPatch {
             "properties": {"patch": {"type": "string"}},
             "required": ["patch"],
         });
-        let description = "Patch files, all or none: *** Begin Patch, \
-            *** Add|Update|Delete File: path, @@, ' -+' lines, *** End Patch";
+        let description = "Patch several files: *** Begin Patch, \
+            *** Update|Add|Delete File: path, @@, *** End Patch";
         Self { schema: schema("apply_patch", description, input) }
     }
 }

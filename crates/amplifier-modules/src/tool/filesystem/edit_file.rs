@@ -53,7 +53,7 @@ impl EditFile {
             },
             "required": ["path", "old_string", "new_string"],
         });
-        Self { schema: schema("edit_file", "Replace old_string, exact and unique in the file", input) }
+        Self { schema: schema("edit_file", "Replace an exact, unique text in a file", input) }
     }
 }
 

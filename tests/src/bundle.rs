@@ -1,0 +1,94 @@
+//! The text of a bundle, put together.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// A bundle of `loop-basic`, `context-simple` and what is added.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct BundleText {
+    name: String,
+    orchestrator: Value,
+    context: Value,
+    providers: Vec<Value>,
+    tools: Vec<Value>,
+    hooks: Vec<Value>,
+    instruction: String,
+}
+
+impl BundleText {
+    /// A bundle with the kit's provider and nothing else.
+    pub fn new(name: &str) -> Self {
+        Self { providers: vec![json!({"module": crate::fake::PROVIDER})], ..Self::bare(name) }
+    }
+
+    /// A bundle without provider.
+    pub fn bare(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            orchestrator: json!(crate::fake::ORCHESTRATOR),
+            context: json!(crate::fake::CONTEXT),
+            providers: Vec::new(),
+            tools: Vec::new(),
+            hooks: Vec::new(),
+            instruction: "You are tested.".to_owned(),
+        }
+    }
+
+    /// Another orchestrator.
+    pub fn orchestrator(mut self, module: &str) -> Self {
+        self.orchestrator = json!(module);
+        self
+    }
+
+    /// Another context manager.
+    pub fn context(mut self, module: &str) -> Self {
+        self.context = json!(module);
+        self
+    }
+
+    /// One more provider.
+    pub fn provider(mut self, module: &str, config: Value) -> Self {
+        self.providers.push(json!({"module": module, "config": config}));
+        self
+    }
+
+    /// One more tool.
+    pub fn tool(mut self, module: &str) -> Self {
+        self.tools.push(json!({"module": module}));
+        self
+    }
+
+    /// One more hook.
+    pub fn hook(mut self, module: &str) -> Self {
+        self.hooks.push(json!({"module": module}));
+        self
+    }
+
+    /// The body: the system prompt.
+    pub fn instruction(mut self, text: &str) -> Self {
+        self.instruction = text.to_owned();
+        self
+    }
+}
+
+/// JSON is YAML, so the front matter is one line of it a key.
+impl fmt::Display for BundleText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "---\nbundle: {}", json!({"name": self.name}))?;
+        writeln!(f, "session: {}", json!({"orchestrator": self.orchestrator, "context": self.context}))?;
+        for (key, list) in [("providers", &self.providers), ("tools", &self.tools), ("hooks", &self.hooks)] {
+            if !list.is_empty() {
+                writeln!(f, "{key}: {}", Value::Array(list.clone()))?;
+            }
+        }
+        writeln!(f, "---\n{}", self.instruction)
+    }
+}
+
+impl From<BundleText> for String {
+    fn from(bundle: BundleText) -> Self {
+        bundle.to_string()
+    }
+}

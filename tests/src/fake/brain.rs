@@ -1,0 +1,202 @@
+//! A provider that does what a test tells it to.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use amplifier_core::clock::BoxFuture;
+use amplifier_core::module::provider::{
+    ChatDelta, ChatRequest, ChatResponse, ChatStream, ModelInfo, Provider, ProviderError, ProviderErrorKind,
+    ProviderInfo,
+};
+use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError};
+use amplifier_core::{Message, ModuleSpec, ToolCall, Usage};
+use async_trait::async_trait;
+use futures_core::Stream;
+use serde_json::Value;
+
+use crate::gate::Gate;
+
+/// What the provider does with one request.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Answers with a text.
+    Say(String),
+    /// Asks for tools: name and arguments each.
+    Call(Vec<(&'static str, Value)>),
+    /// Refuses.
+    Fail(ProviderErrorKind),
+    /// Begins an answer and breaks off.
+    Cut(String),
+    /// Begins an answer, waits at the gate, then finishes it.
+    Wait(String, Gate),
+    /// Panics.
+    Panic,
+}
+
+/// A provider that follows a list of steps; behind their end it says `done`. Clones share the list.
+#[derive(Debug, Clone)]
+pub struct Brain(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    info: ProviderInfo,
+    steps: Mutex<VecDeque<Step>>,
+    requests: Mutex<Vec<ChatRequest>>,
+    configs: Mutex<Vec<Value>>,
+}
+
+impl Default for Brain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Brain {
+    /// A provider without steps.
+    pub fn new() -> Self {
+        let mut info = ProviderInfo::new("brain", super::PROVIDER, "brain-1");
+        info.scripted = true;
+        let inner =
+            Inner { info, steps: Mutex::default(), requests: Mutex::default(), configs: Mutex::default() };
+        Self(Arc::new(inner))
+    }
+
+    /// Adds a step.
+    pub fn then(&self, step: Step) -> &Self {
+        self.0.steps.lock().unwrap().push_back(step);
+        self
+    }
+
+    /// Adds an answer.
+    pub fn say(&self, text: &str) -> &Self {
+        self.then(Step::Say(text.to_owned()))
+    }
+
+    /// Adds a call of one tool.
+    pub fn call(&self, tool: &'static str) -> &Self {
+        self.then(Step::Call(vec![(tool, Value::Object(serde_json::Map::new()))]))
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<ChatRequest> {
+        self.0.requests.lock().unwrap().clone()
+    }
+
+    /// The messages of the last request, as role and text.
+    pub fn last_request(&self) -> Vec<(String, String)> {
+        let requests = self.requests();
+        let messages = requests.last().expect("the provider was asked").messages.to_vec();
+        messages
+            .iter()
+            .map(|message| (format!("{:?}", message.role).to_lowercase(), message.text()))
+            .collect()
+    }
+
+    /// The configurations with which it was mounted.
+    pub fn configs(&self) -> Vec<Value> {
+        self.0.configs.lock().unwrap().clone()
+    }
+
+    fn answer(&self, step: Step) -> Result<ChatStream, ProviderError> {
+        let (name, number) = (&self.0.info.name, self.requests().len());
+        let mut parts: VecDeque<Part> = VecDeque::new();
+        match step {
+            Step::Panic => panic!("the brain hurts"),
+            Step::Fail(kind) => return Err(ProviderError::new(name, kind, "told to fail")),
+            Step::Cut(text) => parts.push_back(Part::Delta(ChatDelta::Text(text))),
+            Step::Say(text) => {
+                parts.push_back(Part::Delta(ChatDelta::Text(text.clone())));
+                parts.push_back(Part::Delta(done(Message::assistant(text))));
+            }
+            Step::Wait(text, gate) => {
+                parts.push_back(Part::Delta(ChatDelta::Text(text.clone())));
+                parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
+                parts.push_back(Part::Delta(done(Message::assistant(text))));
+            }
+            Step::Call(tools) => {
+                let mut message = Message::assistant("");
+                let call = |(index, (tool, arguments)): (usize, (&str, Value))| {
+                    ToolCall::new(format!("call-{number}-{index}"), tool, arguments)
+                };
+                message.tool_calls = tools.into_iter().enumerate().map(call).collect();
+                parts.push_back(Part::Delta(done(message)));
+            }
+        }
+        Ok(Box::pin(Answer { parts }))
+    }
+}
+
+fn done(message: Message) -> ChatDelta {
+    let mut response = ChatResponse::new(message, "brain-1");
+    let mut usage = Usage::default();
+    (usage.input_tokens, usage.output_tokens) = (10, 5);
+    response.usage = Some(usage);
+    response.cost_micro_usd = Some(1_000);
+    ChatDelta::Done(Box::new(response))
+}
+
+enum Part {
+    Delta(ChatDelta),
+    Pause(BoxFuture<'static, ()>),
+}
+
+struct Answer {
+    parts: VecDeque<Part>,
+}
+
+impl Stream for Answer {
+    type Item = Result<ChatDelta, ProviderError>;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match self.parts.front_mut() {
+                Some(Part::Pause(pause)) => match pause.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => drop(self.parts.pop_front()),
+                },
+                Some(Part::Delta(_)) => {
+                    let Some(Part::Delta(delta)) = self.parts.pop_front() else { unreachable!("looked at") };
+                    return Poll::Ready(Some(Ok(delta)));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Brain {
+    fn info(&self) -> &ProviderInfo {
+        &self.0.info
+    }
+
+    async fn models(&self) -> Result<Vec<ModelInfo>, ProviderError> {
+        Ok(vec![ModelInfo::named("brain-1")])
+    }
+
+    async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {
+        self.0.requests.lock().unwrap().push(request);
+        let step = self.0.steps.lock().unwrap().pop_front();
+        self.answer(step.unwrap_or_else(|| Step::Say("done".to_owned())))
+    }
+}
+
+#[async_trait]
+impl Module for Brain {
+    fn info(&self) -> ModuleInfo {
+        ModuleInfo {
+            id: super::PROVIDER,
+            aliases: &[],
+            kind: ModuleKind::Provider,
+            summary: "says what a test wants",
+            config_keys: &[],
+        }
+    }
+
+    async fn mount(&self, spec: &ModuleSpec, mount: &mut Mount<'_>) -> Result<(), MountError> {
+        self.0.configs.lock().unwrap().push(Value::Object(spec.config.clone()));
+        mount.provider(Arc::new(self.clone()));
+        Ok(())
+    }
+}

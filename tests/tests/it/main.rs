@@ -1,0 +1,12 @@
+//! End-to-end tests, in one binary.
+#![allow(clippy::disallowed_methods, reason = "tests look at real files")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod host;
+mod router;
+mod spawn;
+mod spawn_cancel;
+mod spawn_modules;
+mod spawn_resume;
+mod spawn_storage;
