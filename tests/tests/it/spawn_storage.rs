@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amplifier_core::outcome::FailureKind;
 use amplifier_core::OutcomeKind;
+use amplifier_core::outcome::FailureKind;
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::{SpawnError, SpawnRequest, spawn_bundle};
 use amplifier_tests::fake::{Act, FakeTool, Step};
@@ -46,10 +46,13 @@ async fn check(when: When, n: usize, fault: Fault) {
     let (stage, tool) = stage();
     let storage = storage(when.clone(), fault);
     let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
-    let result = match soon(&told, tokio::spawn({
-        let host = host.clone();
-        async move { spawn_bundle(&host, ("plain", "go")).await }
-    }))
+    let result = match soon(
+        &told,
+        tokio::spawn({
+            let host = host.clone();
+            async move { spawn_bundle(&host, ("plain", "go")).await }
+        }),
+    )
     .await
     {
         Ok(Ok(result)) => result,
@@ -75,7 +78,11 @@ async fn check(when: When, n: usize, fault: Fault) {
         // What the storage refused to keep did not happen: no tool without its call on record.
         assert_eq!(tool.calls().len(), usize::from(n > 2), "{told}");
     }
-    assert_eq!(outcome.unrecorded, matches!(when, When::From(1..=5)) || n == 5 || n == 4, "{told}: {outcome:?}");
+    assert_eq!(
+        outcome.unrecorded,
+        matches!(when, When::From(1..=5)) || n == 5 || n == 4,
+        "{told}: {outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +127,8 @@ async fn a_resume_whose_storage_fails_leaves_the_session_as_it_was() {
         // The call behind `load` and `open` that first writes.
         let writes = storage.calls().len() + 1 + n;
         storage.set(When::At(writes), Fault::Error);
-        let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(first.id().clone(), "2"))).await;
+        let error =
+            soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(first.id().clone(), "2"))).await;
         assert!(matches!(error.unwrap_err(), SpawnError::Storage(_)), "{n}");
         let after = host.storage().load(first.id()).await.unwrap();
         assert_eq!(after.metadata, before.metadata, "{n}");
@@ -202,4 +210,38 @@ async fn at_each_tool_call_the_call_is_on_disk_before_the_tool_runs() {
     assert_eq!(roles, ["user", "assistant"]);
     gate.open();
     settled(&host, &result).await;
+}
+
+/// A session that was cut off in a tool, in a storage that then fails at its n-th write.
+#[tokio::test]
+async fn a_resume_that_cannot_mend_leaves_the_session_as_it_was() {
+    use amplifier_core::{Activation, Message, SessionId, ToolCall};
+    use amplifier_foundation::SessionStorage;
+    use amplifier_foundation::storage::SessionMetadata;
+    for (method, expected) in [("append", 2), ("describe", 3)] {
+        let stage = Stage::new();
+        let storage = storage(When::Never, Fault::Error);
+        let id = SessionId::new("cut").unwrap();
+        let mut metadata = SessionMetadata::new(id.clone(), amplifier_core::Timestamp::from_micros(0));
+        metadata.bundle = Some("plain".into());
+        storage.create(&id, &metadata).await.unwrap();
+        let mut caller = Message::assistant("");
+        caller.tool_calls = vec![ToolCall::new("c", "probe", json!({}))];
+        let messages = [Arc::new(Message::user("1")), Arc::new(caller)];
+        storage.append(&id, Activation::FIRST, &messages).await.unwrap();
+        storage.close(&id).await.unwrap();
+        let before = storage.load(&id).await.unwrap();
+        let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
+        storage.set(When::Method(method), Fault::Error);
+        let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(id.clone(), "2"))).await.unwrap_err();
+        assert!(matches!(error, SpawnError::Storage(_)), "{method}: {error}");
+        let after = storage.load(&id).await.unwrap();
+        assert_eq!(after.metadata, before.metadata, "{method}");
+        assert_eq!(after.transcript.len(), expected, "{method}");
+        storage.set(When::Never, Fault::Error);
+        let again = spawn(&host, SpawnRequest::resume(id, "2")).await;
+        assert!(settled(&host, &again).await.is_completed(), "{method}");
+        let roles: Vec<String> = stage.brain.last_request().into_iter().map(|(role, _)| role).collect();
+        assert_eq!(roles, ["user", "assistant", "tool", "user"], "{method}");
+    }
 }

@@ -17,9 +17,7 @@ pub(super) async fn list(context: &Context, all: bool, as_json: bool) -> Result<
     let mut names = host.bundles().names();
     names.retain(|(_, origin)| all || *origin != NameOrigin::WellKnown);
     if as_json {
-        let line = |(name, origin): &(String, NameOrigin)| {
-            json!({ "name": name, "origin": word(*origin), "active": *name == active })
-        };
+        let line = |(name, origin): &(String, NameOrigin)| json!({ "name": name, "origin": word(*origin), "active": *name == active });
         return output::print_json(&names.iter().map(line).collect::<Vec<_>>());
     }
     let row = |(name, origin): &(String, NameOrigin)| {
@@ -45,7 +43,12 @@ pub(super) async fn choose(name: &str, scope: &ScopeArgs, context: &Context) -> 
     let _ = (name, scope, context);
     todo!()
 }
-pub(super) async fn add(uri: &str, name: Option<String>, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
+pub(super) async fn add(
+    uri: &str,
+    name: Option<String>,
+    scope: &ScopeArgs,
+    context: &Context,
+) -> Result<Code, Failure> {
     let _ = (name, scope, context, uri);
     todo!()
 }

@@ -46,7 +46,8 @@ impl Progress {
                 say(&format!("{indent}{line}"));
             }
             Shown::Restarted { reason } => {
-                let line = format!("the model's answer broke off and is asked for again: {}", one_line(reason));
+                let line =
+                    format!("the model's answer broke off and is asked for again: {}", one_line(reason));
                 say(&self.style.warning(&line));
             }
             Shown::Notice { level, source, text } => self.notice(*level, source, text),
@@ -57,7 +58,9 @@ impl Progress {
     fn notice(&self, level: NoticeLevel, source: &str, text: &str) {
         let text = plain(text);
         match level {
-            NoticeLevel::Info if self.verbose || self.tools => say(&self.style.dim(&format!("{source}: {text}"))),
+            NoticeLevel::Info if self.verbose || self.tools => {
+                say(&self.style.dim(&format!("{source}: {text}")))
+            }
             NoticeLevel::Info => {}
             NoticeLevel::Warning => say(&self.style.warning(&format!("warning: {source}: {text}"))),
             _ => say(&self.style.failure(&format!("error: {source}: {text}"))),

@@ -242,7 +242,7 @@ impl HostBuilder {
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         loader.offline = self.offline;
         loader.on_notice = self.on_notice;
-        Host(Arc::new(HostInner {
+        Host::new(HostInner {
             registry: self.registry,
             tools: self.tools,
             hooks: self.hooks,
@@ -268,6 +268,6 @@ impl HostBuilder {
             strict: self.strict,
             router,
             sessions: LiveSessions::default(),
-        }))
+        })
     }
 }

@@ -39,8 +39,14 @@ pub use sessions::LiveSessions;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// A process's host. Cheap to clone; the last handle that is dropped cancels what still runs.
+///
+/// The tasks of its sessions hold handles that do not count, made by [`Host::uncounted`].
 #[derive(Debug, Clone)]
-pub struct Host(pub(crate) Arc<HostInner>);
+pub struct Host(pub(crate) Arc<HostInner>, Option<Arc<LastHandle>>);
+
+/// Cancels what runs when the last counted handle is dropped.
+#[derive(Debug)]
+struct LastHandle(Arc<HostInner>);
 
 /// The inside of a host.
 #[derive(Debug)]
@@ -122,6 +128,16 @@ impl Host {
         HostBuilder::default()
     }
 
+    fn new(inner: HostInner) -> Self {
+        let inner = Arc::new(inner);
+        Self(Arc::clone(&inner), Some(Arc::new(LastHandle(inner))))
+    }
+
+    /// A handle for the host's own tasks: it keeps the inside alive, and no session running.
+    pub(crate) fn uncounted(&self) -> Self {
+        Self(Arc::clone(&self.0), None)
+    }
+
     /// The event router.
     pub fn router(&self) -> &EventRouter {
         &self.0.router
@@ -182,9 +198,11 @@ impl Host {
     }
 
     /// Ends what runs, and says what had to be cut off. Every session has its outcome then,
-    /// but for those that are reported as stuck.
+    /// but for those that are reported as stuck. From now on no session starts, save children
+    /// of one that runs.
     pub async fn shutdown(&self, how: Shutdown) -> ShutdownReport {
         let inner = &self.0;
+        inner.sessions.close();
         let after = |span| inner.clock.sleep_until(inner.clock.monotonic().saturating_add(span));
         if let Shutdown::Drain { within } = how {
             until(inner.sessions.idle(), after(within)).await;
@@ -198,12 +216,14 @@ impl Host {
     }
 }
 
-impl Drop for HostInner {
+impl Drop for LastHandle {
     fn drop(&mut self) {
-        let cut: Vec<SessionId> = self.sessions.ids();
-        if !cut.is_empty() {
-            tracing::warn!(sessions = cut.len(), "a host was dropped while sessions ran; they are cancelled");
-            self.sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
+        let sessions = &self.0.sessions;
+        sessions.close();
+        let cut = sessions.len();
+        if cut > 0 {
+            tracing::warn!(sessions = cut, "a host was dropped while sessions ran; they are cancelled");
+            sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
         }
     }
 }

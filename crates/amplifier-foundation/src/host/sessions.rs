@@ -1,7 +1,8 @@
 //! The sessions that run in this process.
 //!
 //! Guarantees: a session is in the table from before its supervisor starts until
-//! its outcome is published.
+//! its outcome is published; once the table is closed, only children of sessions
+//! in it are added.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,24 +14,30 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct LiveSessions {
     // Held for a look-up or a change; never across an await.
-    table: Mutex<HashMap<SessionId, AmplifierSession>>,
+    table: Mutex<Table>,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    live: HashMap<SessionId, AmplifierSession>,
+    closed: bool,
 }
 
 impl LiveSessions {
     /// The session of this id, if it runs here.
     pub fn get(&self, id: &SessionId) -> Option<AmplifierSession> {
-        self.lock().get(id).cloned()
+        self.lock().live.get(id).cloned()
     }
 
     /// The ids of all sessions that run here.
     pub fn ids(&self) -> Vec<SessionId> {
-        self.lock().keys().cloned().collect()
+        self.lock().live.keys().cloned().collect()
     }
 
     /// How many sessions run here.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().live.len()
     }
 
     /// True if none runs here.
@@ -40,7 +47,7 @@ impl LiveSessions {
 
     /// Asks every session to stop.
     pub fn cancel_all(&self, level: CancelLevel, reason: CancelReason) {
-        let sessions: Vec<AmplifierSession> = self.lock().values().cloned().collect();
+        let sessions: Vec<AmplifierSession> = self.lock().live.values().cloned().collect();
         sessions.iter().for_each(|session| session.env().cancel.cancel(level, reason));
     }
 
@@ -55,16 +62,33 @@ impl LiveSessions {
         }
     }
 
-    pub(crate) fn insert(&self, session: AmplifierSession) {
-        self.lock().insert(session.id().clone(), session);
+    /// Refuses sessions from now on, save children of those that run.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
     }
 
-    pub(crate) fn remove(&self, id: &SessionId) {
-        self.lock().remove(id);
+    /// Adds a session; false if the table is closed.
+    pub(crate) fn insert(&self, session: AmplifierSession) -> bool {
+        let mut table = self.lock();
+        let below = session.parent_id().is_some_and(|parent| table.live.contains_key(parent));
+        let taken = !table.closed || below;
+        if taken {
+            table.live.insert(session.id().clone(), session);
+        }
+        taken
+    }
+
+    /// Takes a session out, unless a later activation of it runs already.
+    pub(crate) fn remove(&self, session: &AmplifierSession) {
+        let mut table = self.lock();
+        if table.live.get(session.id()).is_some_and(|live| live.activation() == session.activation()) {
+            table.live.remove(session.id());
+        }
+        drop(table);
         self.changed.notify_waiters();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, AmplifierSession>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

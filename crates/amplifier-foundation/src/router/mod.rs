@@ -149,7 +149,9 @@ impl EventRouter {
                 let next = async {
                     loop {
                         match subscription.next().await {
-                            Some(Delivery::Event(event)) if event.sequence.is_some() => return Some(event),
+                            Some(Delivery::Event(event)) if event.sequence >= Some(cursor.sequence) => {
+                                return Some(event);
+                            }
                             Some(_) => {}
                             None => return None,
                         }

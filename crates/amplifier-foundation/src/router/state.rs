@@ -43,8 +43,6 @@ struct Queue {
     missed: u64,
     /// Sequence of the first recorded event that was missed.
     resume_at: u64,
-    /// Recorded events below this were delivered by a refill.
-    skip_below: u64,
     waker: Option<Waker>,
     closed: bool,
     log: u64,
@@ -108,7 +106,8 @@ impl Shared {
         Ok(self.lock().from(self.log, cursor)?.find(|event| filter.matches(event)).cloned())
     }
 
-    /// What a reader that lagged has missed; it skips these in its queue.
+    /// What a reader that lagged has missed, up to the end of the log; with it, its queue
+    /// holds no recorded event any more, also none that it missed meanwhile.
     pub(super) fn refill(
         &self,
         reader: &Reader,
@@ -117,7 +116,9 @@ impl Shared {
         let state = self.lock();
         let missed =
             state.from(self.log, cursor)?.filter(|event| reader.filter.matches(event)).cloned().collect();
-        reader.lock().skip_below = state.next;
+        let mut queue = reader.lock();
+        queue.waiting.retain(|event| event.sequence.is_none());
+        queue.missed = 0;
         Ok(missed)
     }
 
@@ -182,10 +183,8 @@ impl Reader {
 
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let mut queue = self.lock();
-        while let Some(event) = queue.waiting.pop_front() {
-            if event.sequence.is_none_or(|sequence| sequence >= queue.skip_below) {
-                return Poll::Ready(Some(Delivery::Event(event)));
-            }
+        if let Some(event) = queue.waiting.pop_front() {
+            return Poll::Ready(Some(Delivery::Event(event)));
         }
         if queue.missed > 0 {
             let missed = std::mem::take(&mut queue.missed);
@@ -201,5 +200,53 @@ impl Reader {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amplifier_core::{CustomName, EventId, NewEvent, Payload, Timestamp};
+
+    fn append(shared: &Shared, count: u64) {
+        for _ in 0..count {
+            let name = CustomName::new("tick").unwrap();
+            let event = NewEvent::custom(name, Payload::null());
+            let id = EventId(uuid::Uuid::nil());
+            let seal = |sequence| {
+                SessionEvent::seal(event, id, Some(sequence), "p".into(), Timestamp::from_micros(0))
+            };
+            shared.append(seal).unwrap();
+        }
+    }
+
+    fn drain(reader: &Reader) -> (Vec<u64>, Option<Cursor>) {
+        let mut sequences = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match reader.poll(&mut cx) {
+                Poll::Ready(Some(Delivery::Event(event))) => sequences.extend(event.sequence),
+                Poll::Ready(Some(Delivery::Lagged { resume_at, .. })) => return (sequences, Some(resume_at)),
+                _ => return (sequences, None),
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_lags_again_before_its_refill_gets_nothing_twice() {
+        let shared = Shared::new(1);
+        let reader = shared.add(EventFilter::all()).unwrap();
+        let capacity = READER_CAPACITY as u64;
+        append(&shared, capacity + 10);
+        let (mut seen, lag) = drain(&reader);
+        // Between the notice and the refill others go on emitting, more than the queue holds.
+        append(&shared, capacity + 10);
+        let missed = shared.refill(&reader, lag.unwrap()).unwrap();
+        seen.extend(missed.iter().filter_map(|event| event.sequence));
+        append(&shared, 5);
+        let (rest, lag) = drain(&reader);
+        assert_eq!(lag, None);
+        seen.extend(rest);
+        assert_eq!(seen, (1..=2 * capacity + 25).collect::<Vec<_>>());
     }
 }

@@ -63,6 +63,12 @@ pub enum SpawnError {
         #[source]
         source: std::io::Error,
     },
+    /// The host ends, and starts no session any more.
+    #[error("the host is shut down and starts no session any more")]
+    ShutDown,
+    /// The future that asked for the session was dropped before it had started.
+    #[error("the caller stopped waiting before the session had started")]
+    Abandoned,
     /// The recorded permissions or limits of a session cannot be read.
     #[error("the recorded {what} of session {id} cannot be read; it is not resumed without them")]
     Recorded {
@@ -79,7 +85,7 @@ pub enum SpawnError {
 impl SpawnError {
     /// True if a person must change a bundle, a setting or the command line.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, Self::Storage(_))
+        !matches!(self, Self::Storage(_) | Self::ShutDown | Self::Abandoned)
     }
 }
 

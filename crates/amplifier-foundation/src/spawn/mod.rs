@@ -6,6 +6,7 @@
 //! after ten seconds at once.
 
 mod error;
+mod guarded;
 mod mount;
 mod record;
 mod request;
@@ -15,64 +16,109 @@ mod supervisor;
 mod transcript;
 mod wanted;
 
+use std::sync::Arc;
+
 use amplifier_core::message::Message;
-use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, CancelToken};
+use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken};
 
 pub use error::{SessionFailed, SpawnError};
+use guarded::guarded;
 use record::Recorded;
+use request::Target;
 pub use request::{BundleRef, SpawnRequest};
 use resolve::Resolved;
 pub use result::{SpawnResult, SpawnTask};
 use supervisor::Supervisor;
+use wanted::Wanted;
 
 use crate::host::Host;
-use crate::storage::repair;
+use crate::storage::{StorageError, repair};
+
+/// How often a resume is resolved anew because other activations have ended meanwhile.
+const RESOLVES: usize = 5;
 
 /// Starts a session, or opens one again. In the foreground it returns with the
 /// outcome there; in the background, or kept open, once the session is recorded and runs.
+/// Dropped before that, no session exists.
 pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Result<SpawnResult, SpawnError> {
     let request = request.into();
-    let mut resolved = resolve::resolve(host, &request).await?;
-    let wanted = wanted::wanted(host, &resolved.bundle.plan, request.provider.as_deref())?;
-    let recorded = record::record(host, &request, &mut resolved).await?;
-    let session = start(host, request.clone(), resolved, wanted, recorded).await?;
-    let result = SpawnResult::new(session);
-    if !request.background {
-        wait(&result, request.keep_open).await;
+    let (background, keep_open) = (request.background, request.keep_open);
+    let cancel = CancelToken::new();
+    let guard = CancelOnDrop(Some(cancel.clone()));
+    // In a task of the host: a caller that goes away leaves nothing half begun.
+    let starting = tokio::spawn(start(host.uncounted(), request, cancel));
+    let result = match starting.await {
+        Ok(started) => SpawnResult::new(started?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => return Err(SpawnError::ShutDown),
+        },
+    };
+    match (background, keep_open) {
+        (true, _) => {}
+        (false, true) => result.session().first_turn().await,
+        (false, false) => drop(result.outcome().await),
     }
+    guard.disarm();
     Ok(result)
 }
 
 async fn start(
-    host: &Host,
+    host: Host,
     request: SpawnRequest,
+    cancel: CancelToken,
+) -> Result<AmplifierSession, SpawnError> {
+    let (resolved, wanted, recorded) = prepare(&host, &request).await?;
+    match run(&host, &request, resolved, wanted, &recorded, &cancel).await {
+        Ok(session) => Ok(session),
+        Err(error) => {
+            record::undo(&host, &recorded).await;
+            Err(error)
+        }
+    }
+}
+
+/// Steps 1 to 3. Two that resume one session may both have read it before either opened it;
+/// the later one then resolves again what the earlier one left.
+async fn prepare(host: &Host, request: &SpawnRequest) -> Result<(Resolved, Wanted, Recorded), SpawnError> {
+    for _ in 0..RESOLVES {
+        let mut resolved = resolve::resolve(host, request).await?;
+        let wanted = wanted::wanted(host, &resolved.bundle.plan, request.provider.as_deref())?;
+        if let Some(recorded) = record::record(host, request, &mut resolved).await? {
+            return Ok((resolved, wanted, recorded));
+        }
+    }
+    let Target::Resume(id) = &request.target else { return Err(SpawnError::Abandoned) };
+    Err(StorageError::Locked { id: id.clone(), holder: None }.into())
+}
+
+/// Steps 4 and 5. `Err`: what was mounted is cleaned up, and nothing runs.
+async fn run(
+    host: &Host,
+    request: &SpawnRequest,
     resolved: Resolved,
-    wanted: wanted::Wanted,
-    mut recorded: Recorded,
+    wanted: Wanted,
+    recorded: &Recorded,
+    cancel: &CancelToken,
 ) -> Result<AmplifierSession, SpawnError> {
     let began = host.clock().monotonic();
-    let (session, driver) = match mount::mount(host, &request, &resolved, wanted, &recorded).await {
-        Ok(parts) => parts,
+    let (session, driver) = mount::mount(host, request, &resolved, wanted, recorded, cancel).await?;
+    match enter(host, &session, recorded, cancel).await {
+        Ok(history) => driver.restore(history),
         Err(error) => {
-            record::undo(host, &recorded).await;
+            host.sessions().remove(&session);
+            session.env().coordinator.clean_up().await;
             return Err(error);
         }
-    };
-    if let Err(error) = reopen(host, &mut recorded).await {
-        session.env().coordinator.clean_up().await;
-        record::undo(host, &recorded).await;
-        return Err(error);
     }
-    driver.restore(std::mem::take(&mut recorded.history));
-    host.sessions().insert(session.clone());
     let user_home = host.user_home().map(std::path::Path::to_path_buf);
-    let first = resolved.bundle.mentions(&resolved.cwd, user_home).prepend(&request.text).text;
     let supervisor = Supervisor {
         host: host.clone(),
         session: session.clone(),
         driver,
-        recorded,
-        first,
+        recorded: recorded.clone(),
+        first: request.text.clone(),
+        mentions: resolved.bundle.mentions(&resolved.cwd, user_home),
         keep_open: request.keep_open,
         began,
     };
@@ -80,33 +126,36 @@ async fn start(
     Ok(session)
 }
 
-/// Of a resume: marks the activation as running, and gives every tool call that was cut off its result.
-async fn reopen(host: &Host, recorded: &mut Recorded) -> Result<(), SpawnError> {
-    if recorded.activation == amplifier_core::Activation::FIRST {
-        return Ok(());
+/// Puts the session into the host's table before anything says that it runs.
+async fn enter(
+    host: &Host,
+    session: &AmplifierSession,
+    recorded: &Recorded,
+    cancel: &CancelToken,
+) -> Result<Vec<Arc<Message>>, SpawnError> {
+    match cancel.is_cancelled() {
+        true => Err(SpawnError::Abandoned),
+        false if !host.sessions().insert(session.clone()) => Err(SpawnError::ShutDown),
+        false => history(host, recorded).await,
     }
-    let Recorded { id, activation, metadata, history } = recorded;
-    host.storage().describe(id, *activation, metadata).await?;
-    let missing: Vec<Message> = repair::interrupted(history);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing: Vec<_> = missing.into_iter().map(std::sync::Arc::new).collect();
-    host.storage().append(id, *activation, &missing).await?;
-    history.extend(missing);
-    Ok(())
 }
 
-/// Waits behind a guard: if the caller's future is dropped, the session is cancelled.
-async fn wait(result: &SpawnResult, keep_open: bool) {
-    let guard = CancelOnDrop(Some(result.session().env().cancel.clone()));
-    match keep_open {
-        true => result.session().first_turn().await,
-        false => drop(result.outcome().await),
+/// Of a resume: gives every tool call that was cut off its result, then marks the activation as
+/// running. The conversation as the model shall see it: gaps further up are closed in it too.
+async fn history(host: &Host, recorded: &Recorded) -> Result<Vec<Arc<Message>>, SpawnError> {
+    if recorded.activation == Activation::FIRST {
+        return Ok(Vec::new());
     }
-    guard.disarm();
+    let Recorded { id, activation, metadata, history, .. } = recorded;
+    let missing: Vec<Arc<Message>> = repair::interrupted(history).into_iter().map(Arc::new).collect();
+    if !missing.is_empty() {
+        guarded(id, "append to", host.storage().append(id, *activation, &missing)).await?;
+    }
+    guarded(id, "describe", host.storage().describe(id, *activation, metadata)).await?;
+    Ok(repair::completed(history))
 }
 
+/// Cancels if the caller's future is dropped.
 struct CancelOnDrop(Option<CancelToken>);
 
 impl CancelOnDrop {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the surroundings are complete before the first module is mounted;
 //! each session gets its own copy of every module's configuration; what was
-//! mounted is cleaned up if a later module fails.
+//! mounted is cleaned up if a later module fails, or the caller goes away meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
 use amplifier_core::turn::ModelOptions;
+use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelToken, ModuleSpec};
 
 use super::SpawnError;
@@ -30,15 +31,15 @@ pub(super) async fn mount(
     resolved: &Resolved,
     wanted: Wanted,
     recorded: &Recorded,
+    cancel: &CancelToken,
 ) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
-    let env = surroundings(host, resolved, recorded);
-    if let Some(line) = &wanted.left_out {
-        let shown = Shown::Notice { level: NoticeLevel::Warning, source: "bundle", text: line };
-        env.display.show(&env.origin(), shown);
-    }
-    let result = match parts(host, &env, &wanted.specs).await {
-        Ok(parts) => build(host, request, resolved, recorded, env.clone(), parts),
-        Err(error) => Err(error.into()),
+    let env = surroundings(host, resolved, recorded, cancel);
+    warn(&env, "storage", &recorded.warnings);
+    warn(&env, "bundle", wanted.left_out.as_slice());
+    let result = match until(parts(host, &env, &wanted.specs), cancel.cancelled()).await {
+        Some(Ok(parts)) => build(host, request, resolved, recorded, env.clone(), parts),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(SpawnError::Abandoned),
     };
     if result.is_err() {
         env.coordinator.clean_up().await;
@@ -46,7 +47,13 @@ pub(super) async fn mount(
     result
 }
 
-fn surroundings(host: &Host, resolved: &Resolved, recorded: &Recorded) -> SessionEnv {
+fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
+    for text in lines {
+        env.display.show(&env.origin(), Shown::Notice { level: NoticeLevel::Warning, source, text });
+    }
+}
+
+fn surroundings(host: &Host, resolved: &Resolved, recorded: &Recorded, cancel: &CancelToken) -> SessionEnv {
     let inner = &host.0;
     let folder = inner.project_paths.as_ref().map(|paths| paths.session(&recorded.id));
     SessionEnv::new(SessionEnvInner {
@@ -61,7 +68,7 @@ fn surroundings(host: &Host, resolved: &Resolved, recorded: &Recorded) -> Sessio
         ids: Arc::clone(&inner.ids),
         paths: Arc::clone(&inner.paths),
         variables: Arc::clone(&inner.variables),
-        cancel: CancelToken::new(),
+        cancel: cancel.clone(),
         approver: Arc::clone(&inner.approver),
         display: Arc::clone(&inner.display),
         events: Arc::new(inner.router.clone()),

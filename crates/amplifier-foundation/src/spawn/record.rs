@@ -10,39 +10,61 @@ use amplifier_core::payload::PayloadError;
 use amplifier_core::{Activation, EventId, Payload, SessionId};
 
 use super::SpawnError;
+use super::guarded::guarded;
 use super::request::SpawnRequest;
 use super::resolve::Resolved;
 use crate::host::Host;
 use crate::storage::{KernelRecord, SessionMetadata, StorageError};
 
 /// A session that is on record and open for writing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Recorded {
     pub(super) id: SessionId,
     pub(super) activation: Activation,
     pub(super) metadata: SessionMetadata,
     /// Messages of earlier activations.
     pub(super) history: Vec<Arc<Message>>,
+    /// What the storage found amiss, for the user.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What the metadata says of an activation that is under way.
 pub(super) const RUNNING: &str = "running";
 
+/// `None`: what was resolved is outdated, another activation has ended meanwhile.
 pub(super) async fn record(
     host: &Host,
     request: &SpawnRequest,
     resolved: &mut Resolved,
-) -> Result<Recorded, SpawnError> {
+) -> Result<Option<Recorded>, SpawnError> {
     match resolved.earlier.take() {
-        None => create(host, request, resolved).await,
+        None => create(host, request, resolved).await.map(Some),
         Some((id, stored)) => {
-            let activation = stored.metadata.amplifier.activation.next();
-            let stored = host.storage().open(&id, activation).await?;
-            let mut metadata = stored.metadata;
-            describe(host, request, resolved, &mut metadata, activation);
-            Ok(Recorded { id, activation, metadata, history: stored.transcript })
+            let before = stored.metadata.amplifier.activation;
+            reopen(host, request, resolved, id, before).await
         }
     }
+}
+
+async fn reopen(
+    host: &Host,
+    request: &SpawnRequest,
+    resolved: &Resolved,
+    id: SessionId,
+    before: Activation,
+) -> Result<Option<Recorded>, SpawnError> {
+    let activation = before.next();
+    let stored = match guarded(&id, "open", host.storage().open(&id, activation)).await {
+        Err(StorageError::Fenced { .. }) => return Ok(None),
+        other => other?,
+    };
+    if stored.metadata.amplifier.activation != before {
+        guarded(&id, "close", host.storage().close(&id)).await?;
+        return Ok(None);
+    }
+    let (mut metadata, warnings) = (stored.metadata, stored.warnings);
+    describe(host, request, resolved, &mut metadata, activation);
+    Ok(Some(Recorded { id, activation, metadata, history: stored.transcript, warnings }))
 }
 
 async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Result<Recorded, SpawnError> {
@@ -51,12 +73,13 @@ async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Res
         None => SessionId::new(host.ids().v4().to_string()).map_err(StorageError::from)?,
     };
     let mut metadata = SessionMetadata::new(id.clone(), host.clock().now());
-    metadata.extra = request.metadata.clone();
+    metadata.add_extra(request.metadata.clone());
     metadata.trace_id = Some(id.clone());
     metadata.turn_count = Some(0);
     describe(host, request, resolved, &mut metadata, Activation::FIRST);
-    host.storage().create(&id, &metadata).await?;
-    Ok(Recorded { id, activation: Activation::FIRST, metadata, history: Vec::new() })
+    guarded(&id, "create", host.storage().create(&id, &metadata)).await?;
+    let (history, warnings) = (Vec::new(), Vec::new());
+    Ok(Recorded { id, activation: Activation::FIRST, metadata, history, warnings })
 }
 
 /// Fills in what this activation is: whose bundle, which directory, how far, under which bounds.
@@ -95,8 +118,11 @@ fn bounds(record: &mut KernelRecord, resolved: &Resolved) -> Result<(), PayloadE
 
 /// Takes back what `record` did for a session that cannot start.
 pub(super) async fn undo(host: &Host, recorded: &Recorded) {
-    let result = match host.storage().close(&recorded.id).await {
-        Ok(()) if recorded.activation == Activation::FIRST => host.storage().delete(&recorded.id).await,
+    let id = &recorded.id;
+    let result = match guarded(id, "close", host.storage().close(id)).await {
+        Ok(()) if recorded.activation == Activation::FIRST => {
+            guarded(id, "delete", host.storage().delete(id)).await
+        }
         other => other,
     };
     if let Err(error) = result {

@@ -7,6 +7,7 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::{Limits, Payload, SessionId};
 
 use super::SpawnError;
+use super::guarded::guarded;
 use super::request::{BundleRef, SpawnRequest, Target};
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
@@ -29,7 +30,7 @@ pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resol
     let (reference, earlier) = match &request.target {
         Target::New(bundle) => (bundle.clone(), None),
         Target::Resume(id) => {
-            let stored = host.storage().load(id).await?;
+            let stored = guarded(id, "load", host.storage().load(id)).await?;
             let reference = match &request.bundle {
                 Some(bundle) => bundle.clone(),
                 None => recorded_bundle(id, &stored.metadata)?,

@@ -2,13 +2,15 @@
 //!
 //! Guarantees: whatever happens inside, the session gets exactly one outcome. The
 //! order of the end is: outcome durable in the metadata, clean-ups, storage
-//! closed, terminal event, outcome published. A storage that fails then turns no
-//! finished answer into an error; the outcome says that it is unrecorded.
+//! closed, terminal event, outcome published. A storage that fails, panics or hangs
+//! then turns no finished answer into an error; the outcome says that it is unrecorded.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::message::Role;
+use amplifier_core::outcome::FailureKind;
 use amplifier_core::panic::caught;
 use amplifier_core::session::{Command, SessionDriver, TurnReply};
 use amplifier_core::turn::TurnError;
@@ -19,12 +21,16 @@ use amplifier_core::{
 };
 use serde_json::{Value, json};
 
+use super::guarded::guarded;
 use super::record::Recorded;
 use crate::host::Host;
-use crate::storage::SessionMetadata;
+use crate::mention::MentionResolver;
+use crate::storage::{SessionMetadata, StorageError};
 
 /// How long a session may take to stop once it was cancelled at once, and its clean-ups.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the storage may take to record an outcome, and to close.
+const STORAGE_GRACE: Duration = Duration::from_secs(30);
 /// How long running tools may take after the caller stopped waiting.
 const DROPPED_GRACE: Duration = Duration::from_secs(10);
 /// Longest preview of the answer in a terminal event, in bytes.
@@ -37,6 +43,8 @@ pub(super) struct Supervisor {
     pub(super) driver: SessionDriver,
     pub(super) recorded: Recorded,
     pub(super) first: String,
+    /// Brings the files that a user message mentions.
+    pub(super) mentions: MentionResolver,
     pub(super) keep_open: bool,
     pub(super) began: MonoTime,
 }
@@ -54,16 +62,17 @@ impl Supervisor {
         let clock = Arc::clone(&self.host.0.clock);
         let took = clock.monotonic().saturating_since(self.began);
         outcome.duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        if let Err(error) = self.settle(&outcome).await {
-            tracing::error!(session = %self.recorded.id, %error, "the outcome could not be recorded");
-            outcome.unrecorded = true;
-        }
+        let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
+        outcome.unrecorded = !kept && !outcome.output.is_empty();
+        self.settle(&mut outcome).await;
         let grace = clock.sleep_until(clock.monotonic().saturating_add(GRACE));
         if until(caught(self.driver.clean_up(&outcome)), grace).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
-        if let Err(error) = self.host.storage().close(&self.recorded.id).await {
-            tracing::warn!(session = %self.recorded.id, %error, "the session's storage could not be closed");
+        let id = &self.recorded.id;
+        match self.bounded("close", self.host.storage().close(id)).await {
+            Ok(()) => {}
+            Err(error) => tracing::warn!(session = %id, %error, "the session's storage could not be closed"),
         }
         self.finish(outcome);
     }
@@ -103,6 +112,7 @@ impl Supervisor {
 
     /// One turn, stopped at the deadline, and some time after its caller went away.
     async fn turn(&mut self, text: String, deadline: Option<MonoTime>) -> TurnResult {
+        let text = self.mentions.prepend(&text).text;
         let clock = Arc::clone(&self.host.0.clock);
         let cancel = self.session.env().cancel.clone();
         let at = |time: Option<MonoTime>| {
@@ -128,8 +138,31 @@ impl Supervisor {
         until(turn, last_chance).await.unwrap_or(Err(TurnError::Cancelled))
     }
 
-    /// Makes the outcome durable in the metadata.
-    async fn settle(&mut self, outcome: &SessionOutcome) -> Result<(), crate::storage::StorageError> {
+    /// Makes the outcome durable in the metadata, or says in it that it is not.
+    async fn settle(&mut self, outcome: &mut SessionOutcome) {
+        self.describe(outcome);
+        let Recorded { id, activation, metadata, .. } = &self.recorded;
+        let describe = self.host.storage().describe(id, *activation, metadata);
+        if let Err(error) = self.bounded("describe", describe).await {
+            tracing::error!(session = %id, %error, "the outcome could not be recorded");
+            outcome.unrecorded = true;
+        }
+    }
+
+    /// A call of the storage that may neither panic nor take for ever.
+    async fn bounded(
+        &self,
+        action: &'static str,
+        call: impl Future<Output = Result<(), StorageError>>,
+    ) -> Result<(), StorageError> {
+        let (id, clock) = (&self.recorded.id, self.host.clock());
+        let end = clock.sleep_until(clock.monotonic().saturating_add(STORAGE_GRACE));
+        let late = || StorageError::Backend { id: id.clone(), action, source: "it took too long".into() };
+        until(guarded(id, action, call), end).await.unwrap_or_else(|| Err(late()))
+    }
+
+    /// Fills in what came out.
+    fn describe(&mut self, outcome: &SessionOutcome) {
         let messages = self.session.messages();
         let mut turns = 0;
         messages.for_each(|message| {
@@ -143,8 +176,6 @@ impl Supervisor {
         if let Some(model) = self.session.model() {
             metadata.model = Some(model);
         }
-        let Recorded { id, activation, metadata, .. } = &self.recorded;
-        self.host.storage().describe(id, *activation, metadata).await
     }
 
     /// The terminal event, then the outcome to everybody who waits.
@@ -160,8 +191,8 @@ impl Supervisor {
         if let Err(error) = self.host.router().record(event, id) {
             tracing::debug!(session = %self.recorded.id, %error, "no router took the terminal event");
         }
-        self.host.sessions().remove(&self.recorded.id);
         self.driver.settle(Arc::new(outcome));
+        self.host.sessions().remove(&self.session);
     }
 }
 

@@ -7,6 +7,7 @@ use amplifier_core::message::Message;
 use amplifier_core::transcript::{Transcript, TranscriptError};
 use amplifier_core::{Activation, SessionId};
 
+use super::guarded::guarded;
 use crate::storage::{SessionStorage, StorageError};
 
 /// Appends to one activation of one session.
@@ -26,7 +27,8 @@ impl StoredTranscript {
 impl Transcript for StoredTranscript {
     fn append<'a>(&'a self, messages: Vec<Arc<Message>>) -> BoxFuture<'a, Result<(), TranscriptError>> {
         Box::pin(async move {
-            match self.storage.append(&self.id, self.activation, &messages).await {
+            let append = self.storage.append(&self.id, self.activation, &messages);
+            match guarded(&self.id, "append to", append).await {
                 Ok(_) => Ok(()),
                 Err(StorageError::Fenced { .. }) => Err(TranscriptError::Fenced { session: self.id.clone() }),
                 Err(error) => {

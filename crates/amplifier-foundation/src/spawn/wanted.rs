@@ -1,7 +1,8 @@
 //! Which modules a session wants, and what happens when one does not exist here.
 //!
-//! Orchestrator, context and the only provider are fatal. Tools and hooks are left
-//! out with one line that names them all, or are fatal where the host is strict.
+//! Orchestrator, context and the only provider are fatal. Tools, hooks and further
+//! providers are left out with one line that names them all, or are fatal where the
+//! host is strict.
 
 use std::sync::Arc;
 
@@ -28,9 +29,9 @@ pub(super) fn wanted(host: &Host, plan: &MountPlan, provider: Option<&str>) -> R
         require(host, kind, spec)?;
         specs.push(spec.clone());
     }
-    specs.extend(providers(host, plan, provider)?);
+    let providers = providers(host, plan, provider)?;
     let mut missing = Vec::new();
-    for spec in plan.tools.iter().chain(&plan.hooks) {
+    for spec in providers.iter().chain(&plan.tools).chain(&plan.hooks) {
         match host.modules().get(&spec.module) {
             Some(_) => specs.push(spec.clone()),
             None if host.0.strict => require(host, "", spec)?,
@@ -53,12 +54,13 @@ fn require(host: &Host, kind: &'static str, spec: &ModuleSpec) -> Result<(), Spa
     let same_kind =
         |info: &&amplifier_core::module::ModuleInfo| kind.is_empty() || info.kind.as_str() == kind;
     let known: Vec<&str> = host.modules().infos().iter().filter(same_kind).map(|info| info.id).collect();
-    let kind = if kind.is_empty() { "tool or hook" } else { kind };
+    let kind = if kind.is_empty() { "tool, hook or provider" } else { kind };
     let help = format!("there are: {}", known.join(", "));
     Err(SpawnError::UnknownModule { kind, module: spec.module.clone(), help })
 }
 
 /// The bundle's providers merged over the host's; the host's are added where the bundle names none.
+/// At least one of them is a module that exists here.
 fn providers(host: &Host, plan: &MountPlan, wanted: Option<&str>) -> Result<Vec<ModuleSpec>, SpawnError> {
     let defaults = &host.0.providers;
     let mut specs: Vec<ModuleSpec> = plan.providers.clone();
@@ -85,12 +87,11 @@ fn providers(host: &Host, plan: &MountPlan, wanted: Option<&str>) -> Result<Vec<
             specs.push(ModuleSpec::new(module));
         }
     }
-    let (present, absent): (Vec<_>, Vec<_>) =
-        specs.into_iter().partition(|spec| host.modules().get(&spec.module).is_some());
-    match (present.is_empty(), absent.first()) {
-        (true, Some(spec)) => require(host, "provider", spec).map(|()| present),
-        (true, None) => Err(SpawnError::NoProvider),
-        (false, _) => Ok(present),
+    let present = specs.iter().any(|spec| host.modules().get(&spec.module).is_some());
+    match specs.first() {
+        None => Err(SpawnError::NoProvider),
+        Some(spec) if !present => require(host, "provider", spec).map(|()| Vec::new()),
+        Some(_) => Ok(specs),
     }
 }
 

@@ -112,6 +112,28 @@ pub struct KernelRecord {
     pub extra: Map<String, Value>,
 }
 
+/// Every key of [`SessionMetadata`] itself.
+const OWN_KEYS: [&str; 18] = [
+    "session_id",
+    "parent_id",
+    "trace_id",
+    "name",
+    "description",
+    "bundle",
+    "model",
+    "created",
+    "last_updated",
+    "turn_count",
+    "working_dir",
+    "agent_name",
+    "child_span",
+    "self_delegation_depth",
+    "incremental",
+    "forked_from_turn",
+    "forked_at",
+    "amplifier",
+];
+
 impl Default for KernelRecord {
     fn default() -> Self {
         Self {
@@ -130,6 +152,11 @@ impl Default for KernelRecord {
 }
 
 impl SessionMetadata {
+    /// Adds keys of somebody else; those that are the session's own are left out.
+    pub fn add_extra(&mut self, keys: Map<String, Value>) {
+        self.extra.extend(keys.into_iter().filter(|(key, _)| !OWN_KEYS.contains(&key.as_str())));
+    }
+
     /// Metadata of a fresh session.
     pub fn new(id: SessionId, created: Timestamp) -> Self {
         Self { session_id: Some(id), created: Some(created), ..Self::default() }
@@ -195,6 +222,20 @@ mod tests {
             serde_json::from_slice(&read.to_redacted_json(&Redactor::default()).unwrap()).unwrap();
         assert_eq!(written["config"], serde_json::json!({"providers":[{"module":"p","config":null}]}));
         assert_eq!(serde_json::from_value::<SessionMetadata>(written).unwrap(), read);
+    }
+
+    #[test]
+    fn keys_of_somebody_else_never_pass_for_the_sessions_own() {
+        let mut all: Map<String, Value> = OWN_KEYS.map(|key| (key.to_owned(), Value::from(1))).into_iter().collect();
+        all.insert("ticket".into(), Value::from(7));
+        let mut metadata = SessionMetadata::default();
+        metadata.add_extra(all);
+        assert_eq!(Value::Object(metadata.extra.clone()), serde_json::json!({"ticket": 7}));
+        for key in OWN_KEYS {
+            let one = serde_json::json!({key: null, "amplifier": {}});
+            let read = serde_json::from_value::<SessionMetadata>(one);
+            assert!(read.is_ok_and(|read| read.extra.is_empty()), "{key} is no key of the metadata");
+        }
     }
 
     #[test]
