@@ -77,11 +77,7 @@ impl BundleText {
 impl fmt::Display for BundleText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "---\nbundle: {}", json!({"name": self.name}))?;
-        writeln!(
-            f,
-            "session: {}",
-            json!({"orchestrator": self.orchestrator, "context": self.context})
-        )?;
+        writeln!(f, "session: {}", json!({"orchestrator": self.orchestrator, "context": self.context}))?;
         for (key, list) in [("providers", &self.providers), ("tools", &self.tools), ("hooks", &self.hooks)] {
             if !list.is_empty() {
                 writeln!(f, "{key}: {}", Value::Array(list.clone()))?;

@@ -100,7 +100,8 @@ pub fn shape(transcript: &[serde_json::Value]) -> String {
         let role = &message["role"].as_str().unwrap()[..1];
         let calls = message["tool_calls"].as_array().map_or(0, Vec::len);
         let text = message["content"].as_str().unwrap_or("…");
-        let text = if text.starts_with("[interrupted") || text.starts_with("interrupted:") { "!" } else { text };
+        let text =
+            if text.starts_with("[interrupted") || text.starts_with("interrupted:") { "!" } else { text };
         format!("{role}:{text}{}", ">".repeat(calls))
     };
     transcript.iter().map(one).collect::<Vec<_>>().join(" ")

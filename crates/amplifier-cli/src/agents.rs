@@ -12,7 +12,9 @@ use crate::output;
 pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
     let context = Context::here()?;
     let of = match &command {
-        AgentsCommand::List { of, .. } | AgentsCommand::Show { of, .. } => context.bundle(of.bundle.as_deref()),
+        AgentsCommand::List { of, .. } | AgentsCommand::Show { of, .. } => {
+            context.bundle(of.bundle.as_deref())
+        }
     };
     let prepared = context::small_runtime()?.block_on(async {
         let host = context.host().await?;
@@ -66,7 +68,8 @@ fn show(agent: &AgentDef, as_json: bool) -> Result<Code, Failure> {
 }
 
 fn brief(agent: &AgentDef) -> Value {
-    let modules = agent.tools.as_ref().map(|tools| tools.iter().map(|tool| tool.spec.key()).collect::<Vec<_>>());
+    let modules =
+        agent.tools.as_ref().map(|tools| tools.iter().map(|tool| tool.spec.key()).collect::<Vec<_>>());
     json!({
         "name": agent.name,
         "description": agent.description,
@@ -78,5 +81,10 @@ fn brief(agent: &AgentDef) -> Value {
 }
 
 fn first_line(text: Option<&str>) -> String {
-    text.unwrap_or_default().lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    text.unwrap_or_default()
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

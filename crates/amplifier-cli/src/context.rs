@@ -93,11 +93,6 @@ impl Context {
         self.settings.limits()
     }
 
-    /// Time.
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
-    }
-
     /// The bundle that is used where a session does not have one already.
     pub(crate) fn active(&self) -> Active {
         match &self.settings.bundle {

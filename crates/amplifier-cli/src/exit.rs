@@ -225,13 +225,32 @@ mod tests {
     fn each_outcome_has_its_code_and_subtype() {
         use OutcomeKind::{Cancelled, Completed, Failed, LimitReached, Lost, TimedOut};
         let check = |outcome: &SessionOutcome, signal, code, subtype| {
-            assert_eq!((code_of(outcome, signal), subtype_of(outcome)), (code, subtype), "{outcome:?} {signal:?}");
+            assert_eq!(
+                (code_of(outcome, signal), subtype_of(outcome)),
+                (code, subtype),
+                "{outcome:?} {signal:?}"
+            );
         };
         check(&outcome(Completed, None, false), None, Code::Success, "success");
         check(&outcome(Completed, None, true), None, Code::Permission, "error_permission");
-        check(&outcome(LimitReached, Some(FailureKind::Limit), true), None, Code::Permission, "error_permission");
-        check(&outcome(Failed, Some(FailureKind::Provider), false), None, Code::Failed, "error_during_execution");
-        check(&outcome(Failed, Some(FailureKind::RateLimited), false), None, Code::Temporary, "error_rate_limit");
+        check(
+            &outcome(LimitReached, Some(FailureKind::Limit), true),
+            None,
+            Code::Permission,
+            "error_permission",
+        );
+        check(
+            &outcome(Failed, Some(FailureKind::Provider), false),
+            None,
+            Code::Failed,
+            "error_during_execution",
+        );
+        check(
+            &outcome(Failed, Some(FailureKind::RateLimited), false),
+            None,
+            Code::Temporary,
+            "error_rate_limit",
+        );
         check(&outcome(TimedOut, Some(FailureKind::TimedOut), false), None, Code::TimedOut, "error_timeout");
         check(&outcome(Lost, Some(FailureKind::Lost), false), None, Code::Failed, "error_during_execution");
         let cancelled = outcome(Cancelled, Some(FailureKind::Cancelled), true);

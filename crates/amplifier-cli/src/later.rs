@@ -11,8 +11,22 @@ use crate::exit::Failure;
 
 /// Commands that come later.
 const COMMANDS: [&str; 16] = [
-    "spawn", "provider", "tool", "module", "schema", "event", "trigger", "background", "runs", "mcp", "store",
-    "init", "doctor", "completions", "chat", "update",
+    "spawn",
+    "provider",
+    "tool",
+    "module",
+    "schema",
+    "event",
+    "trigger",
+    "background",
+    "runs",
+    "mcp",
+    "store",
+    "init",
+    "doctor",
+    "completions",
+    "chat",
+    "update",
 ];
 
 /// Commands of `session` that come later.
@@ -35,7 +49,8 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// The interactive chat.
 pub(crate) fn chat() -> Failure {
-    not_yet("the interactive chat").help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
+    not_yet("the interactive chat")
+        .help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
 }
 
 /// Something that has a place and is not there yet.

@@ -6,7 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Reads `AMPLIFIER_LOG`, for example `debug` or `amplifier_foundation=trace`.
 pub(crate) fn init() {
-    let Some(wanted) = std::env::var("AMPLIFIER_LOG").ok().filter(|wanted| !wanted.is_empty()) else { return };
+    let Some(wanted) = std::env::var("AMPLIFIER_LOG").ok().filter(|wanted| !wanted.is_empty()) else {
+        return;
+    };
     match EnvFilter::try_new(&wanted) {
         Ok(filter) => {
             let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

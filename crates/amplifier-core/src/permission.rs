@@ -167,7 +167,8 @@ impl Layer {
         let ruling = match self.strongest_rule(access) {
             Some(RuleEffect::Deny) => return Ruling::Deny,
             Some(RuleEffect::Allow) => return Ruling::Allow,
-            Some(RuleEffect::Ask) => Ruling::Ask,
+            Some(RuleEffect::Ask) if asked => return Ruling::Ask,
+            Some(RuleEffect::Ask) => return Ruling::Deny,
             None => self.mode.map_or(Ruling::Allow, |mode| self.table(mode, access)),
         };
         if ruling == Ruling::Ask && !asked { self.table(Mode::DontAsk, access) } else { ruling }

@@ -58,12 +58,8 @@ impl Brain {
     pub fn new() -> Self {
         let mut info = ProviderInfo::new("brain", super::PROVIDER, "brain-1");
         info.scripted = true;
-        let inner = Inner {
-            info,
-            steps: Mutex::default(),
-            requests: Mutex::default(),
-            configs: Mutex::default(),
-        };
+        let inner =
+            Inner { info, steps: Mutex::default(), requests: Mutex::default(), configs: Mutex::default() };
         Self(Arc::new(inner))
     }
 
@@ -92,7 +88,10 @@ impl Brain {
     pub fn last_request(&self) -> Vec<(String, String)> {
         let requests = self.requests();
         let messages = requests.last().expect("the provider was asked").messages.to_vec();
-        messages.iter().map(|message| (format!("{:?}", message.role).to_lowercase(), message.text())).collect()
+        messages
+            .iter()
+            .map(|message| (format!("{:?}", message.role).to_lowercase(), message.text()))
+            .collect()
     }
 
     /// The configurations with which it was mounted.

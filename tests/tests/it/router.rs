@@ -234,7 +234,10 @@ async fn nobody_can_emit_a_kernel_event() {
     let before = host.router().tail();
     for name in ["session_completed", "session:end", "tool:pre", "run", "issue:opened", "", "Upper", "a b"] {
         assert!(matches!(host.router().emit(name, json!({})).await, Err(EmitError::Name(_))), "{name}");
-        assert!(matches!(chat.session().emit_event(name, json!({})).await, Err(EmitError::Name(_))), "{name}");
+        assert!(
+            matches!(chat.session().emit_event(name, json!({})).await, Err(EmitError::Name(_))),
+            "{name}"
+        );
     }
     for kernel in [EventType::SessionCompleted, EventType::SessionError, EventType::ToolPre] {
         let event = NewEvent::of(kernel, Payload::from(json!({})));

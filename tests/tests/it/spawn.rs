@@ -4,7 +4,9 @@ use amplifier_core::event::EventType;
 use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::permission::{Layer, Mode};
-use amplifier_core::{CancelLevel, Limits, OutcomeKind, Permissions, SessionEvent, SessionId, SessionOutcome};
+use amplifier_core::{
+    CancelLevel, Limits, OutcomeKind, Permissions, SessionEvent, SessionId, SessionOutcome,
+};
 use amplifier_foundation::host::Host;
 use amplifier_foundation::router::Delivery;
 use amplifier_foundation::{SpawnRequest, SpawnResult, spawn_bundle};
@@ -38,9 +40,13 @@ pub(crate) async fn terminals(host: &Host) -> Vec<Arc<SessionEvent>> {
 /// Asserts what holds for every session that ended: one terminal event, the same outcome everywhere.
 pub(crate) async fn settled(host: &Host, result: &SpawnResult) -> Arc<SessionOutcome> {
     let outcome = soon("the outcome", result.outcome()).await;
-    let own: Vec<_> =
-        terminals(host).await.into_iter().filter(|event| event.source.as_ref() == Some(result.id())).collect();
-    let activation = |event: &Arc<SessionEvent>| event.payload.decode::<Value>().unwrap()["activation"].clone();
+    let own: Vec<_> = terminals(host)
+        .await
+        .into_iter()
+        .filter(|event| event.source.as_ref() == Some(result.id()))
+        .collect();
+    let activation =
+        |event: &Arc<SessionEvent>| event.payload.decode::<Value>().unwrap()["activation"].clone();
     let of_this = own.iter().filter(|event| activation(event) == json!(outcome.activation));
     let events: Vec<_> = of_this.collect();
     assert_eq!(events.len(), 1, "one terminal event of activation {:?}", outcome.activation);
@@ -68,7 +74,10 @@ async fn a_foreground_spawn_returns_with_the_answer() {
     let result = spawn(&host, ("plain", "what is it?")).await;
     assert!(result.task().is_finished());
     let outcome = settled(&host, &result).await;
-    assert_eq!((outcome.kind, outcome.turns, outcome.cost_micro_usd), (OutcomeKind::Completed, 1, Some(1_000)));
+    assert_eq!(
+        (outcome.kind, outcome.turns, outcome.cost_micro_usd),
+        (OutcomeKind::Completed, 1, Some(1_000))
+    );
     assert_eq!((outcome.usage.input_tokens, outcome.usage.output_tokens), (10, 5));
     assert_eq!(result.output().await.unwrap(), "42");
     assert_eq!(stage.brain.last_request(), [("user".to_owned(), "what is it?".to_owned())]);
@@ -94,12 +103,16 @@ async fn a_tool_loop_goes_through_the_transcript_and_the_hooks() {
 }
 
 /// How a session ends that meets this, and what it says.
-async fn check(prepare: impl FnOnce(&Stage), stage: Stage, kind: OutcomeKind, failure: FailureKind, says: &str) {
+async fn check(
+    prepare: impl FnOnce(&Stage),
+    stage: Stage,
+    kind: OutcomeKind,
+    failure: FailureKind,
+    says: &str,
+) {
     prepare(&stage);
-    let host = stage
-        .builder()
-        .bundle("panicky", BundleText::new("panicky").orchestrator("loop-panics"))
-        .in_memory();
+    let host =
+        stage.builder().bundle("panicky", BundleText::new("panicky").orchestrator("loop-panics")).in_memory();
     let bundle = if says.contains("the loop broke") { "panicky" } else { "plain" };
     let result = spawn(&host, (bundle, "go")).await;
     let outcome = settled(&host, &result).await;
@@ -113,10 +126,24 @@ async fn check(prepare: impl FnOnce(&Stage), stage: Stage, kind: OutcomeKind, fa
 
 #[tokio::test]
 async fn each_failure_is_an_outcome_of_its_kind() {
-    let fail = |kind| move |stage: &Stage| { stage.brain.then(Step::Fail(kind)); };
-    check(fail(ProviderErrorKind::Auth), Stage::new(), OutcomeKind::Failed, FailureKind::Provider, "told to fail").await;
-    check(fail(ProviderErrorKind::Quota), Stage::new(), OutcomeKind::Failed, FailureKind::Provider, "brain").await;
-    let panics = |stage: &Stage| { stage.brain.then(Step::Panic); };
+    let fail = |kind| {
+        move |stage: &Stage| {
+            stage.brain.then(Step::Fail(kind));
+        }
+    };
+    check(
+        fail(ProviderErrorKind::Auth),
+        Stage::new(),
+        OutcomeKind::Failed,
+        FailureKind::Provider,
+        "told to fail",
+    )
+    .await;
+    check(fail(ProviderErrorKind::Quota), Stage::new(), OutcomeKind::Failed, FailureKind::Provider, "brain")
+        .await;
+    let panics = |stage: &Stage| {
+        stage.brain.then(Step::Panic);
+    };
     check(panics, Stage::new(), OutcomeKind::Failed, FailureKind::Provider, "the brain hurts").await;
     check(|_| {}, Stage::new(), OutcomeKind::Failed, FailureKind::Module, "the loop broke").await;
     let denied = Stage::new().watched_by(FakeHook::denying("prompt:submit"));
@@ -151,7 +178,11 @@ async fn a_tool_that_panics_or_fails_is_a_result_that_the_model_sees() {
 #[tokio::test]
 async fn a_failure_that_passes_is_waited_out_on_the_hosts_clock() {
     let stage = Stage::new();
-    stage.brain.then(Step::Cut("half an ans".into())).then(Step::Fail(ProviderErrorKind::Unavailable)).say("whole");
+    stage
+        .brain
+        .then(Step::Cut("half an ans".into()))
+        .then(Step::Fail(ProviderErrorKind::Unavailable))
+        .say("whole");
     let host = stage.host_in_memory();
     let result = spawn(&host, SpawnRequest::new("plain", "go").background(true)).await;
     for _ in 0..2 {
@@ -335,8 +366,13 @@ async fn a_mention_brings_its_file_in_every_turn() {
     let chat = spawn(&host, SpawnRequest::new("plain", "see @notes.md").keep_open()).await;
     soon("a turn", chat.session().execute("again, see @notes.md")).await.unwrap();
     chat.session().end().await;
-    let asked: Vec<String> =
-        stage.brain.last_request().into_iter().filter(|(role, _)| role == "user").map(|(_, text)| text).collect();
+    let asked: Vec<String> = stage
+        .brain
+        .last_request()
+        .into_iter()
+        .filter(|(role, _)| role == "user")
+        .map(|(_, text)| text)
+        .collect();
     for text in &asked {
         assert!(text.contains("heron") && text.contains("@notes.md"), "{text}");
     }

@@ -55,7 +55,9 @@ async fn a_deadline_ends_a_tool_in_the_foreground_and_its_result_is_marked() {
     let host = stage.host_in_memory();
     let spawning = {
         let host = host.clone();
-        tokio::spawn(async move { spawn_bundle(&host, SpawnRequest::new("plain", "go").timeout(MINUTE)).await })
+        tokio::spawn(
+            async move { spawn_bundle(&host, SpawnRequest::new("plain", "go").timeout(MINUTE)).await },
+        )
     };
     gate.reached(1).await;
     stage.clock.pass(MINUTE).await;
@@ -115,7 +117,10 @@ async fn an_immediate_stop_cuts_the_running_tool_off() {
     result.task().cancel(CancelLevel::Graceful);
     result.task().cancel(CancelLevel::Immediate);
     let outcome = settled(&host, &result).await;
-    assert_eq!((outcome.kind, outcome.error.as_ref().unwrap().kind), (OutcomeKind::Cancelled, FailureKind::Cancelled));
+    assert_eq!(
+        (outcome.kind, outcome.error.as_ref().unwrap().kind),
+        (OutcomeKind::Cancelled, FailureKind::Cancelled)
+    );
     let messages = roles_and_texts(&host, result.id()).await;
     assert!(messages[2].1.contains("interrupted"), "{messages:?}");
 }

@@ -96,7 +96,8 @@ async fn a_bundle_that_is_nowhere_is_no_session() {
     let host = stage.host_on_disk().await;
     let error = soon("the spawn", spawn_bundle(&host, ("nowhere", "go"))).await.unwrap_err();
     assert!(matches!(error, SpawnError::Bundle(_)) && error.to_string().contains("nowhere"), "{error}");
-    let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::new("plain", "go").cwd("/no/where"))).await;
+    let error =
+        soon("the spawn", spawn_bundle(&host, SpawnRequest::new("plain", "go").cwd("/no/where"))).await;
     assert!(error.unwrap_err().to_string().contains("/no/where"));
     assert!(stage.project.sessions().is_empty());
 }
@@ -123,7 +124,12 @@ async fn settings_reach_a_module_in_their_order() {
     default.config = json!({"a": "host", "b": "host", "c": "host"}).as_object().cloned().unwrap();
     let bundle = BundleText::bare("own").provider(PROVIDER, json!({"b": "bundle", "c": "bundle"}));
     let over = json!({"c": "override"}).as_object().cloned().unwrap();
-    let host = stage.builder().bundle("own", bundle).providers([default]).override_module(PROVIDER, over).in_memory();
+    let host = stage
+        .builder()
+        .bundle("own", bundle)
+        .providers([default])
+        .override_module(PROVIDER, over)
+        .in_memory();
     spawn(&host, ("own", "go")).await;
     assert_eq!(stage.brain.configs(), [json!({"a": "host", "b": "bundle", "c": "override"})]);
 }
@@ -175,7 +181,8 @@ async fn a_session_id_is_taken_once() {
 async fn metadata_of_a_request_cannot_pass_for_the_sessions_own() {
     let stage = Stage::new();
     let host = stage.host_on_disk().await;
-    let forged = json!({"session_id": "other", "bundle": "other", "amplifier": {"activation": 9}, "ticket": 7});
+    let forged =
+        json!({"session_id": "other", "bundle": "other", "amplifier": {"activation": 9}, "ticket": 7});
     let request = SpawnRequest::new("plain", "go").metadata(forged.as_object().cloned().unwrap());
     let result = spawn(&host, request).await;
     settled(&host, &result).await;

@@ -54,8 +54,11 @@ async fn each_activation_has_its_own_terminal_event() {
     let old = settled(&host, &first).await;
     let second = spawn(&host, SpawnRequest::resume(first.id().clone(), "2")).await;
     settled(&host, &second).await;
-    let ended: Vec<Value> =
-        terminals(&host).await.iter().map(|event| event.payload.decode::<Value>().unwrap()["activation"].clone()).collect();
+    let ended: Vec<Value> = terminals(&host)
+        .await
+        .iter()
+        .map(|event| event.payload.decode::<Value>().unwrap()["activation"].clone())
+        .collect();
     assert_eq!(ended, [json!(1), json!(2)]);
     assert_eq!(first.outcome().await, old, "the first handle keeps the first outcome");
 }
@@ -79,7 +82,8 @@ fn killed_in_a_tool(stage: &Stage, gate: &Gate) -> SessionId {
 #[test]
 fn a_session_that_was_cut_off_in_a_tool_goes_on_without_running_anything_twice() {
     let gate = Gate::new();
-    let (quick, slow) = (FakeTool::new("tool-quick", Act::Say("ok")), FakeTool::new("tool-slow", Act::Wait(gate.clone())));
+    let (quick, slow) =
+        (FakeTool::new("tool-quick", Act::Say("ok")), FakeTool::new("tool-slow", Act::Wait(gate.clone())));
     let stage = Stage::with_tools([quick.clone(), slow.clone()]);
     let id = killed_in_a_tool(&stage, &gate);
     let folder = stage.project.session();
@@ -97,9 +101,13 @@ fn a_session_that_was_cut_off_in_a_tool_goes_on_without_running_anything_twice()
     let messages = transcript(&folder);
     assert_eq!(shape(&messages), "u:go a:>>> t:ok t:! t:! u:go on a:I see");
     for message in &messages[3..5] {
-        assert_eq!((&message["metadata"][INTERRUPTED], &message["metadata"]["is_error"]), (&json!(true), &json!(true)));
+        assert_eq!(
+            (&message["metadata"][INTERRUPTED], &message["metadata"]["is_error"]),
+            (&json!(true), &json!(true))
+        );
     }
-    let ids: Vec<&str> = messages[2..5].iter().map(|message| message["tool_call_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        messages[2..5].iter().map(|message| message["tool_call_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["call-1-0", "call-1-1", "call-1-2"]);
     assert_eq!((quick.calls().len(), slow.calls().len()), (1, 1), "nothing ran twice");
 }
@@ -149,7 +157,8 @@ async fn a_damaged_session_is_not_opened_and_not_changed() {
     let host = stage.host_on_disk().await;
     let result = spawn(&host, ("plain", "1")).await;
     let folder = stage.project.session();
-    std::fs::write(folder.join("transcript.jsonl"), "{\"role\":\"user\",\"content\":\"1\"}\nnonsense\n{}\n").unwrap();
+    std::fs::write(folder.join("transcript.jsonl"), "{\"role\":\"user\",\"content\":\"1\"}\nnonsense\n{}\n")
+        .unwrap();
     let before = std::fs::read(folder.join("metadata.json")).unwrap();
     let error = refused(&host, SpawnRequest::resume(result.id().clone(), "2")).await;
     assert!(error.to_string().contains("transcript.jsonl:2 is damaged"), "{error}");
@@ -189,7 +198,10 @@ async fn a_resume_that_comes_late_takes_the_next_activation() {
     let memory = Arc::new(amplifier_foundation::storage::MemoryStorage::default());
     let gate = Gate::new();
     let slow = FaultyStorage::new(memory.clone(), When::Never, Fault::Wait(gate.clone()));
-    let (first, late) = (stage.builder().storage(memory).in_memory(), stage.builder().storage(Arc::new(slow.clone())).in_memory());
+    let (first, late) = (
+        stage.builder().storage(memory).in_memory(),
+        stage.builder().storage(Arc::new(slow.clone())).in_memory(),
+    );
     let id = spawn(&first, ("plain", "1")).await.id().clone();
     slow.set(When::Method("open"), Fault::Wait(gate.clone()));
     let waiting = {
@@ -222,7 +234,13 @@ async fn a_resume_keeps_the_recorded_permissions_and_the_tighter_limits() {
         spawn(&host, request).await.id().clone()
     };
     let current = Permissions::unrestricted().with(layer("current", Mode::DontAsk));
-    let host = stage.builder().permissions(current).limits(limits(Some(9), Some(1_000_000))).open(stage.project.path()).await.unwrap();
+    let host = stage
+        .builder()
+        .permissions(current)
+        .limits(limits(Some(9), Some(1_000_000)))
+        .open(stage.project.path())
+        .await
+        .unwrap();
     for _ in 0..2 {
         let result = spawn(&host, SpawnRequest::resume(first.clone(), "2")).await;
         let origins: Vec<&str> =

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amplifier_core::outcome::FailureKind;
 use amplifier_core::OutcomeKind;
+use amplifier_core::outcome::FailureKind;
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::{SpawnError, SpawnRequest, spawn_bundle};
 use amplifier_tests::fake::{Act, FakeTool, Step};
@@ -46,10 +46,13 @@ async fn check(when: When, n: usize, fault: Fault) {
     let (stage, tool) = stage();
     let storage = storage(when.clone(), fault);
     let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
-    let result = match soon(&told, tokio::spawn({
-        let host = host.clone();
-        async move { spawn_bundle(&host, ("plain", "go")).await }
-    }))
+    let result = match soon(
+        &told,
+        tokio::spawn({
+            let host = host.clone();
+            async move { spawn_bundle(&host, ("plain", "go")).await }
+        }),
+    )
     .await
     {
         Ok(Ok(result)) => result,
@@ -75,7 +78,11 @@ async fn check(when: When, n: usize, fault: Fault) {
         // What the storage refused to keep did not happen: no tool without its call on record.
         assert_eq!(tool.calls().len(), usize::from(n > 2), "{told}");
     }
-    assert_eq!(outcome.unrecorded, matches!(when, When::From(1..=5)) || n == 5 || n == 4, "{told}: {outcome:?}");
+    assert_eq!(
+        outcome.unrecorded,
+        matches!(when, When::From(1..=5)) || n == 5 || n == 4,
+        "{told}: {outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +127,8 @@ async fn a_resume_whose_storage_fails_leaves_the_session_as_it_was() {
         // The call behind `load` and `open` that first writes.
         let writes = storage.calls().len() + 1 + n;
         storage.set(When::At(writes), Fault::Error);
-        let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(first.id().clone(), "2"))).await;
+        let error =
+            soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(first.id().clone(), "2"))).await;
         assert!(matches!(error.unwrap_err(), SpawnError::Storage(_)), "{n}");
         let after = host.storage().load(first.id()).await.unwrap();
         assert_eq!(after.metadata, before.metadata, "{n}");

@@ -16,7 +16,9 @@ pub(crate) fn run(command: BundleCommand) -> Result<Code, Failure> {
     match command {
         BundleCommand::List { all, json } => runtime.block_on(names::list(&context, all, json)),
         BundleCommand::Show(args) => runtime.block_on(show::show(args, &context)),
-        BundleCommand::Validate { source, strict } => runtime.block_on(validate::validate(&source, strict, &context)),
+        BundleCommand::Validate { source, strict } => {
+            runtime.block_on(validate::validate(&source, strict, &context))
+        }
         BundleCommand::Use { name, scope } => runtime.block_on(names::choose(&name, &scope, &context)),
         BundleCommand::Add { uri, name, scope } => runtime.block_on(names::add(&uri, name, &scope, &context)),
         BundleCommand::Remove { name, scope } => names::remove(&name, &scope, &context),

@@ -3,12 +3,22 @@
 //! Guarantees: a name or address that leads to no bundle is refused before anything is written.
 
 use amplifier_foundation::bundle::NameOrigin;
+use amplifier_foundation::fs::read;
+use amplifier_foundation::settings::Scope;
+use amplifier_foundation::settings::edit::{Change, EditError, edit};
 use serde_json::json;
 
 use crate::args::ScopeArgs;
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output;
+
+/// The settings' section about bundles.
+const BUNDLE: &str = "bundle";
+/// Its map of names.
+const ADDED: &str = "added";
+/// The setting of the active bundle.
+const ACTIVE: [&str; 2] = [BUNDLE, "active"];
 
 /// Lists the names that resolve here.
 pub(super) async fn list(context: &Context, all: bool, as_json: bool) -> Result<Code, Failure> {
@@ -17,9 +27,7 @@ pub(super) async fn list(context: &Context, all: bool, as_json: bool) -> Result<
     let mut names = host.bundles().names();
     names.retain(|(_, origin)| all || *origin != NameOrigin::WellKnown);
     if as_json {
-        let line = |(name, origin): &(String, NameOrigin)| {
-            json!({ "name": name, "origin": word(*origin), "active": *name == active })
-        };
+        let line = |(name, origin): &(String, NameOrigin)| json!({ "name": name, "origin": word(*origin), "active": *name == active });
         return output::print_json(&names.iter().map(line).collect::<Vec<_>>());
     }
     let row = |(name, origin): &(String, NameOrigin)| {
@@ -41,19 +49,86 @@ fn word(origin: NameOrigin) -> &'static str {
     }
 }
 
+/// Makes a bundle the active one; in this directory for this person where no scope is given.
 pub(super) async fn choose(name: &str, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
-    let _ = (name, scope, context);
-    todo!()
+    let host = context.host().await?;
+    host.bundles().locate(name).await.map_err(|error| Failure::config(&error))?;
+    let scope = context::scope(scope, Scope::Local);
+    change(context, scope, &Change::Set { path: &ACTIVE, value: name })?;
+    output::say(&format!("{name} is the active bundle in {}", place(context, scope)));
+    let active = Context::here()?.active();
+    if let (true, Some(by)) = (active.name != name, active.by) {
+        output::say(&format!("warning: {} is used all the same, set by {by}", active.name));
+    }
+    Ok(Code::Success)
 }
-pub(super) async fn add(uri: &str, name: Option<String>, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
-    let _ = (name, scope, context, uri);
-    todo!()
-}
-pub(super) fn remove(name: &str, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
-    let _ = (name, scope, context);
-    todo!()
-}
+
+/// Forgets the active bundle where it is set, or in the scope that is given.
 pub(super) fn clear(scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
-    let _ = (scope, context);
-    todo!()
+    let set_in = context.active().by.map_or(Scope::Local, |by| by.scope());
+    let scope = context::scope(scope, set_in);
+    match change(context, scope, &Change::Unset { path: &ACTIVE })? {
+        true => output::say(&format!("no bundle is active in {} any more", place(context, scope))),
+        false => output::say(&format!("no bundle was active in {}", place(context, scope))),
+    }
+    Ok(Code::Success)
+}
+
+/// Gives an address a name; for all projects where no scope is given.
+pub(super) async fn add(
+    uri: &str,
+    name: Option<String>,
+    scope: &ScopeArgs,
+    context: &Context,
+) -> Result<Code, Failure> {
+    let host = context.host().await?;
+    let prepared = host.prepare(uri).await.map_err(|error| Failure::config(&error))?;
+    let name = name.unwrap_or_else(|| prepared.name.clone());
+    if name.is_empty() || name.contains(['/', ':', '@', '#']) || name.contains(char::is_whitespace) {
+        return Err(Failure::usage(format!("`{name}` is no name for a bundle")).help("give one with --name"));
+    }
+    let scope = context::scope(scope, Scope::User);
+    let value = absolute(uri, context);
+    change(context, scope, &Change::Set { path: &[BUNDLE, ADDED, &name], value: &value })?;
+    output::say(&format!("{name} stands for {value} in {}", place(context, scope)));
+    Ok(Code::Success)
+}
+
+/// Forgets a name where it was added, or in the scope that is given.
+pub(super) fn remove(name: &str, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
+    let unknown = || {
+        Failure::usage(format!("no bundle was added as `{name}`"))
+            .help("`amplifier bundle list` shows where names come from")
+    };
+    let set = context.settings().added_bundles.get(name).ok_or_else(unknown)?;
+    let scope = context::scope(scope, set.by.scope());
+    if !change(context, scope, &Change::Unset { path: &[BUNDLE, ADDED, name] })? {
+        return Err(unknown());
+    }
+    output::say(&format!("{name} is forgotten in {}", place(context, scope)));
+    Ok(Code::Success)
+}
+
+fn change(context: &Context, scope: Scope, change: &Change<'_>) -> Result<bool, Failure> {
+    edit(context.home(), context.files(), scope, change).map_err(|error| match error {
+        EditError::Write { .. } | EditError::Lock(_) => Failure::work(&error),
+        _ => Failure::config(&error),
+    })
+}
+
+fn place(context: &Context, scope: Scope) -> String {
+    let file = context.files().of(scope).map(|file| file.display().to_string());
+    file.unwrap_or_else(|| format!("the {scope} settings"))
+}
+
+/// A path means the same from every directory; an address is kept as it is.
+fn absolute(uri: &str, context: &Context) -> String {
+    let is_path = uri.starts_with(['/', '.', '~']) && !uri.contains("://");
+    if !is_path || uri.starts_with('~') {
+        return uri.to_owned();
+    }
+    match read::canonical(&context.cwd().join(uri)) {
+        Ok(path) => path.display().to_string(),
+        Err(_) => uri.to_owned(),
+    }
 }

@@ -52,7 +52,9 @@ async fn alone(source: &str, host: &Host) -> Result<Bundle, Failure> {
     };
     let parsed = parse_bundle(&text, &located.file);
     context::tell(&parsed.diagnostics);
-    parsed.value.ok_or_else(|| Failure::usage(format!("{} cannot be read as a bundle", located.file.display())))
+    parsed
+        .value
+        .ok_or_else(|| Failure::usage(format!("{} cannot be read as a bundle", located.file.display())))
 }
 
 fn text(bundle: &Bundle, plan: &MountPlan) -> String {

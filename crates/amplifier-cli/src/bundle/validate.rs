@@ -7,8 +7,8 @@ use std::path::Path;
 
 use amplifier_foundation::Host;
 use amplifier_foundation::bundle::{
-    Bundle, BundleError, Code as Fault, Diagnostic, FileKind, ModuleEntry, PreparedBundle, Severity, Strictness,
-    kind_of, parse_agent, validate, yaml,
+    Bundle, BundleError, Code as Fault, Diagnostic, FileKind, ModuleEntry, PreparedBundle, Severity,
+    Strictness, kind_of, parse_agent, validate, yaml,
 };
 use amplifier_foundation::fs::read;
 
@@ -39,7 +39,11 @@ pub(super) async fn validate(source: &str, strict: bool, context: &Context) -> R
     let count = |severity| found.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors > 0 {
-        output::say(&format!("{source} is invalid: {}, {}", counted(errors, "error"), counted(warnings, "warning")));
+        output::say(&format!(
+            "{source} is invalid: {}, {}",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ));
         return Ok(Code::Failed);
     }
     output::say(&format!("{source} is valid, {}", counted(warnings, "warning")));
@@ -55,7 +59,10 @@ fn counted(count: usize, what: &str) -> String {
 fn agent_file(source: &str) -> Option<Vec<Diagnostic>> {
     let path = Path::new(source);
     let (text, _) = read::text(path, yaml::MAX_BYTES as u64).ok()?;
-    (kind_of(&text, path) == FileKind::Agent).then(|| parse_agent(&text, path, path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()).diagnostics)
+    (kind_of(&text, path) == FileKind::Agent).then(|| {
+        parse_agent(&text, path, path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default())
+            .diagnostics
+    })
 }
 
 fn check(prepared: &PreparedBundle, host: &Host) -> Vec<Diagnostic> {
@@ -86,7 +93,8 @@ fn modules(bundle: &Bundle, host: &Host) -> Vec<Diagnostic> {
             let message = format!("there is no module `{}` here", entry.spec.module);
             let file = entry.origins.last().map_or(Path::new("bundle"), |origin| &origin.file);
             let warning = Diagnostic::new(Severity::Warning, Fault::BadValue, file, message);
-            let warning = warning.help("it is left out of a session; an orchestrator, context or only provider is needed");
+            let warning = warning
+                .help("it is left out of a session; an orchestrator, context or only provider is needed");
             match entry.origins.last() {
                 Some(origin) => warning.at(origin.position),
                 None => warning,

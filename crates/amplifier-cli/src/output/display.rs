@@ -31,11 +31,6 @@ impl Progress {
         Self { style: Style::of(terminal), tools: terminal || verbose, verbose }
     }
 
-    /// How stderr is decorated.
-    pub(super) fn style(&self) -> Style {
-        self.style
-    }
-
     /// Tells what a person would want to know.
     pub(super) fn show(&self, origin: &Origin, shown: &Shown<'_>) {
         let indent = if origin.parent.is_some() { "  " } else { "" };
@@ -46,7 +41,8 @@ impl Progress {
                 say(&format!("{indent}{line}"));
             }
             Shown::Restarted { reason } => {
-                let line = format!("the model's answer broke off and is asked for again: {}", one_line(reason));
+                let line =
+                    format!("the model's answer broke off and is asked for again: {}", one_line(reason));
                 say(&self.style.warning(&line));
             }
             Shown::Notice { level, source, text } => self.notice(*level, source, text),
@@ -57,7 +53,9 @@ impl Progress {
     fn notice(&self, level: NoticeLevel, source: &str, text: &str) {
         let text = plain(text);
         match level {
-            NoticeLevel::Info if self.verbose || self.tools => say(&self.style.dim(&format!("{source}: {text}"))),
+            NoticeLevel::Info if self.verbose || self.tools => {
+                say(&self.style.dim(&format!("{source}: {text}")))
+            }
             NoticeLevel::Info => {}
             NoticeLevel::Warning => say(&self.style.warning(&format!("warning: {source}: {text}"))),
             _ => say(&self.style.failure(&format!("error: {source}: {text}"))),

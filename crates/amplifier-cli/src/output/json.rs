@@ -103,7 +103,9 @@ pub(super) fn error_keys(ended: &Ended<'_>) -> Option<(String, Value)> {
     let error = ended.outcome.error.as_ref();
     let message = match error {
         Some(error) => error.message.clone(),
-        None if ended.outcome.denied_unasked => "a permission was needed and nobody could be asked".to_owned(),
+        None if ended.outcome.denied_unasked => {
+            "a permission was needed and nobody could be asked".to_owned()
+        }
         None => "the run was interrupted".to_owned(),
     };
     let kind = match error {
@@ -156,7 +158,8 @@ impl Output for Json {
         if self.detail == Detail::Trace {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let steps: Vec<Value> = state.1.iter().enumerate().map(step_json).collect();
-            let agents = state.1.iter().filter(|step| matches!(step.tool.as_str(), "delegate" | "task")).count();
+            let agents =
+                state.1.iter().filter(|step| matches!(step.tool.as_str(), "delegate" | "task")).count();
             let metadata = json!({
                 "total_tool_calls": steps.len(),
                 "total_agents_invoked": agents,

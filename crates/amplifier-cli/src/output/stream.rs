@@ -168,7 +168,8 @@ impl Output for Stream {
     }
 
     fn refuse(&self, failure: &Failure) {
-        let signalled = [Signalled::Interrupt, Signalled::Terminate].map(Signalled::code).contains(&failure.code);
+        let signalled =
+            [Signalled::Interrupt, Signalled::Terminate].map(Signalled::code).contains(&failure.code);
         let subtype = match failure.code {
             _ if signalled => "cancelled",
             Code::TimedOut => "error_timeout",

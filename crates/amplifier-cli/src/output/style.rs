@@ -9,6 +9,7 @@ use std::io::IsTerminal;
 /// How text is set on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
+    terminal: bool,
     decorated: bool,
 }
 
@@ -17,12 +18,17 @@ impl Style {
     pub(crate) fn of(terminal: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_none_or(|term| term == "dumb");
-        Self { decorated: terminal && set("NO_COLOR").is_none() && !dumb }
+        Self { terminal, decorated: terminal && set("NO_COLOR").is_none() && !dumb }
     }
 
     /// For stderr.
     pub(crate) fn stderr() -> Self {
         Self::of(std::io::stderr().is_terminal())
+    }
+
+    /// True if the stream is a terminal.
+    pub(crate) fn is_for_people(self) -> bool {
+        self.terminal
     }
 
     /// Less important.
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_decorated_text_has_escapes() {
-        assert_eq!(Style { decorated: false }.dim("a"), "a");
-        assert_eq!(Style { decorated: true }.dim("a"), "\u{1b}[2ma\u{1b}[0m");
+        assert_eq!(Style { terminal: true, decorated: false }.dim("a"), "a");
+        assert_eq!(Style { terminal: true, decorated: true }.dim("a"), "\u{1b}[2ma\u{1b}[0m");
     }
 }

@@ -58,7 +58,9 @@ impl Display for Text {
         match &shown {
             Shown::Text(text) if own && self.terminal => self.piece(&mut state, text),
             Shown::Text(_) | Shown::Thinking(_) => {}
-            Shown::Message(message) if own && self.terminal && message.role == amplifier_core::Role::Assistant => {
+            Shown::Message(message)
+                if own && self.terminal && message.role == amplifier_core::Role::Assistant =>
+            {
                 if state.streamed.is_empty() {
                     self.piece(&mut state, &message.text());
                 }

@@ -199,6 +199,9 @@ fn tell_end(id: &SessionId, outcome: &SessionOutcome, code: Code) {
     if outcome.unrecorded {
         output::say(&style.failure("error: the end of the session could not be written to disk"));
     }
+    if code == Code::Success && style.is_for_people() {
+        output::say(&style.dim(&format!("session {id}")));
+    }
     if code != Code::Success {
         output::say(&format!("session {id} is kept; {}", resume_hint(id)));
     }

@@ -45,7 +45,9 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
     }
     let resumes = args.resume.is_some() || args.continue_last;
     if args.fork_session && !resumes {
-        return Err(Failure::usage("--fork-session copies a session").help("name it with --resume ID or --continue"));
+        return Err(
+            Failure::usage("--fork-session copies a session").help("name it with --resume ID or --continue")
+        );
     }
     if args.session_id.is_some() && resumes && !args.fork_session {
         let help = "leave it out, or add --fork-session to go on in a copy of that id";
@@ -85,5 +87,8 @@ fn write_answer(file: &Path, answer: &str) -> Result<(), Failure> {
     let text = format!("{}\n", answer.trim_end_matches(['\n', '\r']));
     write::replace(file, text.as_bytes(), write::Access::Shared)
         .map_err(|error| Failure::work(&error))
-        .map_err(|failure| Failure { message: format!("{} cannot be written: {}", file.display(), failure.message), ..failure })
+        .map_err(|failure| Failure {
+            message: format!("{} cannot be written: {}", file.display(), failure.message),
+            ..failure
+        })
 }

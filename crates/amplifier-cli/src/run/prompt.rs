@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn read(argument: Option<&str>, timeout: Option<Duration>) -> Result<String, Failure> {
     let piped = if is_piped() { Some(read_stdin(timeout)?) } else { None };
     join(argument, piped.as_deref()).ok_or_else(|| {
-        Failure::usage("there is no prompt").help("give one: `amplifier run \"…\"`, or pipe it to standard input")
+        Failure::usage("there is no prompt")
+            .help("give one: `amplifier run \"…\"`, or pipe it to standard input")
     })
 }
 
@@ -51,8 +52,9 @@ fn read_stdin(timeout: Option<Duration>) -> Result<String, Failure> {
     wait_for_stdin(timeout)?;
     let mut bytes = Vec::new();
     let mut bounded = std::io::stdin().lock().take(MAX_STDIN_BYTES + 1);
-    bounded.read_to_end(&mut bytes).map_err(|error| {
-        Failure { message: format!("standard input cannot be read: {error}"), ..Failure::work(&error) }
+    bounded.read_to_end(&mut bytes).map_err(|error| Failure {
+        message: format!("standard input cannot be read: {error}"),
+        ..Failure::work(&error)
     })?;
     if bytes.len() as u64 > MAX_STDIN_BYTES {
         let help = "write it to a file in the working directory and name the file in the prompt";

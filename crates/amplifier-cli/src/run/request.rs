@@ -99,14 +99,17 @@ fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) ->
 
 /// The directories of `--add-dir`, which must exist.
 fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
-    let open = |dir: &PathBuf| read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error));
+    let open =
+        |dir: &PathBuf| read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error));
     given.iter().map(open).collect()
 }
 
 /// The session to go on with, copied if a copy is asked for; `None` for a new one.
 async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<SessionId>, Failure> {
     let id = match (&args.resume, args.continue_last) {
-        (Some(text), _) => storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id,
+        (Some(text), _) => {
+            storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id
+        }
         (None, true) => latest(host).await?,
         (None, false) => return Ok(None),
     };
@@ -139,16 +142,19 @@ pub(crate) fn new_id(typed: Option<&str>, host: &Host) -> Result<SessionId, Fail
 /// True if the provider that will answer is a script.
 fn is_scripted(bundle: &PreparedBundle, wanted: Option<&str>) -> bool {
     let providers = &bundle.plan.providers;
-    let priority = |spec: &ModuleSpec| {
-        spec.config.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(100)
-    };
+    let priority =
+        |spec: &ModuleSpec| spec.config.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(100);
     match wanted {
         Some(wanted) => {
             let names = |spec: &&ModuleSpec| {
-                spec.key() == wanted || spec.module == wanted || spec.module.strip_prefix("provider-") == Some(wanted)
+                spec.key() == wanted
+                    || spec.module == wanted
+                    || spec.module.strip_prefix("provider-") == Some(wanted)
             };
             providers.iter().find(names).map_or(wanted == "scripted", |spec| spec.module == SCRIPTED)
         }
-        None => providers.iter().min_by_key(|spec| priority(spec)).is_some_and(|spec| spec.module == SCRIPTED),
+        None => {
+            providers.iter().min_by_key(|spec| priority(spec)).is_some_and(|spec| spec.module == SCRIPTED)
+        }
     }
 }

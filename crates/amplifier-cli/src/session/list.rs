@@ -76,7 +76,9 @@ pub(super) async fn list(args: ListArgs, context: &Context, host: &Host) -> Resu
     }
     rows.truncate(args.limit);
     if args.json {
-        return output::print_json(&rows.iter().map(|(summary, status)| as_json(summary, status)).collect::<Vec<_>>());
+        return output::print_json(
+            &rows.iter().map(|(summary, status)| as_json(summary, status)).collect::<Vec<_>>(),
+        );
     }
     if rows.is_empty() {
         output::say("there is no session here; begin one with `amplifier run \"…\"`");

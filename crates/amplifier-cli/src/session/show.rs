@@ -21,9 +21,12 @@ pub(super) async fn show(args: ShowArgs, host: &Host) -> Result<Code, Failure> {
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     let mut about = as_json(&summary, &status);
     about["messages"] = json!(stored.transcript.len());
-    about["outcome"] = stored.metadata.amplifier.outcome.as_ref().map_or(Value::Null, |outcome| {
-        outcome.decode::<Value>().unwrap_or(Value::Null)
-    });
+    about["outcome"] = stored
+        .metadata
+        .amplifier
+        .outcome
+        .as_ref()
+        .map_or(Value::Null, |outcome| outcome.decode::<Value>().unwrap_or(Value::Null));
     if args.json {
         if args.transcript {
             about["transcript"] = json!(stored.transcript);

@@ -60,7 +60,8 @@ fn an_address_gets_a_name_and_loses_it() {
     place.run(&["bundle", "add", "./elsewhere", "--name", "near"]).ok();
     place.run(&["bundle", "add", "./elsewhere"]).ok();
     let listed = place.run(&["bundle", "list", "--json"]).ok().json();
-    let names: Vec<_> = listed.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        listed.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"near") && names.contains(&"far"), "{names:?}");
     assert!(place.run(&["bundle", "show", "near"]).ok().stdout.contains("far"));
     place.run(&["bundle", "remove", "near"]).ok();
@@ -84,7 +85,12 @@ fn validate_tells_faults_with_their_place_and_its_code_tells_the_worst() {
     check("bundle: {name: x}\n", &[], 0, &[]);
     check("bundle: {name: x}\ntoolz: []\n", &[], 0, &["x.yaml:2:1: warning: ", "toolz"]);
     check("bundle: {name: x}\ntoolz: []\n", &["--strict"], 1, &["x.yaml:2:1: error: "]);
-    check("bundle: {name: x}\ntools: [{module: tool-nope}]\n", &[], 0, &["warning: there is no module `tool-nope`"]);
+    check(
+        "bundle: {name: x}\ntools: [{module: tool-nope}]\n",
+        &[],
+        0,
+        &["warning: there is no module `tool-nope`"],
+    );
     check("bundle: {name: x}\ntools: {a: b}\n", &[], 1, &["x.yaml:2:", "error: "]);
     check("bundle: {name: x\n", &[], 1, &["x.yaml:", "error: "]);
     check("bundle: {}\n", &[], 1, &["the bundle has no name"]);
@@ -98,6 +104,9 @@ fn modules_that_do_not_exist_are_left_out_with_one_line_or_fatal_when_strict() {
     let place = Place::new();
     place.bundle("b", "- text: hello", "tools: [{module: tool-one}, {module: tool-two}]");
     let done = place.run(&["run", "-B", "b", "hi"]).ok();
-    assert_eq!(done.stderr.lines().filter(|line| line.contains("tool-one") && line.contains("tool-two")).count(), 1);
+    assert_eq!(
+        done.stderr.lines().filter(|line| line.contains("tool-one") && line.contains("tool-two")).count(),
+        1
+    );
     place.run(&["run", "-B", "b", "--strict", "hi"]).code(2).says(&["tool-one"]);
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::kit::{Done, Place};
 
-const TOOL: &str = "- {when: {prompt: go}, text: I look., tool_calls: [{tool: read_file, arguments: {path: a.txt}}]}
+const TOOL: &str =
+    "- {when: {prompt: go}, text: I look., tool_calls: [{tool: read_file, arguments: {path: a.txt}}]}
 - {when: {after_tool: read_file}, text: it is there}
 - {text: hello}";
 
@@ -54,7 +55,9 @@ fn json_is_one_object() {
     assert_eq!(object["children"], json!([]));
     assert_eq!(object["num_turns"], 2);
     assert_eq!(object["total_cost_usd"], Value::Null, "no price is not a price of zero");
-    assert!(object["usage"].is_object() && object["timestamp"].is_string() && object["session_id"].is_string());
+    assert!(
+        object["usage"].is_object() && object["timestamp"].is_string() && object["session_id"].is_string()
+    );
 }
 
 #[test]
@@ -62,7 +65,10 @@ fn a_trace_holds_each_tool_call_with_its_result() {
     let object = place().run(&["run", "-B", "b", "--output-format", "json-trace", "go"]).ok().json();
     assert_eq!(object["metadata"]["total_tool_calls"], 1);
     let step = &object["execution_trace"][0];
-    assert_eq!((&step["type"], &step["tool"], &step["sequence"]), (&json!("tool_call"), &json!("read_file"), &json!(1)));
+    assert_eq!(
+        (&step["type"], &step["tool"], &step["sequence"]),
+        (&json!("tool_call"), &json!("read_file"), &json!(1))
+    );
     assert_eq!(step["arguments"], json!({"path": "a.txt"}));
     assert_eq!(step["result"]["success"], true);
     assert!(step["result"]["output"].as_str().unwrap().contains("content"), "{step}");
@@ -83,7 +89,10 @@ fn a_stream_begins_with_init_and_ends_with_one_result() {
     let result = &of("user")[1]["message"]["content"][0];
     assert_eq!((&result["type"], &result["tool_use_id"]), (&json!("tool_result"), &calls[1]["id"]));
     let end = lines.last().unwrap();
-    assert_eq!((&end["subtype"], &end["is_error"], &end["num_turns"]), (&json!("success"), &json!(false), &json!(2)));
+    assert_eq!(
+        (&end["subtype"], &end["is_error"], &end["num_turns"]),
+        (&json!("success"), &json!(false), &json!(2))
+    );
     assert_eq!((&end["result"], &end["children"]), (&json!("it is there"), &json!([])));
     assert!(lines.iter().all(|line| line["session_id"] == lines[0]["session_id"]));
 }
@@ -94,7 +103,10 @@ fn without_a_session_the_result_is_the_only_line() {
     let done = place.run(&["run", "-B", "nope", "--output-format", "stream-json", "go"]).code(2);
     let lines = stream(&done);
     assert_eq!(lines.len(), 1);
-    assert_eq!((&lines[0]["subtype"], &lines[0]["is_error"]), (&json!("error_during_execution"), &json!(true)));
+    assert_eq!(
+        (&lines[0]["subtype"], &lines[0]["is_error"]),
+        (&json!("error_during_execution"), &json!(true))
+    );
     assert!(lines[0]["error"].as_str().unwrap().contains("there is no bundle `nope`"));
     let object = place.run(&["run", "-B", "nope", "--output-format", "json", "go"]).code(2).json();
     assert_eq!((&object["status"], &object["error_type"]), (&json!("error"), &json!("configuration")));
@@ -117,28 +129,34 @@ fn each_way_to_fail_has_its_code_subtype_and_words() {
         assert_eq!((&object["status"], &object["error_type"]), (&json!("error"), &json!(kind)), "{object}");
         assert!(object["session_id"].is_string());
     };
-    let retry = "- {error: {kind: KIND, retry_after_ms: 1}}";
     check("- {error: {kind: auth, message: wrong key}}", &[], 1, "error_during_execution", "provider");
     check("- {error: {kind: invalid}}", &[], 1, "error_during_execution", "provider");
+    let limited = "- {error: {kind: rate_limited, retry_after_ms: 3600000}}";
+    check(limited, &[], 75, "error_rate_limit", "rate_limited");
     let loops = "- {when: {after_tool: '*'}, tool_calls: [{tool: read_file, arguments: {path: a}}]}
 - {tool_calls: [{tool: read_file, arguments: {path: a}}]}";
     check(loops, &["--max-turns", "2"], 3, "error_max_turns", "limit");
     check("- {text: late, delay_ms: 60000}", &["--timeout", "200ms"], 124, "error_timeout", "timed_out");
-    let _ = retry;
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_nothing_in_a_panic() {
-    let place = Place::scripted("- {text: one two three, delay_ms: 60000}");
-    let mut running = place.call(&["run", "-B", "b", "--output-format", "stream-json", "go"]).start();
-    running.until(|line| line["type"] == "user");
+fn a_reader_that_goes_away_stops_the_session_and_it_settles() {
+    let place = Place::new();
+    let script =
+        "- {when: {turn: 1}, text: I wait., tool_calls: [{tool: bash, arguments: {command: COMMAND}}]}
+- {when: {after_tool: bash}, text: never, delay_ms: 60000}";
+    let script = script.replace("COMMAND", "'while [ ! -e go-on ]; do sleep 0.02; done'");
+    place.bundle("b", &script, "tools: [{module: tool-bash}]");
+    let args =
+        ["run", "-B", "b", "--permission-mode", "bypassPermissions", "--output-format", "stream-json", "go"];
+    let mut running = place.call(&args).start();
+    running.until(|line| line["type"] == "tool_start");
     running.close_stdout();
-    // The next line cannot be written: the session is stopped, not left.
-    running.signal(nix::sys::signal::Signal::SIGINT);
-    let done = running.done().code(130);
+    place.write("go-on", "");
+    let done = running.done().code(1);
     assert!(!done.stderr.contains("panick"), "{done:?}");
     let shown = place.run(&["session", "show", &place.sessions()[0], "--json"]).ok().json();
-    assert_eq!(shown["status"], "cancelled");
+    assert_eq!((&shown["status"], &shown["messages"]), (&json!("cancelled"), &json!(3)));
 }
 
 #[test]
@@ -162,7 +180,12 @@ fn a_full_disk_behind_stdout_is_a_failure() {
         return;
     };
     let place = Place::scripted("- text: hello");
-    place.call(&["run", "-B", "b", "go"]).stdout(full).done().code(1).says(&["standard output cannot be written"]);
+    place
+        .call(&["run", "-B", "b", "go"])
+        .stdout(full)
+        .done()
+        .code(1)
+        .says(&["standard output cannot be written"]);
 }
 
 #[test]
@@ -179,5 +202,10 @@ fn logs_go_to_stderr_and_only_when_asked_for() {
     assert_eq!(quiet.stderr.lines().count(), 1, "{}", quiet.stderr);
     let loud = place.call(&["run", "-B", "b", "go"]).env("AMPLIFIER_LOG", "trace").done().ok();
     assert_eq!(loud.stdout, "hello\n");
-    place.call(&["bundle", "current"]).env("AMPLIFIER_LOG", "a=b=c").done().ok().says(&["AMPLIFIER_LOG is ignored"]);
+    place
+        .call(&["bundle", "current"])
+        .env("AMPLIFIER_LOG", "a=b=c")
+        .done()
+        .ok()
+        .says(&["AMPLIFIER_LOG is ignored"]);
 }

@@ -16,13 +16,13 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user's home and a project, gone after the test.
-pub struct Place {
+pub(crate) struct Place {
     dir: TempDir,
 }
 
 impl Place {
     /// A place without settings, keys, bundles or sessions.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::create_dir_all(dir.path().join("project")).unwrap();
         std::fs::create_dir_all(dir.path().join("home")).unwrap();
@@ -30,35 +30,35 @@ impl Place {
     }
 
     /// A place with the bundle `b`, whose script is this YAML list.
-    pub fn scripted(script: &str) -> Self {
+    pub(crate) fn scripted(script: &str) -> Self {
         let place = Self::new();
         place.bundle("b", script, "");
         place
     }
 
-    pub fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.dir.path().join("project")
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home/.amplifier")
     }
 
     /// Writes a file of the project.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.project().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// Writes a file of `$AMPLIFIER_HOME`.
-    pub fn write_home(&self, path: &str, text: &str) {
+    pub(crate) fn write_home(&self, path: &str, text: &str) {
         std::fs::create_dir_all(self.home()).unwrap();
         std::fs::write(self.home().join(path), text).unwrap();
     }
 
     /// A bundle of the project with a scripted provider; `more` are further YAML lines.
-    pub fn bundle(&self, name: &str, script: &str, more: &str) {
+    pub(crate) fn bundle(&self, name: &str, script: &str, more: &str) {
         let script: String = script.lines().map(|line| format!("        {line}\n")).collect();
         let text = format!(
             "bundle: {{name: {name}, version: 1.0.0, description: for tests}}\n\
@@ -69,7 +69,7 @@ impl Place {
     }
 
     /// A call of the binary in the project, with an environment of its own.
-    pub fn call(&self, args: &[&str]) -> Call {
+    pub(crate) fn call(&self, args: &[&str]) -> Call {
         let mut command = Command::new(env!("CARGO_BIN_EXE_amplifier"));
         command.args(args).current_dir(self.project()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -79,62 +79,65 @@ impl Place {
     }
 
     /// Calls and waits.
-    pub fn run(&self, args: &[&str]) -> Done {
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.call(args).done()
     }
 
     /// The ids of all sessions, the latest first.
-    pub fn sessions(&self) -> Vec<String> {
+    pub(crate) fn sessions(&self) -> Vec<String> {
         let listed = self.run(&["session", "list", "--all", "--json"]).ok().json();
         let ids = listed.as_array().unwrap().iter();
         ids.map(|session| session["session_id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The folder of a session.
-    pub fn session_folder(&self, id: &str) -> PathBuf {
+    pub(crate) fn session_folder(&self, id: &str) -> PathBuf {
         let shown = self.run(&["session", "show", id, "--json"]).ok().json();
         Path::new(shown["path"].as_str().unwrap()).to_path_buf()
     }
 }
 
 /// A call that was not made yet.
-pub struct Call {
+pub(crate) struct Call {
     command: Command,
     input: Option<Vec<u8>>,
 }
 
 impl Call {
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    pub fn cwd(mut self, dir: &Path) -> Self {
-        self.command.current_dir(dir);
-        self
-    }
-
     /// Pipes this to standard input.
-    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
         self.command.stdin(Stdio::piped());
         self
     }
 
     /// Gives the child this as a stream.
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.command.stdin(stdin);
         self
     }
 
     /// Gives the child this as its standard output.
-    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);
         self
     }
 
-    pub fn start(mut self) -> Running {
+    /// Gives the child this as its standard error.
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
+    pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
+        // The parent's copies of the child's streams would keep them open.
+        drop(self.command);
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let stdin = child.stdin.take();
         let feed = self.input.map(|input| feed(stdin, input));
@@ -143,7 +146,7 @@ impl Call {
         Running { pid, stdout, stderr, ended: wait(child), feed, read: String::new() }
     }
 
-    pub fn done(self) -> Done {
+    pub(crate) fn done(self) -> Done {
         self.start().done()
     }
 }
@@ -173,7 +176,7 @@ fn wait(mut child: Child) -> mpsc::Receiver<ExitStatus> {
 }
 
 /// A call that runs.
-pub struct Running {
+pub(crate) struct Running {
     pid: Pid,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: thread::JoinHandle<String>,
@@ -183,12 +186,12 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
     }
 
     /// Reads lines until one is such an event; the program writes it as it happens.
-    pub fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         let stdout = self.stdout.as_mut().unwrap();
         loop {
             let mut line = String::new();
@@ -203,11 +206,11 @@ impl Running {
     }
 
     /// Reads no more of its output.
-    pub fn close_stdout(&mut self) {
+    pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    pub fn done(mut self) -> Done {
+    pub(crate) fn done(mut self) -> Done {
         let (pid, ended) = (self.pid, self.ended);
         let status = thread::spawn(move || match ended.recv_timeout(PATIENCE) {
             Ok(status) => Some(status),
@@ -232,30 +235,30 @@ impl Running {
 
 /// A call that ended.
 #[derive(Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// The exit code; `None` if a signal killed it.
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Done {
     /// The same, if it succeeded.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.code(0)
     }
 
     /// The same, if it ended with this code.
     #[track_caller]
-    pub fn code(self, code: i32) -> Self {
+    pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
     /// The same, if stderr holds all of these.
     #[track_caller]
-    pub fn says(self, parts: &[&str]) -> Self {
+    pub(crate) fn says(self, parts: &[&str]) -> Self {
         for part in parts {
             assert!(self.stderr.contains(part), "{part:?} is not in {self:#?}");
         }
@@ -264,13 +267,13 @@ impl Done {
 
     /// The one JSON document on stdout.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
     /// The JSON lines on stdout.
     #[track_caller]
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().map(parse).collect()
     }

@@ -1,5 +1,5 @@
 //! The built `amplifier`, as a person or a script meets it.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod args;
 mod bundles;
@@ -9,4 +9,5 @@ mod permissions;
 mod sessions;
 mod signals;
 mod stdin;
+mod terminal;
 mod trust;

@@ -49,6 +49,7 @@ fn keys_do_not_show_in_what_is_written() {
     let shown: Value = place.run(&["bundle", "show", "b", "--json"]).ok().json();
     assert!(!shown.to_string().contains("sk-ant-0123456789"));
     place.run(&["run", "-B", "b", "--name", "sk-ant-0123456789abcdef", "hi"]).ok();
-    let metadata = std::fs::read_to_string(place.session_folder(&place.sessions()[0]).join("metadata.json")).unwrap();
+    let metadata =
+        std::fs::read_to_string(place.session_folder(&place.sessions()[0]).join("metadata.json")).unwrap();
     assert!(!metadata.contains("sk-ant-0123456789"), "{metadata}");
 }

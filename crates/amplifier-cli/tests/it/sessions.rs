@@ -25,7 +25,10 @@ fn a_session_goes_on_by_continue_by_id_and_by_the_beginning_of_its_id() {
     assert_eq!(place.call(&["run", "-c"]).input("go on").done().ok().stdout, "more\n");
     assert_eq!(place.sessions(), ["abc-1"]);
     let shown = place.run(&["session", "show", "abc", "--json"]).ok().json();
-    assert_eq!((&shown["turn_count"], &shown["messages"], &shown["name"]), (&json!(6), &json!(12), &json!("first")));
+    assert_eq!(
+        (&shown["turn_count"], &shown["messages"], &shown["name"]),
+        (&json!(6), &json!(12), &json!("first"))
+    );
 }
 
 #[test]
@@ -42,7 +45,10 @@ fn an_ambiguous_beginning_names_those_that_fit() {
 #[test]
 fn a_forked_run_leaves_the_session_as_it_was() {
     let (place, id) = with_session();
-    assert_eq!(place.run(&["run", "--resume", &id, "--fork-session", "--session-id", "copy", "hi"]).ok().stdout, "two\n");
+    assert_eq!(
+        place.run(&["run", "--resume", &id, "--fork-session", "--session-id", "copy", "hi"]).ok().stdout,
+        "two\n"
+    );
     let messages = |id: &str| place.run(&["session", "show", id, "--json"]).ok().json()["messages"].clone();
     assert_eq!((messages(&id), messages("copy")), (json!(2), json!(4)));
 }
@@ -66,7 +72,11 @@ fn a_list_tells_where_each_session_stands() {
     let (place, id) = with_session();
     let done = place.run(&["session", "list"]).ok();
     let line = done.stdout.lines().nth(1).unwrap();
-    assert!(done.stdout.starts_with("ID") && line.starts_with(&id) && line.contains("completed"), "{}", done.stdout);
+    assert!(
+        done.stdout.starts_with("ID") && line.starts_with(&id) && line.contains("completed"),
+        "{}",
+        done.stdout
+    );
     assert!(line.contains(" b ") && line.ends_with("first"), "{line}");
     // A session whose owner died says running and nobody holds it.
     let metadata = place.session_folder(&id).join("metadata.json");
@@ -110,9 +120,15 @@ fn deleting_needs_a_yes_or_force() {
 fn a_session_is_exported_as_json_and_as_markdown() {
     let (place, id) = with_session();
     let whole = place.run(&["session", "export", &id]).ok().json();
-    assert_eq!((&whole["metadata"]["bundle"], &whole["transcript"][0]["content"]), (&json!("b"), &json!("hi")));
+    assert_eq!(
+        (&whole["metadata"]["bundle"], &whole["transcript"][0]["content"]),
+        (&json!("b"), &json!("hi"))
+    );
     let text = place.run(&["session", "export", &id, "--format", "markdown"]).ok().stdout;
-    assert!(text.starts_with("# first\n") && text.contains("## User\n\nhi\n\n## Assistant\n\none\n"), "{text}");
+    assert!(
+        text.starts_with("# first\n") && text.contains("## User\n\nhi\n\n## Assistant\n\none\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::kit::{Done, Place, Running};
 
 const SLOW_MODEL: &str = "- {text: never, delay_ms: 60000}";
-const SLOW_TOOL: &str = "- {when: {turn: 1}, text: I wait., tool_calls: [{tool: bash, arguments: {command: COMMAND}}]}
+const SLOW_TOOL: &str =
+    "- {when: {turn: 1}, text: I wait., tool_calls: [{tool: bash, arguments: {command: COMMAND}}]}
 - {when: {after_tool: bash}, text: done, delay_ms: 60000}";
 
 fn start(place: &Place, more: &[&str]) -> Running {
@@ -44,7 +45,10 @@ fn one_interrupt_stops_a_slow_model_and_the_session_can_go_on() {
 #[test]
 fn after_one_interrupt_a_running_tool_finishes() {
     let place = Place::new();
-    let script = SLOW_TOOL.replace("COMMAND", "'echo begun > begun; while [ ! -e go-on ]; do sleep 0.02; done; echo x > finished'");
+    let script = SLOW_TOOL.replace(
+        "COMMAND",
+        "'echo begun > begun; while [ ! -e go-on ]; do sleep 0.02; done; echo x > finished'",
+    );
     place.bundle("b", &script, "tools: [{module: tool-bash}]");
     let mut running = start(&place, &["--permission-mode", "bypassPermissions"]);
     running.until(|line| line["type"] == "tool_start");

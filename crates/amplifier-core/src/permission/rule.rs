@@ -62,7 +62,7 @@ impl Rule {
         let invalid = || InvalidRule { text: text.to_owned() };
         let (kind, pattern) = match text.trim().split_once('(') {
             Some((kind, rest)) => (kind, rest.strip_suffix(')').ok_or_else(invalid)?.trim()),
-            None => (text.trim(), "**"),
+            None => (text.trim(), "/**"),
         };
         let kind = match kind.to_ascii_lowercase().as_str() {
             "read" => RuleKind::Read,
@@ -77,6 +77,7 @@ impl Rule {
         }
         let pattern = match kind {
             RuleKind::Read | RuleKind::Write => absolute(pattern, base, home),
+            _ if pattern == "/**" => "*".to_owned(),
             _ => pattern.replace("**", "*"),
         };
         Ok(Self { effect, kind, pattern })

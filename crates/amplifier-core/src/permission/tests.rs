@@ -64,6 +64,26 @@ fn deny_beats_ask_beats_allow_and_a_rule_beats_the_mode() {
 }
 
 #[test]
+fn an_ask_rule_denies_where_nobody_can_be_asked() {
+    let mut layer = Layer::of_mode("test", Mode::Default, vec![PathBuf::from("/work")]);
+    layer.rules =
+        vec![rule(RuleEffect::Ask, "read(/work/private)"), rule(RuleEffect::Ask, "shell(git push*)")];
+    let permissions = Permissions::unrestricted().with(layer);
+    for access in [Access::Read(path("/work/private/a")), Access::Shell("git push".into())] {
+        assert_eq!(permissions.decide(&access, true).ruling, Ruling::Ask, "{access}");
+        let unasked = permissions.decide(&access, false);
+        assert_eq!((unasked.ruling, unasked.unasked), (Ruling::Deny, true), "{access}");
+    }
+}
+
+#[test]
+fn a_kind_alone_stands_for_all_of_it() {
+    assert!(rule(RuleEffect::Deny, "write").matches(&Access::Write(path("/etc/x"))));
+    assert!(rule(RuleEffect::Deny, "shell").matches(&Access::Shell("any thing".into())));
+    assert!(rule(RuleEffect::Deny, "Network").matches(&Access::Network("a.b".into())));
+}
+
+#[test]
 fn a_refusal_that_somebody_could_have_lifted_is_marked() {
     let permissions =
         Permissions::unrestricted().with(Layer::of_mode("mode", Mode::Default, vec![PathBuf::from("/work")]));

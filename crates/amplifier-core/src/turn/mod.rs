@@ -8,6 +8,7 @@
 mod gate;
 mod model;
 mod retry;
+mod stream;
 mod tool;
 
 use std::sync::Arc;

@@ -18,8 +18,7 @@ use crate::limits::{LimitKind, LimitReached};
 use crate::message::Message;
 use crate::module::context::ViewBudget;
 use crate::module::provider::{
-    ChatDelta, ChatRequest, ChatResponse, ChatStream, Provider, ProviderError, ProviderErrorKind,
-    ReasoningEffort,
+    ChatRequest, ChatResponse, Provider, ProviderError, ProviderErrorKind, ReasoningEffort,
 };
 use crate::session::Core;
 use crate::transcript::MessageView;
@@ -230,34 +229,6 @@ impl Core {
             self.consume(name, stream).await
         };
         crate::panic::caught(work).await.map_err(panicked)?
-    }
-
-    async fn consume(&self, provider: &str, mut stream: ChatStream) -> Result<ChatResponse, ProviderError> {
-        let origin = self.env.origin();
-        while let Some(delta) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
-            match delta? {
-                ChatDelta::Text(text) => {
-                    self.ledger().partial.push_str(&text);
-                    self.env.display.show(&origin, Shown::Text(&text));
-                    self.delta(EventType::ContentBlockDelta, &text).await;
-                }
-                ChatDelta::Thinking(text) => {
-                    self.env.display.show(&origin, Shown::Thinking(&text));
-                    self.delta(EventType::ThinkingDelta, &text).await;
-                }
-                ChatDelta::ToolCallStart { .. } => {}
-                ChatDelta::Done(response) => return Ok(*response),
-            }
-        }
-        let message = "the stream ended before the answer was complete";
-        Err(ProviderError::new(provider, ProviderErrorKind::StreamCut, message))
-    }
-
-    async fn delta(&self, event: EventType, text: &str) {
-        if self.hooks.listens(&event) {
-            let round = self.ask_hooks(&event, || json!({"delta": text})).await;
-            self.absorb(round);
-        }
     }
 
     async fn account(&self, provider: &str, response: &ChatResponse) {

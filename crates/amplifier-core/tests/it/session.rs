@@ -108,12 +108,28 @@ fn events_of_a_turn_come_in_their_order() {
         .into_iter()
         .chain(call)
         .chain(["tool_pre", "tool_post"])
-        .chain(call)
+        .chain(["provider_request", "llm_request", "content_block_start", "content_block_end"])
+        .chain(["llm_response", "provider_response"])
         .chain(["orchestrator_complete", "execution_end", "prompt_complete"])
         .collect();
     let names = bench.hook.names();
     let names: Vec<&String> = names.iter().filter(|name| *name != "content_block_delta").collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn every_block_that_was_started_is_ended_also_when_the_stream_breaks() {
+    let bench = Kit::new(vec![Answer::Cut("hal"), Answer::Text("whole")]).build();
+    let Bench { mut driver, clock, hook, .. } = bench;
+    let mut turn = pin!(driver.turn("hi".into()));
+    assert!(idle(turn.as_mut()).is_none(), "waits before it tries again");
+    assert_eq!(hook.data(EventType::ContentBlockEnd)[0]["text"], "hal");
+    clock.advance(std::time::Duration::from_secs(5));
+    idle(turn).expect("the second attempt answers").unwrap();
+    for event in [EventType::ContentBlockStart, EventType::ContentBlockEnd] {
+        assert_eq!(hook.count(event), 2);
+    }
+    assert_eq!(hook.data(EventType::ContentBlockEnd)[1]["text"], "whole");
 }
 
 #[test]

@@ -1,23 +1,28 @@
-//! The examples of `docs/bundles.md` are bundles and agents without a fault.
+//! The examples of bundles and agents in `docs/` are without a fault.
 
 use std::path::{Path, PathBuf};
 
 use amplifier_foundation::bundle::validate::check;
 use amplifier_foundation::bundle::{Diagnostic, Strictness, parse_agent, parse_bundle};
 
+/// Pages whose examples of YAML and markdown are bundles or agents.
+const PAGES: [&str; 3] = ["bundles.md", "providers.md", "tools.md"];
+
 /// A fenced block that says what it is.
-struct Example {
-    line: usize,
-    info: String,
-    text: String,
+pub(crate) struct Example {
+    pub(crate) line: usize,
+    pub(crate) info: String,
+    pub(crate) text: String,
 }
 
-fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/bundles.md");
+/// The text of a page of `docs/`.
+pub(crate) fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
-fn examples(page: &str) -> Vec<Example> {
+/// The fenced blocks of a page.
+pub(crate) fn examples(page: &str) -> Vec<Example> {
     let mut found = Vec::new();
     let mut open: Option<Example> = None;
     for (at, line) in page.lines().enumerate() {
@@ -38,8 +43,8 @@ fn examples(page: &str) -> Vec<Example> {
 }
 
 /// What is said about an example; `None` if it is none.
-fn faults(example: &Example) -> Option<Vec<Diagnostic>> {
-    let file = |suffix: &str| PathBuf::from(format!("docs/bundles.md line {}.{suffix}", example.line));
+fn faults(page: &str, example: &Example) -> Option<Vec<Diagnostic>> {
+    let file = |suffix: &str| PathBuf::from(format!("docs/{page} line {}.{suffix}", example.line));
     let (file, is_agent) = match example.info.as_str() {
         "yaml bundle" => (file("yaml"), false),
         "markdown bundle" => (file("md"), false),
@@ -57,21 +62,37 @@ fn faults(example: &Example) -> Option<Vec<Diagnostic>> {
 
 #[test]
 fn every_example_is_read_without_a_fault() {
-    let examples = examples(&page());
-    let checked: Vec<_> = examples.iter().filter_map(|example| Some((example, faults(example)?))).collect();
-    for (example, faults) in &checked {
-        assert!(faults.is_empty(), "line {}: {faults:#?}", example.line);
+    for name in PAGES {
+        let examples = examples(&page(name));
+        let checked: Vec<_> =
+            examples.iter().filter_map(|example| Some((example, faults(name, example)?))).collect();
+        assert!(!checked.is_empty(), "docs/{name} has no example");
+        for (example, faults) in checked {
+            assert!(faults.is_empty(), "docs/{name} line {}: {faults:#?}", example.line);
+        }
     }
+}
+
+#[test]
+fn the_page_of_bundles_shows_each_kind_of_file() {
+    let examples = examples(&page("bundles.md"));
     for info in ["yaml bundle", "markdown bundle", "markdown agent"] {
-        assert!(checked.iter().any(|(example, _)| example.info == info), "no example is ```{info}");
+        assert!(examples.iter().any(|example| example.info == info), "no example is ```{info}");
     }
 }
 
 #[test]
 fn no_yaml_or_markdown_example_is_left_unchecked() {
-    for example in examples(&page()) {
-        let kind = example.info.split(' ').next().unwrap_or_default();
-        let is_format = ["yaml", "markdown", "md", "yml"].contains(&kind);
-        assert!(!is_format || faults(&example).is_some(), "line {}: ```{}", example.line, example.info);
+    for name in PAGES {
+        for example in examples(&page(name)) {
+            let kind = example.info.split(' ').next().unwrap_or_default();
+            let is_format = ["yaml", "markdown", "md", "yml"].contains(&kind);
+            assert!(
+                !is_format || faults(name, &example).is_some(),
+                "docs/{name} line {}: ```{}",
+                example.line,
+                example.info
+            );
+        }
     }
 }

@@ -58,6 +58,7 @@ struct Written {
     max_tokens: Option<u64>,
     temperature: Option<f64>,
     extended_thinking: Option<Effort>,
+    #[serde(alias = "reasoning_effort")]
     reasoning: Option<Effort>,
     enable_prompt_caching: Option<bool>,
     api: Option<Api>,
@@ -70,14 +71,30 @@ struct Written {
 #[serde(untagged)]
 enum Effort {
     Switch(bool),
-    Level(ReasoningEffort),
+    Level(Level),
+}
+
+/// The levels that services know, by their own names.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
 }
 
 impl Effort {
     fn level(self) -> Option<ReasoningEffort> {
         match self {
             Self::Switch(on) => on.then_some(ReasoningEffort::Medium),
-            Self::Level(level) => Some(level),
+            Self::Level(Level::None) => None,
+            Self::Level(Level::Minimal | Level::Low) => Some(ReasoningEffort::Low),
+            Self::Level(Level::Medium) => Some(ReasoningEffort::Medium),
+            Self::Level(Level::High | Level::XHigh | Level::Max) => Some(ReasoningEffort::High),
         }
     }
 }
@@ -138,6 +155,7 @@ pub(super) const CONFIG_KEYS: &[&str] = &[
     "temperature",
     "extended_thinking",
     "reasoning",
+    "reasoning_effort",
     "enable_prompt_caching",
     "raw",
     "api",
@@ -174,7 +192,11 @@ impl Settings {
             base_url: base_url.map(|text| base(&text, service)),
             model: model.unwrap_or_else(|| service.default_model.to_owned()),
             priority: written.priority.unwrap_or(100),
-            headers: written.headers,
+            headers: written
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name, Secret(expand(value.0))))
+                .collect(),
             timeouts: Timeouts {
                 connect: millis(written.connect_timeout, 10_000),
                 first_byte: millis(written.first_byte_timeout.or(written.timeout), 120_000),

@@ -12,7 +12,7 @@ pub(super) static SERVICE: Service = Service {
     module: "provider-ollama",
     name: "ollama",
     key_env: &["OLLAMA_API_KEY"],
-    base_env: &["OLLAMA_HOST"],
+    base_env: &["OLLAMA_HOST", "OLLAMA_BASE_URL"],
     model_env: &["OLLAMA_MODEL"],
     version_env: &[],
     base_url: Some("http://127.0.0.1:11434/"),

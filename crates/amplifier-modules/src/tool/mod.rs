@@ -23,6 +23,7 @@ use amplifier_core::module::provider::ToolSchema;
 use amplifier_core::module::tool::ToolError;
 use amplifier_core::permission::ResolvedPath;
 use amplifier_core::until::until;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Longest wait for work on files, of tools that have no time-out of their own.
@@ -58,6 +59,19 @@ fn shown(env: &SessionEnv, path: &std::path::Path) -> String {
         Ok(inside) => inside.to_string_lossy().into_owned(),
         Err(_) => path.to_string_lossy().into_owned(),
     }
+}
+
+/// A whole number as models write it: `3`, `3.0` or `"3"`.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let float = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
+    let number = match &value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(float)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.map(Some).ok_or_else(|| serde::de::Error::custom(format!("`{value}` is no whole number")))
 }
 
 /// Runs work on files where it blocks no session; gives up waiting after a minute.

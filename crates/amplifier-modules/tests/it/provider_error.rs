@@ -1,9 +1,14 @@
 //! What goes wrong, and what it is called.
 
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use amplifier_core::module::provider::ProviderErrorKind as Kind;
 use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::provider_bodies::{begun, event, limited, plain};
 use super::provider_kit::{FORMATS, Format, KEY, ask, hi, mount, try_mount};
@@ -212,6 +217,63 @@ async fn what_is_missing_is_named_at_the_first_request_and_not_before() {
         assert_eq!(error.kind, Kind::Config, "{module}");
         assert!(error.message.contains(name), "{module}: {error}");
     }
+}
+
+#[tokio::test]
+async fn headers_that_cannot_be_sent_are_an_error_of_the_configuration() {
+    for headers in [json!({"not a name": "x"}), json!({"x-name": "two\nlines"})] {
+        let server = Server::always(Reply::ok(plain(Format::Chat)));
+        let error =
+            ask(&Format::Chat.provider(&server, json!({"headers": headers})).await, hi()).await.error();
+        assert_eq!(error.kind, Kind::Config, "{error}");
+    }
+}
+
+/// Writes down all that is logged on this thread.
+#[derive(Debug, Default, Clone)]
+struct Log(Arc<Mutex<String>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        attributes.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        writeln!(self.0.lock().unwrap(), "{field}={value:?}").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_service_repeats_is_in_no_log() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    tracing::warn!("the log works");
+    let body = format!("{{\"error\":{{\"type\":\"authentication_error\",\"message\":\"bad key {KEY}\"}}}}");
+    for format in FORMATS {
+        let server = Server::always(Reply::status(401, &body));
+        ask(&format.provider(&server, json!({})).await, hi()).await.error();
+        let server = Server::always(Reply::ok(begun(format) + &event(format, &body)));
+        ask(&format.provider(&server, json!({})).await, hi()).await.error();
+        let server = Server::always(Reply::ok(begun(format) + &event(format, KEY)));
+        ask(&format.provider(&server, json!({})).await, hi()).await.error();
+    }
+    let logged = log.0.lock().unwrap().clone();
+    assert!(logged.contains("the log works") && !logged.contains(KEY), "{logged}");
 }
 
 #[tokio::test]

@@ -292,6 +292,18 @@ async fn a_later_instruction_stays_where_it_is() {
 }
 
 #[tokio::test]
+async fn arguments_that_were_no_object_go_back_in_one() {
+    for format in FORMATS {
+        let call = ToolCall::new("c1", "read", json!("{\"cut"));
+        let mut said = Message::assistant("");
+        said.tool_calls = vec![call.clone()];
+        let request = conversation(vec![Message::user("a"), said, Message::tool_result(&call, "r", true)]);
+        let body = sent(format, json!({}), request).await.body.to_string();
+        assert!(body.contains("invalid_arguments"), "{format:?} {body}");
+    }
+}
+
+#[tokio::test]
 async fn ids_of_other_services_are_made_to_fit_anthropic() {
     let call = ToolCall::new("call#read#1", "read", Value::Null);
     let mut said = Message::assistant("");

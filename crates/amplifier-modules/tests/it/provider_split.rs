@@ -70,11 +70,14 @@ macro_rules! each {
 each! {
     chat: Format::Chat, rich(Format::Chat);
     responses: Format::Responses, rich(Format::Responses);
-    azure: Format::Azure, rich(Format::Azure);
     anthropic: Format::Anthropic, rich(Format::Anthropic);
-    anthropic_with_crlf: Format::Anthropic, anthropic_crlf();
     gemini: Format::Gemini, rich(Format::Gemini);
     ollama: Format::Ollama, rich(Format::Ollama);
+}
+
+#[tokio::test]
+async fn named_events_with_crlf_are_split_at_every_offset_too() {
+    split_everywhere(Format::Anthropic, anthropic_crlf()).await;
 }
 
 #[tokio::test]

@@ -82,6 +82,15 @@ async fn proofs_of_reasoning_are_kept() {
 }
 
 #[tokio::test]
+async fn content_in_a_list_is_read() {
+    let content = json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "so"}]);
+    let first = event(Format::Compatible, &json!({"choices": [{"delta": {"content": content}}]}).to_string());
+    let server = Server::always(Reply::ok(first + "data: [DONE]\n\n"));
+    let heard = ask(&Format::Compatible.provider(&server, json!({})).await, hi()).await;
+    assert_eq!((heard.text.as_str(), heard.thinking.as_str()), ("so", "hm"));
+}
+
+#[tokio::test]
 async fn arguments_that_are_no_json_stay_as_they_came() {
     let call = json!({"index": 0, "id": "c", "function": {"name": "f", "arguments": "{\"a\": tru"}});
     let first = event(Format::Chat, &json!({"choices": [{"delta": {"tool_calls": [call]}}]}).to_string());

@@ -79,6 +79,8 @@ async fn arguments_that_make_no_sense_are_refused_before_anything_is_asked() {
         ("edit_file", json!({"path": "x", "old_string": "a"}), "new_string"),
         ("apply_patch", json!({"patch": "nonsense"}), "Begin Patch"),
         ("bash", json!({"cmd": 3}), "string"),
+        ("bash", json!({"command": "x", "timeout": 1.5}), "whole number"),
+        ("read_file", json!({"path": "x", "offset": -1}), "whole number"),
         ("grep", json!({"pattern": "x", "output_mode": "loud"}), "loud"),
     ] {
         let error = bench.tools.get(tool).unwrap().access(&arguments, &bench.env).unwrap_err().to_string();

@@ -15,6 +15,7 @@ async fn a_file_is_read_as_numbered_lines() {
         (json!({"path": "a"}), "1\tone\n2\ttwo\n3\tthree\n"),
         (json!({"path": "a", "offset": 2, "limit": 1}), "2\ttwo\n[the file goes on; continue with offset 3]"),
         (json!({"path": "a", "offset": 3, "limit": 9}), "3\tthree\n"),
+        (json!({"path": "a", "offset": "3", "limit": 1.0}), "3\tthree\n"),
         (json!({"path": "empty"}), "(empty file)"),
     ] {
         assert_eq!(bench.ok("read_file", arguments.clone()).await, expect, "{arguments}");

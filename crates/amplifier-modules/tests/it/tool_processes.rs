@@ -26,6 +26,13 @@ fn sleepers(cwd: &std::path::Path) -> usize {
     processes.iter().filter(|process| !process.ended && in_cwd(process.pid)).count()
 }
 
+/// Starts one, and gives what `marked` shows of it.
+async fn a_background_process(bench: &Bench) -> Vec<i32> {
+    bench.ok("bash", json!({"command": "sleep 1000 >/dev/null 2>&1 &"})).await;
+    eventually("it runs", || bench.marked().len() == 1).await;
+    bench.marked()
+}
+
 #[tokio::test]
 async fn the_end_of_a_session_ends_every_tree() {
     let bench = Bench::with(fast()).await;
@@ -41,8 +48,7 @@ async fn the_end_of_a_session_ends_every_tree() {
 #[tokio::test]
 async fn a_dropped_call_kills_its_tree_and_no_other() {
     let bench = Bench::with(fast()).await;
-    bench.ok("bash", json!({"command": "sleep 1000 >/dev/null 2>&1 &"})).await;
-    let other = bench.marked();
+    let other = a_background_process(&bench).await;
     {
         let mut call = pin!(bench.call("bash", json!({"command": format!("{TREE}; touch up; sleep 1000")})));
         let up = bench.cwd().join("up");
@@ -61,8 +67,7 @@ async fn a_dropped_call_kills_its_tree_and_no_other() {
 #[tokio::test]
 async fn a_time_out_ends_its_tree_and_no_other() {
     let bench = Bench::with(fast()).await;
-    bench.ok("bash", json!({"command": "sleep 1000 >/dev/null 2>&1 &"})).await;
-    let other = bench.marked();
+    let other = a_background_process(&bench).await;
     let command = format!("{TREE}; sleep 1000");
     assert!(bench.call("bash", json!({"command": command, "timeout": 5})).await.is_err());
     assert_eq!(bench.marked(), other);

@@ -84,6 +84,14 @@ async fn a_sandboxed_command_cannot_signal_what_is_outside() {
 }
 
 #[tokio::test]
+async fn a_sandboxed_command_cannot_look_into_the_memory_of_what_is_outside() {
+    let Some(bench) = bench(elsewhere()).await else { return };
+    let command = json!({"command": format!(": < /proc/{}/mem", std::process::id())});
+    let output = bench.sandboxed(command).await.unwrap();
+    assert!(output.is_error && output.text.contains("denied"), "{}", output.text);
+}
+
+#[tokio::test]
 async fn no_bundle_can_turn_the_sandbox_off_but_a_person_can() {
     for config in [json!({"sandbox": "off"}), json!({"sandbox": false})] {
         let Some(bench) = bench(Setup { bash: config, ..elsewhere() }).await else { return };

@@ -46,6 +46,13 @@ fn read(choice: &Value, answer: &mut Answer) {
         answer.thinking(THINKING, text(choice, pointer));
     }
     answer.text(TEXT, text(choice, "/delta/content"));
+    // Mistral sends reasoning and text as items of a list.
+    for item in items(choice, "/delta/content") {
+        answer.text(TEXT, text(item, "/text"));
+        for thought in items(item, "/thinking") {
+            answer.thinking(THINKING, text(thought, "/text"));
+        }
+    }
     answer.text(TEXT, text(choice, "/delta/refusal"));
     for (position, call) in items(choice, "/delta/tool_calls").iter().enumerate() {
         let key = call.get("index").and_then(Value::as_u64).unwrap_or(position as u64);

@@ -163,18 +163,17 @@ fn tool_call(wire: Wire, call: &ToolCall) -> genai::chat::ToolCall {
     genai::chat::ToolCall {
         call_id: call_id(wire, &call.id),
         fn_name: call.name.clone(),
-        fn_arguments: arguments(wire, &call.arguments),
+        fn_arguments: arguments(&call.arguments),
         thought_signatures: signature.filter(|_| wire == Wire::Gemini).map(|one| vec![one.to_owned()]),
     }
 }
 
-/// Arguments that were no JSON object: as text where the protocol carries text, wrapped elsewhere.
-fn arguments(wire: Wire, arguments: &Value) -> Value {
-    match (wire, arguments) {
-        (_, Value::Null) => Value::Object(Map::new()),
-        (_, Value::Object(_)) => arguments.clone(),
-        (Wire::Chat | Wire::Responses, _) => arguments.clone(),
-        (_, other) => json!({"invalid_arguments": other}),
+/// Arguments that were no JSON object are wrapped in one: services refuse a conversation with others.
+fn arguments(arguments: &Value) -> Value {
+    match arguments {
+        Value::Null => Value::Object(Map::new()),
+        Value::Object(_) => arguments.clone(),
+        other => json!({"invalid_arguments": other}),
     }
 }
 

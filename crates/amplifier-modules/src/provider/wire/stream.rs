@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use amplifier_core::module::provider::{ChatDelta, ProviderError};
 use futures_core::Stream;
 use genai::chat::{ChatFrameSink, FrameCtx, RawFrameRef};
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
 
 use super::answer::Answer;
 use super::error::Blame;
@@ -113,7 +115,9 @@ impl AnswerStream {
     /// Takes one step of the connection.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(source) = &mut self.source else { return Poll::Ready(()) };
-        match Pin::new(source).poll_next(cx) {
+        // genai logs frames and error bodies, in which a service may repeat a key.
+        let polled = with_default(&Dispatch::none(), || Pin::new(source).poll_next(cx));
+        match polled {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(error))) => self.ended = self.blame.classify(&error),

@@ -3,7 +3,9 @@
 //! Guarantees: a command inherits the process's variables, except those whose name looks like
 //! a secret's and that the configuration does not let through; it gets the session's ids and a
 //! mark by which its whole tree is found again.
-//! Never here: values. A secret under a harmless name is passed on.
+//! Never here: values. A secret under a harmless name is passed on; and the system lets any
+//! process of the same user, in the sandbox too, read the variables with which this process was
+//! started (`/proc/<pid>/environ`). A key that commands must not see belongs into configuration.
 
 use std::ffi::OsString;
 

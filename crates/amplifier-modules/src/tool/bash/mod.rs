@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{resolve, schema, shown};
+use super::{resolve, schema, shown, whole};
 pub use processes::{Closed, MARK, Processes, Tree};
 use run::{Ended, Report, Request};
 pub use sandbox::SandboxOff;
@@ -71,6 +71,7 @@ impl Module for ToolBash {
 struct Arguments {
     #[serde(alias = "cmd", alias = "script")]
     command: String,
+    #[serde(default, deserialize_with = "whole")]
     timeout: Option<u64>,
     #[serde(alias = "workdir")]
     cwd: Option<String>,

@@ -256,7 +256,7 @@ impl Scope {
             let now = clock.monotonic();
             let rest = deadline.saturating_since(now);
             clock.sleep_until(now.saturating_add(pause.min(rest))).await;
-            if self.members().is_empty() {
+            if self.is_empty(clock).await {
                 return 0;
             }
             if rest.is_zero() {
@@ -265,12 +265,22 @@ impl Scope {
             pause = (pause * 2).min(Duration::from_millis(100));
         }
         for _ in 0..KILL_ROUNDS {
-            if self.signal(Signal::SIGKILL) == 0 {
+            self.signal(Signal::SIGKILL);
+            if self.is_empty(clock).await {
                 return 0;
             }
             clock.sleep_until(clock.monotonic().saturating_add(KILL_PAUSE)).await;
         }
         self.members().len()
+    }
+
+    /// True if two looks find nothing: in the middle of an exec a process shows no environment.
+    async fn is_empty(&self, clock: &dyn Clock) -> bool {
+        if !self.members().is_empty() {
+            return false;
+        }
+        clock.sleep_until(clock.monotonic().saturating_add(KILL_PAUSE)).await;
+        self.members().is_empty()
     }
 
     /// Sends a signal to all members, and says how many there were.

@@ -22,7 +22,7 @@ use tokio::net::unix::pipe::Receiver;
 use super::environment::Variables;
 use super::output::Capture;
 use super::processes::Tree;
-use super::sandbox::{self, SandboxError};
+use super::sandbox;
 
 /// How long output is waited for once the shell itself has ended.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -115,9 +115,11 @@ async fn start(request: Request) -> Result<Started, ToolError> {
     command.wrap(ProcessSession);
     let child = match request.writable {
         None => command.spawn().map_err(failed)?,
-        Some(writable) => sandbox::spawn(command, writable).await.map_err(|error| match error {
-            SandboxError::Spawn(error) => failed(error),
-            refused => ToolError::Refused(refused.to_string()),
+        Some(writable) => sandbox::spawn(command, writable).await.map_err(|error| {
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<sandbox::Unavailable>()) {
+                Some(unavailable) => ToolError::Refused(unavailable.to_string()),
+                None => failed(error),
+            }
         })?,
     };
     Ok((child, pipe))

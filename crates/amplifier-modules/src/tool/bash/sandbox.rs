@@ -5,9 +5,10 @@
 //! to harmless devices; it can read and execute everything that the user can. Where the kernel
 //! enforces less than that, nothing is started. Where the kernel can (Linux 6.12), it can signal
 //! no process outside the sandbox either.
-//! Never here: the network. A kernel before 7.1 does not keep a command from talking to a
+//! Never here: the network, and secrets: what the user can read, the command can. A kernel before 7.1 does not keep a command from talking to a
 //! service through its Unix socket.
 
+use std::io;
 use std::path::PathBuf;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
@@ -19,22 +20,27 @@ pub struct SandboxOff;
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SandboxError {
-    #[error(
-        "sandbox not available on this kernel; it needs Landlock with ABI 3 (Linux 6.2 or later): {reason}; \
-         a person may turn the sandbox off by a flag"
-    )]
-    Unavailable { reason: String },
-    #[error("the command could not be started")]
-    Spawn(#[source] std::io::Error),
+#[error(
+    "sandbox not available on this kernel; it needs Landlock with ABI 3 (Linux 6.2 or later): {reason}; \
+     a person may turn the sandbox off by a flag"
+)]
+pub(super) struct Unavailable {
+    reason: String,
 }
 
-/// Starts a command that can write only below `writable`.
+impl Unavailable {
+    fn because(reason: impl Into<String>) -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, Self { reason: reason.into() })
+    }
+}
+
+/// Starts a command that can write only below `writable`. An error that holds [`Unavailable`] says
+/// that there is no sandbox.
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
 pub(super) async fn spawn(
     mut command: CommandWrap,
     writable: Vec<PathBuf>,
-) -> Result<Box<dyn ChildWrapper>, SandboxError> {
+) -> io::Result<Box<dyn ChildWrapper>> {
     let runtime = tokio::runtime::Handle::current();
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // The restriction holds for the thread that asks for it and for what that thread starts,
@@ -42,19 +48,32 @@ pub(super) async fn spawn(
     let thread = std::thread::Builder::new().name("sandbox".into()).spawn(move || {
         let started = restrict(&writable).and_then(|()| {
             let _in_runtime = runtime.enter();
-            command.spawn().map_err(SandboxError::Spawn)
+            command.spawn()
         });
         drop(command);
-        if let Err(Ok(mut unwanted)) = sender.send(started) {
-            let _ = unwanted.start_kill();
-        }
+        let _ = sender.send(started.map(|child| Unclaimed(Some(child))));
     });
-    thread.map_err(SandboxError::Spawn)?;
-    receiver.await.unwrap_or_else(|_| Err(SandboxError::Unavailable { reason: "its thread ended".into() }))
+    thread?;
+    let ended = || Unavailable::because("its thread ended");
+    let mut unclaimed = receiver.await.map_err(|_| ended())??;
+    unclaimed.0.take().ok_or_else(ended)
+}
+
+/// A child on its way to whoever waits for it; if nobody does any more, it is killed.
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+struct Unclaimed(Option<Box<dyn ChildWrapper>>);
+
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.start_kill();
+        }
+    }
 }
 
 #[cfg(all(target_os = "linux", feature = "sandbox"))]
-fn restrict(writable: &[PathBuf]) -> Result<(), SandboxError> {
+fn restrict(writable: &[PathBuf]) -> io::Result<()> {
     use landlock::{
         ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
         RulesetStatus, Scope, path_beneath_rules,
@@ -88,20 +107,16 @@ fn restrict(writable: &[PathBuf]) -> Result<(), SandboxError> {
             .restrict_self()?;
         Ok(status.ruleset)
     };
-    let unavailable = |reason: String| SandboxError::Unavailable { reason };
     match rules() {
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
-        Ok(RulesetStatus::NotEnforced) => Err(unavailable("it is not enabled".into())),
-        Err(error) => Err(unavailable(error.to_string())),
+        Ok(RulesetStatus::NotEnforced) => Err(Unavailable::because("it is not enabled")),
+        Err(error) => Err(Unavailable::because(error.to_string())),
     }
 }
 
 /// There is no sandbox here, so nothing is started.
 #[cfg(not(all(target_os = "linux", feature = "sandbox")))]
-pub(super) async fn spawn(
-    command: CommandWrap,
-    writable: Vec<PathBuf>,
-) -> Result<Box<dyn ChildWrapper>, SandboxError> {
+pub(super) async fn spawn(command: CommandWrap, writable: Vec<PathBuf>) -> io::Result<Box<dyn ChildWrapper>> {
     drop((command, writable));
-    Err(SandboxError::Unavailable { reason: "this build has no sandbox".into() })
+    Err(Unavailable::because("this build has no sandbox"))
 }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::tool::{blocking, resolve, schema, shown};
+use crate::tool::{blocking, resolve, schema, shown, whole};
 
 const DEFAULT_LINES: u64 = 2_000;
 /// Below the kernel's bound of 256 KiB, so that the note at the end survives.
@@ -26,7 +26,9 @@ const MAX_ENTRIES: usize = 1_000;
 struct Arguments {
     #[serde(alias = "file_path")]
     path: String,
+    #[serde(default, deserialize_with = "whole")]
     offset: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
     limit: Option<u64>,
 }
 

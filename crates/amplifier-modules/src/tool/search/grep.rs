@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Files, Stop, glob_matches, glob_of, search};
-use crate::tool::{resolve, schema, shown};
+use crate::tool::{resolve, schema, shown, whole};
 
 const LIMIT: usize = 200;
 const MAX_LIMIT: usize = 5_000;
@@ -41,10 +41,10 @@ struct Arguments {
     output_mode: Mode,
     #[serde(default, rename = "-i", alias = "ignore_case", alias = "case_insensitive")]
     ignore_case: bool,
-    #[serde(default, alias = "-C")]
-    context: usize,
-    #[serde(alias = "head_limit")]
-    limit: Option<usize>,
+    #[serde(default, alias = "-C", deserialize_with = "whole")]
+    context: Option<u64>,
+    #[serde(default, alias = "head_limit", deserialize_with = "whole")]
+    limit: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -133,8 +133,8 @@ struct Job {
 
 impl Job {
     fn run(&self, stop: &AtomicBool) -> String {
-        let limit = self.arguments.limit.unwrap_or(LIMIT).clamp(1, MAX_LIMIT);
-        let context = self.arguments.context.min(MAX_CONTEXT);
+        let limit = bounded(self.arguments.limit, LIMIT).clamp(1, MAX_LIMIT);
+        let context = bounded(self.arguments.context, 0).min(MAX_CONTEXT);
         let mut searcher = SearcherBuilder::new()
             .binary_detection(BinaryDetection::quit(0))
             .line_number(true)
@@ -182,6 +182,10 @@ impl Job {
         }
         result
     }
+}
+
+fn bounded(given: Option<u64>, default: usize) -> usize {
+    given.map_or(default, |given| usize::try_from(given).unwrap_or(usize::MAX))
 }
 
 /// What all files gave so far.
