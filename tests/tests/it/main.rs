@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod crash;
 mod host;
 mod router;
 mod spawn;
@@ -10,3 +11,4 @@ mod spawn_cancel;
 mod spawn_modules;
 mod spawn_resume;
 mod spawn_storage;
+mod wire;
