@@ -48,7 +48,7 @@ pub(super) async fn ask(
         }
     };
     if let Some(source) = source {
-        let bundle = host.prepare(&source).await.map_err(|error| Failure::config(&error))?;
+        let bundle = host.prepare(&source).await.map_err(|error| Failure::bundle(&error))?;
         context::tell(&bundle.diagnostics);
         facts.scripted = is_scripted(&bundle, options.provider.as_deref());
         facts.bundle = Some(bundle.name.clone());

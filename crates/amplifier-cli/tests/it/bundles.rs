@@ -36,6 +36,8 @@ fn the_built_in_bundle_is_what_is_used_and_shown_without_a_name() {
     let known = place.run(&["agents", "list", "--json"]).ok().json();
     let name = known[0]["name"].as_str().unwrap();
     assert!(place.run(&["agents", "show", name]).ok().stdout.contains("description:"));
+    let short = place.run(&["agents", "show", "explorer", "--json"]).ok().json();
+    assert!(short["instruction"].is_string() && short["description"].is_string(), "{short}");
     place.run(&["agents", "show", "nobody"]).code(2).says(&["no agent `nobody`", "explorer"]);
 }
 
