@@ -46,7 +46,12 @@ fn workspace() -> PathBuf {
 
 fn is_stale(binary: &Path) -> bool {
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else { return true };
-    let sources = ["crates/amplifier-core", "crates/amplifier-foundation", "crates/amplifier-modules", "crates/amplifier-cli"];
+    let sources = [
+        "crates/amplifier-core",
+        "crates/amplifier-foundation",
+        "crates/amplifier-modules",
+        "crates/amplifier-cli",
+    ];
     sources.iter().any(|folder| newest(&workspace().join(folder).join("src")) > built)
 }
 
@@ -65,7 +70,16 @@ fn build(profile: &Path) {
     let name = if name == "debug" { "dev" } else { name };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace()).args(["build", "--quiet", "-p", "amplifier-cli", "--bin", "amplifier", "--profile", name]);
+    command.current_dir(workspace()).args([
+        "build",
+        "--quiet",
+        "-p",
+        "amplifier-cli",
+        "--bin",
+        "amplifier",
+        "--profile",
+        name,
+    ]);
     command.arg("--target-dir").arg(profile.parent().unwrap());
     let built = command.status().unwrap();
     assert!(built.success(), "amplifier could not be built");

@@ -7,6 +7,7 @@ mod crash;
 mod host;
 mod router;
 mod spawn;
+mod spawn_bounds;
 mod spawn_cancel;
 mod spawn_modules;
 mod spawn_resume;
