@@ -14,7 +14,9 @@ pub mod fake;
 pub mod faulty;
 pub mod gate;
 pub mod ids;
+pub mod process;
 pub mod project;
+pub mod server;
 pub mod stage;
 pub mod watch;
 
