@@ -28,7 +28,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
         let host = context.host().await?;
         match command {
             SessionCommand::List(args) => list::list(args, &context, &host).await,
-            SessionCommand::Show(args) => show::show(args, &host).await,
+            SessionCommand::Show(args) => show::show(args, &context, &host).await,
             SessionCommand::Fork(args) => fork(args, &host).await,
             SessionCommand::Delete(args) => delete(args, &host).await,
             SessionCommand::Export(args) => export::export(args, &host).await,
