@@ -205,7 +205,8 @@ fn usage() -> Value {
 /// The first events of an answer bring its head.
 fn events(stream: &mut TcpStream, events: &[Value]) -> std::io::Result<()> {
     if events[0]["choices"][0]["delta"]["role"].is_string() {
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
     }
     for event in events {
         write!(stream, "data: {event}\n\n")?;

@@ -25,7 +25,7 @@ pub(crate) fn wired(replies: impl IntoIterator<Item = Reply>) -> (TempProject, S
 
 #[test]
 fn a_tool_conversation_goes_over_the_wire_and_on_to_the_disk() {
-    let arguments = json!({"file_path": "made.txt", "path": "made.txt", "content": "by the model"});
+    let arguments = json!({"file_path": "made.txt", "content": "by the model"});
     let (project, server) = wired([Reply::Call("write_file", arguments), Reply::Say("It is written.")]);
     let done = run(&project, ["run", "-B", "wired", "--output-format", "json", "write it"]).exits(0);
     let result = done.json();
@@ -37,7 +37,10 @@ fn a_tool_conversation_goes_over_the_wire_and_on_to_the_disk() {
     let last = requests[1]["messages"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["role"], &last["tool_call_id"]), (&json!("tool"), &json!("call_1")));
     let messages = transcript(&project.session());
-    assert_eq!(messages.iter().map(|message| message["role"].as_str().unwrap()).collect::<Vec<_>>(), ["user", "assistant", "tool", "assistant"]);
+    assert_eq!(
+        messages.iter().map(|message| message["role"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["user", "assistant", "tool", "assistant"]
+    );
     server.then(Reply::Say("Still here."));
     assert_eq!(run(&project, ["continue", "there?"]).exits(0).stdout, "Still here.\n");
     assert_eq!(server.requests()[2]["messages"].as_array().unwrap().len(), 6);
@@ -69,7 +72,10 @@ fn check(name: &str, case: Case) -> Done {
 #[test]
 fn a_key_that_is_refused_is_told_and_not_tried_again() {
     let replies = vec![Reply::Status(401, "", "the key is wrong")];
-    check("401", Case { replies, exit: 1, says: &["error:", "the key is wrong"], disk: "u:hello", requests: 1 });
+    check(
+        "401",
+        Case { replies, exit: 1, says: &["error:", "the key is wrong"], disk: "u:hello", requests: 1 },
+    );
 }
 
 #[test]
@@ -81,7 +87,8 @@ fn a_request_that_is_refused_is_told_and_not_tried_again() {
 #[test]
 fn a_rate_limit_is_waited_out() {
     let replies = vec![Reply::Status(429, "retry-after: 0\r\n", "slow down"), Reply::Say("hi")];
-    let done = check("429", Case { replies, exit: 0, says: &["slow down"], disk: "u:hello a:hi", requests: 2 });
+    let done =
+        check("429", Case { replies, exit: 0, says: &["slow down"], disk: "u:hello a:hi", requests: 2 });
     assert_eq!(done.stdout, "hi\n");
 }
 
@@ -101,7 +108,8 @@ fn a_service_in_trouble_is_asked_four_times() {
 #[test]
 fn a_stream_that_is_cut_is_no_answer_and_is_asked_again() {
     let replies = vec![Reply::Cut("Hel"), Reply::Say("Hello, whole")];
-    let done = check("cut", Case { replies, exit: 0, says: &[], disk: "u:hello a:Hello, whole", requests: 2 });
+    let done =
+        check("cut", Case { replies, exit: 0, says: &[], disk: "u:hello a:Hello, whole", requests: 2 });
     assert!(done.stdout.ends_with("Hello, whole\n"), "{}", done.stdout);
 }
 
