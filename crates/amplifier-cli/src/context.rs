@@ -58,7 +58,10 @@ impl Context {
         let home = AmplifierHome::discover(&process).map_err(|error| Failure::config(&error))?;
         let files = SettingsFiles::new(&home, &cwd);
         let settings = settings::load(&files, &process, flags, trust_of(&home, &cwd));
-        let settings = settings.map_err(|error| Failure::config(&error))?;
+        let settings = settings.map_err(|error| Failure::settings(&error))?;
+        if let Some(log) = settings.log.as_ref().filter(|log| log.by.scope() != Scope::Environment) {
+            crate::logging::begin(&log.value, &log.by.to_string());
+        }
         let keys = Keys::load(&home, process).map_err(|error| Failure::config(&error))?;
         Ok(Self { cwd, home, files, settings, keys: Arc::new(keys), clock })
     }
@@ -159,6 +162,12 @@ impl Context {
     /// Tells once what is amiss in settings and keys, and what does not count for want of trust.
     pub(crate) fn tell_warnings(&self) {
         tell(self.settings.warnings.iter().chain(self.keys.warnings()));
+        for app in &self.settings.app_bundles {
+            say(&format!(
+                "warning: bundle.app {} ({}) is not composed yet in this version",
+                app.value, app.by
+            ));
+        }
         match self.settings.ignored.as_slice() {
             [] => {}
             [only] => say(&format!("warning: {only}")),

@@ -10,6 +10,7 @@ mod host;
 mod peer;
 mod router;
 mod spawn;
+mod spawn_bounds;
 mod spawn_cancel;
 mod spawn_modules;
 mod spawn_resume;

@@ -36,6 +36,8 @@ fn the_built_in_bundle_is_what_is_used_and_shown_without_a_name() {
     let known = place.run(&["agents", "list", "--json"]).ok().json();
     let name = known[0]["name"].as_str().unwrap();
     assert!(place.run(&["agents", "show", name]).ok().stdout.contains("description:"));
+    let short = place.run(&["agents", "show", "explorer", "--json"]).ok().json();
+    assert!(short["instruction"].is_string() && short["description"].is_string(), "{short}");
     place.run(&["agents", "show", "nobody"]).code(2).says(&["no agent `nobody`", "explorer"]);
 }
 
@@ -63,7 +65,9 @@ fn an_address_gets_a_name_and_loses_it() {
     let names: Vec<_> =
         listed.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"near") && names.contains(&"far"), "{names:?}");
-    assert!(place.run(&["bundle", "show", "near"]).ok().stdout.contains("far"));
+    // A relative path means the same from everywhere.
+    let elsewhere = place.project().join("..");
+    assert!(place.call(&["bundle", "show", "near"]).cwd(&elsewhere).done().ok().stdout.contains("far"));
     place.run(&["bundle", "remove", "near"]).ok();
     place.run(&["bundle", "show", "near"]).code(2);
     place.run(&["bundle", "remove", "near"]).code(2).says(&["near"]);

@@ -42,7 +42,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 ///
 /// The tasks of its sessions hold handles that do not count, made by [`Host::uncounted`].
 #[derive(Debug, Clone)]
-pub struct Host(pub(crate) Arc<HostInner>, Option<Arc<LastHandle>>);
+pub struct Host(
+    pub(crate) Arc<HostInner>,
+    #[expect(dead_code, reason = "held for what happens when the last one is dropped")]
+    Option<Arc<LastHandle>>,
+);
 
 /// Cancels what runs when the last counted handle is dropped.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The built `foreman` says what is not there yet.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::process::Command;
 
 fn check(arguments: &[&str], code: i32, says: &str) {
