@@ -233,7 +233,8 @@ async fn a_resume_that_cannot_mend_leaves_the_session_as_it_was() {
         let before = storage.load(&id).await.unwrap();
         let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
         storage.set(When::Method(method), Fault::Error);
-        let error = soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(id.clone(), "2"))).await.unwrap_err();
+        let error =
+            soon("the spawn", spawn_bundle(&host, SpawnRequest::resume(id.clone(), "2"))).await.unwrap_err();
         assert!(matches!(error, SpawnError::Storage(_)), "{method}: {error}");
         let after = storage.load(&id).await.unwrap();
         assert_eq!(after.metadata, before.metadata, "{method}");

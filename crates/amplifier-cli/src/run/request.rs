@@ -10,6 +10,7 @@ use amplifier_foundation::fs::read;
 use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest};
 
+use super::prompt::Prompt;
 use crate::args::run::RunArgs;
 use crate::context::{self, Context};
 use crate::exit::Failure;
@@ -27,7 +28,7 @@ pub(super) struct Asked {
 /// Makes the request. `can_ask` tells whether somebody could answer a question.
 pub(super) async fn ask(
     args: &RunArgs,
-    text: String,
+    prompt: Prompt,
     context: &Context,
     host: &Host,
     can_ask: bool,
@@ -38,7 +39,8 @@ pub(super) async fn ask(
         permission_mode: context.mode().as_str(),
         ..Facts::default()
     };
-    let (request, source) = match resumed(args, host).await? {
+    let Prompt { typed: text, piped } = prompt;
+    let (mut request, source) = match resumed(args, host).await? {
         Some(id) => resume(id, text, options.bundle.as_deref(), host, &mut facts).await?,
         None => {
             let id = new_id(args.session_id.as_deref(), host)?;
@@ -47,6 +49,9 @@ pub(super) async fn ask(
             (SpawnRequest::new(bundle.clone(), text).session_id(id), Some(bundle))
         }
     };
+    if let Some(piped) = piped {
+        request = request.context(piped);
+    }
     if let Some(source) = source {
         let bundle = host.prepare(&source).await.map_err(|error| Failure::config(&error))?;
         context::tell(&bundle.diagnostics);

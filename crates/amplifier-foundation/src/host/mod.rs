@@ -44,7 +44,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Host(
     pub(crate) Arc<HostInner>,
-    #[expect(dead_code, reason = "held for what happens when the last one is dropped")] Option<Arc<LastHandle>>,
+    #[expect(dead_code, reason = "held for what happens when the last one is dropped")]
+    Option<Arc<LastHandle>>,
 );
 
 /// Cancels what runs when the last counted handle is dropped.

@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn keys_of_somebody_else_never_pass_for_the_sessions_own() {
-        let mut all: Map<String, Value> = OWN_KEYS.map(|key| (key.to_owned(), Value::from(1))).into_iter().collect();
+        let mut all: Map<String, Value> =
+            OWN_KEYS.map(|key| (key.to_owned(), Value::from(1))).into_iter().collect();
         all.insert("ticket".into(), Value::from(7));
         let mut metadata = SessionMetadata::default();
         metadata.add_extra(all);
