@@ -8,8 +8,8 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, killpg};
@@ -141,15 +141,39 @@ impl Call {
     }
 }
 
-fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    let mut pipe = pipe.unwrap();
+/// What came out of a pipe so far, and whether it is at its end.
+#[derive(Debug, Default)]
+struct Output {
+    text: Mutex<(Vec<u8>, bool)>,
+    changed: Condvar,
+}
+
+impl Output {
+    /// Waits until `enough` holds, at most this long; the text then.
+    fn wait(&self, patience: Duration, enough: impl Fn(&str, bool) -> bool) -> String {
+        let text = self.text.lock().unwrap();
+        let few = |(bytes, ended): &mut (Vec<u8>, bool)| !enough(&String::from_utf8_lossy(bytes), *ended);
+        let waited = self.changed.wait_timeout_while(text, patience, few).unwrap();
+        String::from_utf8_lossy(&waited.0.0).into_owned()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut (Vec<u8>, bool))) {
+        change(&mut self.text.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+fn reader(pipe: Option<impl Read + Send + 'static>) -> Arc<Output> {
+    let output = Arc::new(Output::default());
+    let (mut pipe, filled) = (pipe.unwrap(), Arc::clone(&output));
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+        let mut buffer = [0; 8_192];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            filled.change(|(bytes, _)| bytes.extend_from_slice(&buffer[..count]));
+        }
+        filled.change(|(_, ended)| *ended = true);
     });
-    receiver
+    output
 }
 
 fn waiter(mut child: Child) -> Receiver<ExitStatus> {
@@ -163,8 +187,8 @@ fn waiter(mut child: Child) -> Receiver<ExitStatus> {
 pub struct Running {
     group: Pid,
     ended: Option<Receiver<ExitStatus>>,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
+    stdout: Arc<Output>,
+    stderr: Arc<Output>,
     shown: String,
 }
 
@@ -172,6 +196,12 @@ impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.group.as_raw()).unwrap()
+    }
+
+    /// Waits until it has told this on standard error.
+    pub fn told(&self, text: &str) {
+        let told = self.stderr.wait(PATIENCE, |told, ended| ended || told.contains(text));
+        assert!(told.contains(text), "{}: {text:?} is not in:\n{told}", self.shown);
     }
 
     /// Sends a signal to the process alone.
@@ -193,8 +223,8 @@ impl Running {
         if status.is_err() {
             let _ = killpg(self.group, Signal::SIGKILL);
         }
-        // A tool that outlives a crash may hold the pipes: then what was printed stays unknown.
-        let text = |pipe: &Receiver<String>| pipe.recv_timeout(Duration::from_secs(2)).unwrap_or_default();
+        // A tool that outlives a crash may hold the pipes.
+        let text = |pipe: &Output| pipe.wait(Duration::from_secs(2), |_, ended| ended);
         let (stdout, stderr) = (text(&self.stdout), text(&self.stderr));
         let Ok(status) = status else {
             panic!("{} did not end within {PATIENCE:?}\nstdout: {stdout}\nstderr: {stderr}", self.shown)

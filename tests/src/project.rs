@@ -131,13 +131,11 @@ impl Pipe {
         receiver.recv_timeout(crate::PATIENCE).expect("nobody wrote to the pipe").unwrap()
     }
 
-    /// Lets whoever reads from it go on.
+    /// Lets whoever reads from it, now or in a moment, go on.
     pub fn release(&self) {
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let open = std::fs::OpenOptions::new().write(true).custom_flags(flags).open(&self.path);
-        // Nobody reads: nothing waits.
-        drop(open);
+        let path = self.path.clone();
+        // Waits for a reader as long as the test runs.
+        std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(path));
     }
 }
 

@@ -128,6 +128,7 @@ fn the_first_ctrl_c_lets_the_tool_finish_and_the_second_does_not() {
 
     let (project, _server, running, _hold) = in_a_tool(&[]);
     running.signal(Signal::SIGINT);
+    running.told("Ctrl+C again");
     running.signal(Signal::SIGINT);
     running.wait().exits(130);
     assert_eq!(shape(&transcript(&project.session())), "u:do it a:> t:!");

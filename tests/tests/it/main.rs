@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod api;
 mod crash;
+mod damage;
 mod host;
+mod peer;
 mod router;
 mod spawn;
 mod spawn_bounds;

@@ -25,7 +25,7 @@ pub(crate) fn wired(replies: impl IntoIterator<Item = Reply>) -> (TempProject, S
 
 #[test]
 fn a_tool_conversation_goes_over_the_wire_and_on_to_the_disk() {
-    let arguments = json!({"file_path": "made.txt", "path": "made.txt", "content": "by the model"});
+    let arguments = json!({"file_path": "made.txt", "content": "by the model"});
     let (project, server) = wired([Reply::Call("write_file", arguments), Reply::Say("It is written.")]);
     let done = run(&project, ["run", "-B", "wired", "--output-format", "json", "write it"]).exits(0);
     let result = done.json();
