@@ -68,6 +68,32 @@ fn killed_again_and_again_a_session_still_goes_on() {
     assert_eq!(shape(&transcript(&project.session())), "u:q u:q u:q u:q a:at last");
 }
 
+/// A conversation of two tool calls, killed at each of its model calls in turn.
+#[test]
+fn killed_at_any_step_a_session_keeps_what_was_durable_and_goes_on() {
+    let write = |name: &str| Reply::Call("write_file", json!({"file_path": name, "content": "x"}));
+    let whole = ["u:q", "a:>", "t:", "a:>", "t:"];
+    for (step, durable) in [(0, 1), (1, 3), (2, 5)] {
+        let (project, server) = wired([write("one"), write("two")].into_iter().take(step));
+        server.then(Reply::Hang("…"));
+        let running = call(&project, ["run", "-B", "wired", "q"]).start();
+        server.asked(step + 1);
+        running.crash();
+        let before = transcript(&project.session());
+        let kinds: Vec<String> =
+            shape(&before).split(' ').filter(|one| one.contains(':')).map(str::to_owned).collect();
+        assert!(
+            kinds.len() == durable && kinds.iter().zip(whole).all(|(one, kind)| one.starts_with(kind)),
+            "{kinds:?}"
+        );
+        server.then(Reply::Say("done"));
+        run(&project, ["continue", "go on"]).exits(0);
+        let after = transcript(&project.session());
+        assert_eq!(after[..before.len()], before, "step {step}: what was durable is unchanged");
+        assert!(shape(&after).ends_with("u:go on a:done"), "step {step}: {}", shape(&after));
+    }
+}
+
 #[test]
 fn a_second_process_is_told_who_has_the_session() {
     let (project, server) = wired([Reply::Hang("…")]);
