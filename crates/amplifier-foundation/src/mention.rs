@@ -7,7 +7,8 @@
 //! Guarantees: each content appears once, whatever its paths; files mention further
 //! files down to [`MAX_DEPTH`]; no file above [`MAX_FILE_BYTES`] and no more than
 //! [`MAX_TOTAL_BYTES`] in all is read; a file is opened only if it changed.
-//! Never here: changing the text, deciding who may read a path.
+//! Where a session's permissions are given, a file is read only if they allow a tool to read it.
+//! Never here: changing the text, asking a person.
 
 mod scan;
 
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use amplifier_core::permission::{Access, Paths, Permissions, Ruling};
 
 use crate::fs::memo::Memo;
 use crate::fs::read::{self, Kind, ReadError, Stamp};
@@ -58,6 +61,8 @@ pub enum FailureReason {
     TooLarge,
     /// With it, more than [`MAX_TOTAL_BYTES`] would have been read.
     TotalLimit,
+    /// The session may not read it, or not without being asked.
+    NotPermitted,
 }
 
 /// A mention that led somewhere.
@@ -180,6 +185,24 @@ pub struct MentionResolver {
     named: Arc<BTreeMap<String, PathBuf>>,
     checkouts: Arc<[PathBuf]>,
     memo: Arc<Memo>,
+    judge: Option<Judge>,
+}
+
+/// What a session may read.
+#[derive(Debug, Clone)]
+struct Judge {
+    permissions: Permissions,
+    paths: Arc<dyn Paths>,
+    asked: bool,
+}
+
+impl Judge {
+    fn allows(&self, path: &Path) -> bool {
+        let resolved = path.to_str().and_then(|text| self.paths.resolve(Path::new("/"), text).ok());
+        resolved.is_some_and(|path| {
+            self.permissions.decide(&Access::Read(path), self.asked).ruling == Ruling::Allow
+        })
+    }
 }
 
 impl MentionResolver {
@@ -192,6 +215,7 @@ impl MentionResolver {
             named: Arc::default(),
             checkouts: Arc::default(),
             memo: Arc::default(),
+            judge: None,
         }
     }
 
@@ -228,6 +252,14 @@ impl MentionResolver {
     #[must_use]
     pub fn memo(mut self, memo: Arc<Memo>) -> Self {
         self.memo = memo;
+        self
+    }
+
+    /// The same for a session with these permissions: what a tool of it could not read, or only after
+    /// a question, is left out. `asked` tells whether somebody can answer.
+    #[must_use]
+    pub fn permitted(mut self, permissions: Permissions, paths: Arc<dyn Paths>, asked: bool) -> Self {
+        self.judge = Some(Judge { permissions, paths, asked });
         self
     }
 
@@ -335,6 +367,9 @@ impl MentionResolver {
         path: &Path,
         depth: usize,
     ) -> Result<(blake3::Hash, bool), FailureReason> {
+        if self.judge.as_ref().is_some_and(|judge| !judge.allows(path)) {
+            return Err(FailureReason::NotPermitted);
+        }
         if read::kind(path) == Kind::Directory {
             let content = listing(path).map_err(|error| reason(&error))?;
             let hash = blake3::hash(content.as_bytes());

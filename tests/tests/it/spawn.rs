@@ -411,3 +411,38 @@ async fn a_hundred_sessions_at_once_end_once_each() {
     assert_eq!(terminals(&host).await.len(), 100);
     assert!(host.sessions().is_empty());
 }
+
+#[tokio::test]
+async fn mentions_are_judged_and_context_has_none() {
+    let stage = Stage::new();
+    stage.brain.say("first").say("second");
+    stage.project.write("open.md", "an open file");
+    stage.project.write("private.md", "a private file");
+    let rule = amplifier_core::permission::Rule::parse(
+        amplifier_core::permission::RuleEffect::Deny,
+        "read(private.md)",
+        &stage.project.path().canonicalize().unwrap(),
+        std::path::Path::new("/"),
+    );
+    let layer = Layer::of_rules("test", vec![rule.unwrap()]);
+    let host = stage.host_on_disk().await;
+    let request = SpawnRequest::new("plain", "see @open.md and @private.md")
+        .permissions(Permissions::unrestricted().with(layer))
+        .context("<stdin>\n@open.md\n</stdin>")
+        .keep_open();
+    let result = spawn(&host, request).await;
+    let asked = stage.brain.last_request()[0].1.clone();
+    assert_eq!(asked.matches("an open file").count(), 1, "{asked}");
+    assert!(!asked.contains("a private file"), "{asked}");
+    assert!(asked.ends_with("see @open.md and @private.md\n\n<stdin>\n@open.md\n</stdin>"), "{asked}");
+    let notices = stage.display.notices();
+    assert!(notices.iter().any(|line| line.starts_with("mentions: ") && line.ends_with(" @private.md")));
+    soon("a turn", result.session().execute("@private.md again")).await.unwrap();
+    let asked = stage.brain.last_request().last().unwrap().1.clone();
+    assert_eq!(asked, "@private.md again");
+    soon("the end", result.session().end()).await;
+    stage.brain.say("third");
+    let only = SpawnRequest::new("plain", "").context("all of it is piped: @open.md");
+    spawn(&host, only).await;
+    assert_eq!(stage.brain.last_request()[0].1, "all of it is piped: @open.md");
+}

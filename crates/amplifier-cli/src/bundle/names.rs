@@ -54,10 +54,12 @@ pub(super) async fn choose(name: &str, scope: &ScopeArgs, context: &Context) -> 
     let host = context.host().await?;
     host.bundles().locate(name).await.map_err(|error| Failure::bundle(&error))?;
     let scope = context::scope(scope, Scope::Local);
-    change(context, scope, &Change::Set { path: &ACTIVE, value: name })?;
-    output::say(&format!("{name} is the active bundle in {}", place(context, scope)));
+    // What a project shares must not name a path of one machine.
+    let value = if scope == Scope::Project { name.to_owned() } else { absolute(name, context) };
+    change(context, scope, &Change::Set { path: &ACTIVE, value: &value })?;
+    output::say(&format!("{value} is the active bundle in {}", place(context, scope)));
     let active = Context::here()?.active();
-    if let (true, Some(by)) = (active.name != name, active.by) {
+    if let (true, Some(by)) = (active.name != value, active.by) {
         output::say(&format!("warning: {} is used all the same, set by {by}", active.name));
     }
     Ok(Code::Success)

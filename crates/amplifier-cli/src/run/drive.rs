@@ -11,6 +11,7 @@ use amplifier_core::{CancelLevel, CancelToken, Clock, MonoTime, SessionOutcome};
 use amplifier_core::{CancelReason, SessionId};
 use amplifier_foundation::{Host, Shutdown, SpawnResult, spawn_bundle};
 
+use super::prompt::Prompt;
 use super::request::{self, Asked};
 use super::signals::Signals;
 use crate::approve;
@@ -28,7 +29,7 @@ const GIVE_UP: Duration = Duration::from_secs(12);
 /// Runs the session; the exit code.
 pub(super) async fn drive(
     args: &RunArgs,
-    text: String,
+    prompt: Prompt,
     context: &Context,
     output: &Arc<dyn Output>,
 ) -> Result<Code, Failure> {
@@ -40,7 +41,7 @@ pub(super) async fn drive(
     let host = builder.approver(approver).open(context.cwd()).await;
     let host = host.map_err(|error| Failure::config(&error))?;
     let began = tokio::select! {
-        began = begin(args, text, context, (&host, can_ask), output) => began,
+        began = begin(args, prompt, context, (&host, can_ask), output) => began,
         signal = signals.next() => Err(not_begun(signal)),
     };
     let (facts, result) = match began {
@@ -62,12 +63,12 @@ pub(super) async fn drive(
 
 async fn begin(
     args: &RunArgs,
-    text: String,
+    prompt: Prompt,
     context: &Context,
     (host, can_ask): (&Host, bool),
     output: &Arc<dyn Output>,
 ) -> Result<(Facts, SpawnResult), Failure> {
-    let Asked { request, facts } = request::ask(args, text, context, host, can_ask).await?;
+    let Asked { request, facts } = request::ask(args, prompt, context, host, can_ask).await?;
     output.prepare(facts.clone());
     let result = spawn_bundle(host, request).await?;
     output.begin();

@@ -71,12 +71,12 @@ fn check_target(file: &Path) -> Result<(), Failure> {
 
 fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
     let timeout = args.options.timeout.map(|timeout| timeout.0);
-    let text = prompt::read(args.prompt.as_deref(), timeout)?;
+    let prompt = prompt::read(args.prompt.as_deref(), timeout)?;
     let flags = context::flags(&args.options);
     let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
     context.tell_warnings();
     let runtime = context::runtime()?;
-    let code = runtime.block_on(drive::drive(&args, text, &context, output));
+    let code = runtime.block_on(drive::drive(&args, prompt, &context, output));
     // A module that blocks its thread must not keep the process.
     runtime.shutdown_background();
     code

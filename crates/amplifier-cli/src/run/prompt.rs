@@ -19,8 +19,17 @@ const MAX_STDIN_BYTES: u64 = 10 << 20;
 /// When a person is told what is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What the session is asked. Mentions count in what a person typed only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prompt {
+    /// The argument; empty if there is none.
+    pub(super) typed: String,
+    /// What came in through standard input, as it stands behind the argument.
+    pub(super) piped: Option<String>,
+}
+
 /// The prompt of the argument and of standard input.
-pub(super) fn read(argument: Option<&str>, timeout: Option<Duration>) -> Result<String, Failure> {
+pub(super) fn read(argument: Option<&str>, timeout: Option<Duration>) -> Result<Prompt, Failure> {
     let piped = if is_piped() { Some(read_stdin(timeout)?) } else { None };
     join(argument, piped.as_deref()).ok_or_else(|| {
         Failure::usage("there is no prompt")
@@ -28,17 +37,16 @@ pub(super) fn read(argument: Option<&str>, timeout: Option<Duration>) -> Result<
     })
 }
 
-/// Both parts as one text; `None` if there is nothing but white space.
-fn join(argument: Option<&str>, piped: Option<&str>) -> Option<String> {
+/// Both parts; `None` if there is nothing but white space.
+fn join(argument: Option<&str>, piped: Option<&str>) -> Option<Prompt> {
     let told = |text: &&str| !text.trim().is_empty();
-    match (argument.filter(told), piped.filter(told)) {
-        (Some(prompt), Some(piped)) => {
-            Some(format!("{prompt}\n\n<stdin>\n{}\n</stdin>", piped.trim_end_matches(['\n', '\r'])))
-        }
-        (Some(text), None) => Some(text.to_owned()),
-        (None, Some(text)) => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
-        (None, None) => None,
-    }
+    let typed = argument.filter(told).unwrap_or_default().to_owned();
+    let piped = piped.filter(told).map(|text| text.trim_end_matches(['\n', '\r']));
+    let piped = piped.map(|text| match typed.is_empty() {
+        true => text.to_owned(),
+        false => format!("<stdin>\n{text}\n</stdin>"),
+    });
+    (!typed.is_empty() || piped.is_some()).then_some(Prompt { typed, piped })
 }
 
 /// True if somebody may have put something into standard input.
@@ -96,15 +104,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn argument_and_standard_input_become_one_prompt() {
-        let check = |argument: Option<&str>, piped: Option<&str>, expect: Option<&str>| {
-            assert_eq!(join(argument, piped).as_deref(), expect, "{argument:?} {piped:?}");
+    fn argument_and_standard_input_are_told_apart() {
+        let check = |argument: Option<&str>, piped: Option<&str>, expect: Option<(&str, Option<&str>)>| {
+            let prompt = join(argument, piped);
+            let found = prompt.as_ref().map(|prompt| (prompt.typed.as_str(), prompt.piped.as_deref()));
+            assert_eq!(found, expect, "{argument:?} {piped:?}");
         };
-        check(Some("do"), None, Some("do"));
-        check(None, Some("do\n\n"), Some("do"));
-        check(Some("do"), Some("a\nb\n"), Some("do\n\n<stdin>\na\nb\n</stdin>"));
-        check(Some("do"), Some(" \n"), Some("do"));
-        check(Some(" "), Some("do"), Some("do"));
+        check(Some("do"), None, Some(("do", None)));
+        check(None, Some("do\n\n"), Some(("", Some("do"))));
+        check(Some("do"), Some("a\nb\n"), Some(("do", Some("<stdin>\na\nb\n</stdin>"))));
+        check(Some("do"), Some(" \n"), Some(("do", None)));
+        check(Some(" "), Some("do"), Some(("", Some("do"))));
         check(Some(""), None, None);
         check(None, Some("\n"), None);
         check(None, None, None);

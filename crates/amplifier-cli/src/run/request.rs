@@ -10,6 +10,7 @@ use amplifier_foundation::fs::read;
 use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest};
 
+use super::prompt::Prompt;
 use crate::args::run::RunArgs;
 use crate::context::{self, Context};
 use crate::exit::Failure;
@@ -27,7 +28,7 @@ pub(super) struct Asked {
 /// Makes the request. `can_ask` tells whether somebody could answer a question.
 pub(super) async fn ask(
     args: &RunArgs,
-    text: String,
+    prompt: Prompt,
     context: &Context,
     host: &Host,
     can_ask: bool,
@@ -50,13 +51,17 @@ pub(super) async fn ask(
         facts.bundle = Some(bundle.name.clone());
     }
     let permissions = context.permissions(&directories(&args.options.add_dir, context)?, can_ask)?;
-    let (id, request) = match earlier {
+    let Prompt { typed: text, piped } = prompt;
+    let (id, mut request) = match earlier {
         Some(earlier) => resume(earlier, text, args, host).await?,
         None => {
             let id = new_id(args.session_id.as_deref(), host)?;
             (id.clone(), SpawnRequest::new(source.unwrap_or_default(), text).session_id(id))
         }
     };
+    if let Some(piped) = piped {
+        request = request.context(piped);
+    }
     facts.session = Some(id);
     Ok(Asked { request: with_options(request, args, context).permissions(permissions), facts })
 }

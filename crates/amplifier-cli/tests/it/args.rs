@@ -100,3 +100,59 @@ fn broken_settings_and_keys_stop_a_command_with_their_place() {
     let done = place.run(&["run", "-B", "b", "hi"]).code(2).says(&["keys.env:1"]);
     assert!(!done.stderr.contains("no key here"), "a line of keys is never quoted");
 }
+
+/// Lines of the program's own sources that are no comments.
+fn source_lines(folder: &std::path::Path, lines: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // `later.rs` refuses flags that are not there, `git.rs` calls another program.
+        let skipped = ["later.rs", "git.rs", "args"].iter().any(|name| path.ends_with(name));
+        if path.is_dir() && !skipped {
+            source_lines(&path, lines);
+        } else if !skipped && path.extension().is_some_and(|suffix| suffix == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+            lines.extend(text.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn messages_name_only_commands_and_flags_that_exist() {
+    let place = Place::new();
+    let mut help = String::new();
+    for command in [&["run"][..], &["bundle"], &["bundle", "add"], &["session", "delete"], &["trust"], &[]] {
+        let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+        help.push_str(&place.run(&args).ok().stdout);
+    }
+    // A setting's origin that comes with the flag.
+    help.push_str("--max-budget-usd");
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut lines = Vec::new();
+    for name in ["amplifier-cli", "amplifier-core", "amplifier-foundation", "amplifier-modules"] {
+        source_lines(&crates.join(name).join("src"), &mut lines);
+    }
+    let known = |word: &str| help.split(|c: char| !c.is_alphanumeric() && c != '-').any(|w| w == word);
+    let begins = |text: &'static str| {
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
+        lines.iter().flat_map(move |line| line.match_indices(text).map(move |(at, _)| (line, at))).map(
+            move |(line, at)| {
+                let rest = &line[at + text.len()..];
+                (line, &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())])
+            },
+        )
+    };
+    assert!(!lines.iter().any(|line| line.contains("by a flag")), "a flag has a name");
+    let mut seen = 0;
+    for mark in [" --", "`--", "\"--"] {
+        for (line, flag) in begins(mark).filter(|(_, flag)| flag.len() > 1) {
+            assert!(known(&format!("--{flag}")), "{line}");
+            seen += 1;
+        }
+    }
+    for (line, command) in begins("`amplifier ").filter(|(_, command)| !command.is_empty()) {
+        assert!(known(command), "{line}");
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen}");
+}

@@ -51,6 +51,13 @@ fn a_bundle_is_chosen_in_a_scope_and_forgotten() {
     assert_eq!(place.run(&["run", "hi"]).ok().stdout, "from c\n");
     place.run(&["bundle", "clear", "--local"]).ok();
     assert_eq!(place.run(&["bundle", "current"]).ok().says(&["user settings"]).stdout, "b\n");
+    place.write("near/bundle.yaml", "bundle: {name: near}\n");
+    place.run(&["bundle", "use", "./near", "--global"]).ok();
+    let elsewhere = place.project().join("..");
+    assert!(place.call(&["bundle", "show"]).cwd(&elsewhere).done().ok().stdout.contains("near"));
+    place.run(&["bundle", "use", "./near", "--local"]).ok();
+    let hidden = place.run(&["bundle", "use", "b", "--global"]).ok();
+    hidden.says(&["is used all the same, set by local settings"]);
     place.run(&["bundle", "use", "nope"]).code(2).says(&["there is no bundle `nope`"]);
     place.run(&["bundle", "use", "b", "--local", "--global"]).code(2).says(&["cannot be used with"]);
 }

@@ -102,6 +102,15 @@ fn a_session_that_runs_is_told_with_its_process_and_kept_from_others() {
     let listed = place.run(&["session", "list", "--running", "--json"]).ok().json();
     assert_eq!((&listed[0]["session_id"], &listed[0]["status"]), (&json!("busy"), &json!("running")));
     assert!(listed[0]["process"].is_u64());
+    let home = place.project().join("../home");
+    let everywhere =
+        place.call(&["session", "list", "--all-projects", "--json"]).cwd(&home).done().ok().json();
+    assert_eq!(everywhere[0]["status"], "running", "also seen from another project");
+    let other = place.call(&["session", "list", "--json"]).cwd(&home).done().ok().json();
+    assert_eq!(other, json!([]));
+    let shown =
+        place.call(&["session", "show", "busy", "--json"]).cwd(&home).done().ok().says(&["belongs to"]);
+    assert_eq!(shown.json()["status"], "running");
     place.run(&["run", "--resume", "busy", "hi"]).code(75).says(&["busy is open in process"]);
     place.run(&["session", "delete", "busy", "-f"]).code(75).says(&["busy is open in process"]);
     running.signal(Signal::SIGINT);

@@ -54,3 +54,19 @@ fn a_file_is_read_whole_and_too_much_is_refused() {
     done.code(2).says(&["standard input is longer than 10 MiB", "file"]);
     place.call(&["run", "-B", "b", "x"]).input(vec![0xff, b'a']).done().ok().says(&["no UTF-8"]);
 }
+
+#[test]
+fn a_mention_counts_where_a_person_typed_it() {
+    let place = Place::scripted(ECHO);
+    place.write("notes.md", "the notes");
+    let check = |args: &[&str], input: &str, expands: bool| {
+        let mut all = vec!["run", "-B", "b"];
+        all.extend(args);
+        let stdout = place.call(&all).input(input).done().ok().stdout;
+        assert_eq!(stdout.contains("the notes"), expands, "{args:?} {input:?}: {stdout}");
+    };
+    check(&["see @notes.md"], "", true);
+    check(&["see @notes.md"], "piped", true);
+    check(&["see"], "@notes.md", false);
+    check(&[], "see @notes.md", false);
+}

@@ -13,7 +13,7 @@ use crate::cancel::CancelToken;
 use crate::env::SessionEnv;
 use crate::message::ToolCall;
 use crate::module::provider::ToolSchema;
-use crate::permission::{Access, Permissions};
+use crate::permission::{Access, Permissions, ResolvedPath};
 
 /// One tool.
 #[async_trait]
@@ -57,6 +57,9 @@ pub struct ToolContext<'a> {
     pub env: &'a SessionEnv,
     /// The call.
     pub call: &'a ToolCall,
+    /// What [`Tool::access`] said and the permissions allowed. A path outside of it was not judged:
+    /// a link may have changed since, so a tool that resolves again compares.
+    pub accesses: &'a [Access],
     /// The session's permissions, for a tool that builds a sandbox from them.
     pub permissions: &'a Permissions,
     /// True if the call was allowed inside the sandbox only.
@@ -66,9 +69,29 @@ pub struct ToolContext<'a> {
 }
 
 impl<'a> ToolContext<'a> {
-    /// A context for a call that is allowed without a sandbox.
-    pub fn new(env: &'a SessionEnv, call: &'a ToolCall, permissions: &'a Permissions) -> Self {
-        Self { env, call, permissions, sandboxed: false, cancel: &env.cancel }
+    /// A context for a call whose accesses are allowed without a sandbox.
+    pub fn new(
+        env: &'a SessionEnv,
+        call: &'a ToolCall,
+        permissions: &'a Permissions,
+        accesses: &'a [Access],
+    ) -> Self {
+        Self { env, call, accesses, permissions, sandboxed: false, cancel: &env.cancel }
+    }
+
+    /// The path, if this access was judged. `Err` says that something has changed since.
+    pub fn judged(
+        &self,
+        access: fn(ResolvedPath) -> Access,
+        path: ResolvedPath,
+    ) -> Result<ResolvedPath, ToolError> {
+        let access = access(path.clone());
+        match self.accesses.contains(&access) {
+            true => Ok(path),
+            false => Err(ToolError::Refused(format!(
+                "refused to {access}: it is not what was permitted; a link in the path has changed since"
+            ))),
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Core {
         let cx = ToolContext {
             env: &self.env,
             call,
+            accesses: &accesses,
             permissions: &self.permissions,
             sandboxed: allowed == Allowed::InSandbox,
             cancel: &self.env.cancel,

@@ -65,7 +65,9 @@ pub enum SourceError {
     #[error(transparent)]
     Cache(#[from] TreeError),
     /// It would have to be fetched, and that is switched off.
-    #[error("`{uri}` is not in the cache and fetching is switched off; run once without --offline")]
+    #[error(
+        "`{uri}` is not in the cache, and the program that runs this session fetches nothing; use it once where fetching is allowed"
+    )]
     Offline {
         /// The source without credentials.
         uri: String,
@@ -93,7 +95,9 @@ pub enum SourceError {
         reference: String,
     },
     /// The repository is there and has no such path.
-    #[error("`{uri}` names a path that its cached repository does not have; check it, or update the bundle")]
+    #[error(
+        "`{uri}` names a path that its cached repository does not have; check the path; to fetch it again, delete it from the cache"
+    )]
     NotInRepository {
         /// The source without credentials.
         uri: String,

@@ -118,6 +118,7 @@ async fn run(
         driver,
         recorded: recorded.clone(),
         first: request.text.clone(),
+        context: request.context.clone(),
         mentions: resolved.bundle.mentions(&resolved.cwd, user_home),
         keep_open: request.keep_open,
         began,

@@ -51,6 +51,7 @@ pub(super) enum Target {
 pub struct SpawnRequest {
     pub(super) target: Target,
     pub(super) text: String,
+    pub(super) context: Option<String>,
     pub(super) bundle: Option<BundleRef>,
     pub(super) session_id: Option<SessionId>,
     pub(super) name: Option<String>,
@@ -80,6 +81,7 @@ impl SpawnRequest {
         Self {
             target,
             text,
+            context: None,
             bundle: None,
             session_id: None,
             name: None,
@@ -93,6 +95,13 @@ impl SpawnRequest {
             max_output_tokens: None,
             metadata: Map::new(),
         }
+    }
+
+    /// Text that no person typed, such as what was piped in: it stands behind the first user message,
+    /// or is that message where there is none, and mentions in it are not followed.
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = Some(context.into());
+        self
     }
 
     /// At a resume: another bundle than the one the session had.

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_core::approval::{NoticeLevel, Shown};
 use amplifier_core::message::Role;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::panic::caught;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use super::guarded::guarded;
 use super::record::Recorded;
 use crate::host::Host;
-use crate::mention::MentionResolver;
+use crate::mention::{FailureReason, MentionResolver, Prepended};
 use crate::storage::{SessionMetadata, StorageError};
 
 /// How long a session may take to stop once it was cancelled at once, and its clean-ups.
@@ -43,6 +44,8 @@ pub(super) struct Supervisor {
     pub(super) driver: SessionDriver,
     pub(super) recorded: Recorded,
     pub(super) first: String,
+    /// Stands behind the first message as it is.
+    pub(super) context: Option<String>,
     /// Brings the files that a user message mentions.
     pub(super) mentions: MentionResolver,
     pub(super) keep_open: bool,
@@ -79,7 +82,13 @@ impl Supervisor {
 
     /// The first turn, and for a session that is kept open those that its handles ask for.
     async fn turns(&mut self, deadline: Option<MonoTime>) -> TurnResult {
-        let first = std::mem::take(&mut self.first);
+        let typed = std::mem::take(&mut self.first);
+        let first = self.with_mentions(&typed);
+        let first = match self.context.take() {
+            Some(context) if first.is_empty() => context,
+            Some(context) => format!("{first}\n\n{context}"),
+            None => first,
+        };
         let mut last = self.turn(first, deadline).await;
         if !self.keep_open {
             return last;
@@ -96,6 +105,7 @@ impl Supervisor {
             let stop = async { until(cancel.cancelled(), out_of_time).await };
             match until(self.driver.next_command(), stop).await {
                 Some(Some(Command::Execute { text, reply })) => {
+                    let text = self.with_mentions(&text);
                     let result = self.turn(text, deadline).await;
                     last = copy_of(&result);
                     let _ = reply.send(result);
@@ -110,9 +120,25 @@ impl Supervisor {
         }
     }
 
+    /// What a person typed, with the files that it mentions and that the session may read.
+    fn with_mentions(&self, text: &str) -> String {
+        let env = self.session.env();
+        let permissions = self.session.permissions().clone();
+        let resolver = self.mentions.clone();
+        let resolver = resolver.permitted(permissions, Arc::clone(&env.paths), env.approver.can_answer());
+        let Prepended { text, expansion, .. } = resolver.prepend(text);
+        let refused = expansion.failed.iter().filter(|failed| failed.reason == FailureReason::NotPermitted);
+        let refused: Vec<&str> = refused.map(|failed| failed.mention.as_str()).collect();
+        if !refused.is_empty() {
+            let text = format!("left out, the permissions do not allow reading it: {}", refused.join(", "));
+            let level = NoticeLevel::Warning;
+            env.display.show(&env.origin(), Shown::Notice { level, source: "mentions", text: &text });
+        }
+        text
+    }
+
     /// One turn, stopped at the deadline, and some time after its caller went away.
     async fn turn(&mut self, text: String, deadline: Option<MonoTime>) -> TurnResult {
-        let text = self.mentions.prepend(&text).text;
         let clock = Arc::clone(&self.host.0.clock);
         let cancel = self.session.env().cancel.clone();
         let at = |time: Option<MonoTime>| {

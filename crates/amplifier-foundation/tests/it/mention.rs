@@ -138,3 +138,32 @@ fn a_path_is_resolved_without_reading() {
     let (path, _) = resolver.resolve("@a").unwrap();
     assert_eq!(path, Path::new(&dir.path().canonicalize().unwrap()).join("work/a.md"));
 }
+
+#[test]
+fn what_the_session_may_not_read_is_left_out_and_reported() {
+    use amplifier_core::permission::{Layer, Permissions, Rule, RuleEffect};
+    use amplifier_foundation::fs::paths::SystemPaths;
+    let (dir, resolver) = project(&[
+        ("work/open.md", "open @./private/key"),
+        ("work/private/key", "secret"),
+        ("work/asked/x", "to be asked for"),
+        ("home/key", "secret"),
+    ]);
+    let root = dir.path().canonicalize().unwrap();
+    std::os::unix::fs::symlink("private/key", root.join("work/link")).unwrap();
+    let rule =
+        |effect, text: &str| Rule::parse(effect, text, &root.join("work"), &root.join("home")).unwrap();
+    let rules = vec![
+        rule(RuleEffect::Deny, "read(private)"),
+        rule(RuleEffect::Deny, "read(~/key)"),
+        rule(RuleEffect::Ask, "read(asked)"),
+    ];
+    let permissions = Permissions::unrestricted().with(Layer::of_rules("test", rules));
+    let resolver = resolver.permitted(permissions, std::sync::Arc::new(SystemPaths::with_home(None)), true);
+    let text = "@open @link @private/../private/key @~/key @asked/x";
+    let expansion = resolver.expand(text, None);
+    assert_eq!(expansion.files.len(), 1, "{:?}", expansion.files);
+    let failed: Vec<_> = expansion.failed.iter().map(|f| (f.mention.as_str(), f.reason)).collect();
+    let refused = ["@./private/key", "@link", "@private/../private/key", "@~/key", "@asked/x"];
+    assert_eq!(failed, refused.map(|mention| (mention, FailureReason::NotPermitted)));
+}

@@ -1,7 +1,7 @@
 //! Tools that come with Amplifier.
 //!
 //! Guarantees: each path in an argument goes through the session's [`Paths`] port, is reported
-//! as an access, and is used exactly as it was resolved; results are bounded plain text; no
+//! as an access, and is used only as it was resolved and judged; results are bounded plain text; no
 //! wait is without a deadline, and every deadline is the session's [`Clock`].
 //! Never here: a decision about what is allowed.
 //!

@@ -176,10 +176,24 @@ impl Bench {
         arguments: Value,
         sandboxed: bool,
     ) -> Result<ToolOutput, ToolError> {
+        self.call_after(tool, arguments, sandboxed, || {}).await
+    }
+
+    /// As the kernel does it; `meanwhile` happens between the judgement and the call.
+    pub(crate) async fn call_after(
+        &self,
+        tool: &str,
+        arguments: Value,
+        sandboxed: bool,
+        meanwhile: impl FnOnce(),
+    ) -> Result<ToolOutput, ToolError> {
         let call = ToolCall::new("c1", tool, arguments.clone());
-        let mut cx = ToolContext::new(&self.env, &call, &self.permissions);
+        let tool = self.tools.get(tool).unwrap();
+        let accesses = tool.access(&arguments, &self.env)?;
+        meanwhile();
+        let mut cx = ToolContext::new(&self.env, &call, &self.permissions, &accesses);
         cx.sandboxed = sandboxed;
-        self.tools.get(tool).unwrap().call(arguments, &cx).await
+        tool.call(arguments, &cx).await
     }
 
     /// The text of a call that must succeed.

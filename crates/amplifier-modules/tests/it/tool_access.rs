@@ -87,3 +87,33 @@ async fn arguments_that_make_no_sense_are_refused_before_anything_is_asked() {
         assert!(error.starts_with("invalid arguments") && error.contains(expect), "{tool}: {error}");
     }
 }
+
+#[tokio::test]
+async fn a_link_that_changes_after_the_judgement_is_not_followed() {
+    let patch = "*** Begin Patch\n*** Add File: dir/new\n+x\n*** End Patch";
+    let move_out = "*** Begin Patch\n*** Update File: safe\n*** Move to: dir/new\n*** End Patch";
+    for (tool, arguments) in [
+        ("read_file", json!({"path": "dir/secret"})),
+        ("write_file", json!({"path": "dir/new", "content": "x"})),
+        ("edit_file", json!({"path": "dir/secret", "old_string": "secret", "new_string": "x"})),
+        ("apply_patch", json!({ "patch": patch })),
+        ("apply_patch", json!({ "patch": move_out })),
+        ("grep", json!({"pattern": "secret", "path": "dir"})),
+        ("glob", json!({"pattern": "*", "path": "dir"})),
+        ("bash", json!({"command": "cat secret", "cwd": "dir"})),
+    ] {
+        let bench = bench().await;
+        std::fs::write(bench.root.join("outside/secret"), "secret").unwrap();
+        bench.file("safe", "x\n");
+        bench.file("dir/secret", "secret, but harmless");
+        let dir = bench.cwd().join("dir");
+        let swap = || {
+            std::fs::rename(&dir, bench.root.join("away")).unwrap();
+            symlink("../outside", &dir).unwrap();
+        };
+        let error = bench.call_after(tool, arguments.clone(), false, swap).await.unwrap_err().to_string();
+        assert!(error.contains("a link in the path has changed"), "{tool} {arguments}: {error}");
+        assert_eq!(std::fs::read_to_string(bench.root.join("outside/secret")).unwrap(), "secret");
+        assert!(!bench.root.join("outside/new").exists(), "{tool}");
+    }
+}

@@ -123,7 +123,7 @@ impl Tool for Bash {
         let tree = self.processes.begin().map_err(|closed| ToolError::Refused(closed.to_string()))?;
         let request = Request {
             command: arguments.command,
-            cwd: folder(cx.env, arguments.cwd.as_deref())?,
+            cwd: folder(cx, arguments.cwd.as_deref())?,
             variables: environment::of_child(cx.env, &self.passthrough, tree.mark()),
             writable: writable(cx),
             timeout,
@@ -139,9 +139,10 @@ fn writable(cx: &ToolContext<'_>) -> Option<Vec<PathBuf>> {
     (cx.sandboxed && !off).then(|| cx.permissions.writable_roots())
 }
 
-fn folder(env: &SessionEnv, cwd: Option<&str>) -> Result<PathBuf, ToolError> {
+fn folder(cx: &ToolContext<'_>, cwd: Option<&str>) -> Result<PathBuf, ToolError> {
+    let env = cx.env;
     let Some(cwd) = cwd else { return Ok(env.cwd.clone()) };
-    let path = resolve(env, cwd)?.as_path().to_owned();
+    let path = cx.judged(Access::Read, resolve(env, cwd)?)?.as_path().to_owned();
     match tool_io::kind(&path) {
         Ok(Kind::Folder) => Ok(path),
         _ => Err(ToolError::Arguments(format!("cwd {} is not a folder", shown(env, &path)))),

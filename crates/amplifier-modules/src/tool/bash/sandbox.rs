@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 
-/// A person has turned the sandbox off. Only what stands for a person (a flag of the command
-/// line) may put this capability into a session's coordinator; no bundle can.
+/// A person has turned the sandbox off. Only a program that embeds sessions, on behalf of a person,
+/// may put this capability into a session's coordinator; no bundle can.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SandboxOff;
 
@@ -22,7 +22,8 @@ pub struct SandboxOff;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "sandbox not available on this kernel; it needs Landlock with ABI 3 (Linux 6.2 or later): {reason}; \
-     a person may turn the sandbox off by a flag"
+     allow the command with a permission rule such as `shell(cargo test)`, or run with \
+     `--permission-mode bypassPermissions`"
 )]
 pub(super) struct Unavailable {
     reason: String,

@@ -73,6 +73,9 @@ impl Tool for ApplyPatch {
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
         let steps = steps(&arguments.patch, cx.env)?;
+        for path in steps.iter().flat_map(|step| [Some(&step.path), step.move_to.as_ref()]).flatten() {
+            cx.judged(Access::Write, path.clone())?;
+        }
         let env = cx.env.clone();
         blocking(cx.env, move || {
             let mut plan = Plan { env, files: BTreeMap::new(), report: Vec::new() };

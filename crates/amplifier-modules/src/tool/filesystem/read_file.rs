@@ -77,7 +77,7 @@ impl Tool for ReadFile {
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
-        let path = resolve(cx.env, &arguments.path)?;
+        let path = cx.judged(Access::Read, resolve(cx.env, &arguments.path)?)?;
         let name = shown(cx.env, path.as_path());
         blocking(cx.env, move || read(path.as_path(), &name, &arguments)).await
     }

@@ -57,7 +57,7 @@ impl Tool for WriteFile {
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
-        let path = resolve(cx.env, &arguments.path)?;
+        let path = cx.judged(Access::Write, resolve(cx.env, &arguments.path)?)?;
         let name = shown(cx.env, path.as_path());
         blocking(cx.env, move || {
             let failed = |error| ToolError::failed(format!("writing {name}"), error);

@@ -67,6 +67,7 @@ impl Tool for Glob {
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
         let root = resolve(cx.env, arguments.path.as_deref().unwrap_or("."))?;
+        let root = cx.judged(Access::Read, root)?;
         let glob = glob_of(&arguments.pattern)?;
         let files = Files::new(cx, &root);
         let env = cx.env.clone();

@@ -107,6 +107,7 @@ impl Tool for Grep {
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
         let root = resolve(cx.env, arguments.path.as_deref().unwrap_or("."))?;
+        let root = cx.judged(Access::Read, root)?;
         if matches!(tool_io::kind(root.as_path()), Ok(Kind::Missing | Kind::Special)) {
             let name = shown(cx.env, root.as_path());
             return Err(ToolError::Refused(format!("{name} is neither a file nor a folder")));
