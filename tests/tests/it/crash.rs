@@ -171,3 +171,31 @@ fn terminated_a_run_ends_by_itself_and_keeps_its_transcript() {
     assert_eq!(status(&project), "cancelled");
     assert_eq!(shape(&transcript(&project.session())), "u:q");
 }
+
+#[test]
+fn many_processes_that_begin_at_once_in_a_new_home_each_have_their_session() {
+    let (project, _server) = wired((0..12).map(|_| Reply::Say("hi")));
+    let running: Vec<Running> =
+        (0..12).map(|_| call(&project, ["run", "-B", "wired", "q"]).start()).collect();
+    for one in running {
+        assert_eq!(one.wait().exits(0).stdout, "hi\n");
+    }
+    let sessions = project.sessions();
+    assert_eq!(sessions.len(), 12);
+    for session in sessions {
+        assert_eq!(shape(&transcript(&session)), "u:q a:hi");
+    }
+}
+
+#[test]
+fn of_two_that_want_one_new_id_at_once_one_has_it() {
+    let (project, _server) = wired((0..12).map(|_| Reply::Say("hi")));
+    for round in 0..5 {
+        let id = format!("mine-{round}");
+        let one = || call(&project, ["run", "-B", "wired", "--session-id", &id, "q"]).start();
+        let mut codes = [one(), one()].map(|one| one.wait().code.unwrap());
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 2], "round {round}");
+    }
+    assert_eq!(project.sessions().len(), 5);
+}
