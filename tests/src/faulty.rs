@@ -23,6 +23,8 @@ pub enum Fault {
     Panic,
     /// It waits at the gate first, and then works.
     Wait(Gate),
+    /// It lets other tasks run first, and then works.
+    Yield,
 }
 
 /// Which calls fail, counted from 0 over all methods.
@@ -81,6 +83,10 @@ impl FaultyStorage {
             Fault::Panic => panic!("the storage panicked in {method}"),
             Fault::Wait(gate) => {
                 gate.pass().await;
+                Ok(())
+            }
+            Fault::Yield => {
+                tokio::task::yield_now().await;
                 Ok(())
             }
             Fault::Error => {

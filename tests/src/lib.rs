@@ -21,6 +21,8 @@ pub mod server;
 pub mod stage;
 pub mod watch;
 
+pub use amplifier_modules::scripted;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -68,6 +68,32 @@ fn killed_again_and_again_a_session_still_goes_on() {
     assert_eq!(shape(&transcript(&project.session())), "u:q u:q u:q u:q a:at last");
 }
 
+/// A conversation of two tool calls, killed at each of its model calls in turn.
+#[test]
+fn killed_at_any_step_a_session_keeps_what_was_durable_and_goes_on() {
+    let write = |name: &str| Reply::Call("write_file", json!({"file_path": name, "content": "x"}));
+    let whole = ["u:q", "a:>", "t:", "a:>", "t:"];
+    for (step, durable) in [(0, 1), (1, 3), (2, 5)] {
+        let (project, server) = wired([write("one"), write("two")].into_iter().take(step));
+        server.then(Reply::Hang("…"));
+        let running = call(&project, ["run", "-B", "wired", "q"]).start();
+        server.asked(step + 1);
+        running.crash();
+        let before = transcript(&project.session());
+        let kinds: Vec<String> =
+            shape(&before).split(' ').filter(|one| one.contains(':')).map(str::to_owned).collect();
+        assert!(
+            kinds.len() == durable && kinds.iter().zip(whole).all(|(one, kind)| one.starts_with(kind)),
+            "{kinds:?}"
+        );
+        server.then(Reply::Say("done"));
+        run(&project, ["continue", "go on"]).exits(0);
+        let after = transcript(&project.session());
+        assert_eq!(after[..before.len()], before, "step {step}: what was durable is unchanged");
+        assert!(shape(&after).ends_with("u:go on a:done"), "step {step}: {}", shape(&after));
+    }
+}
+
 #[test]
 fn a_second_process_is_told_who_has_the_session() {
     let (project, server) = wired([Reply::Hang("…")]);
@@ -144,4 +170,32 @@ fn terminated_a_run_ends_by_itself_and_keeps_its_transcript() {
     running.wait().exits(143).says(&["go on with"]);
     assert_eq!(status(&project), "cancelled");
     assert_eq!(shape(&transcript(&project.session())), "u:q");
+}
+
+#[test]
+fn many_processes_that_begin_at_once_in_a_new_home_each_have_their_session() {
+    let (project, _server) = wired((0..12).map(|_| Reply::Say("hi")));
+    let running: Vec<Running> =
+        (0..12).map(|_| call(&project, ["run", "-B", "wired", "q"]).start()).collect();
+    for one in running {
+        assert_eq!(one.wait().exits(0).stdout, "hi\n");
+    }
+    let sessions = project.sessions();
+    assert_eq!(sessions.len(), 12);
+    for session in sessions {
+        assert_eq!(shape(&transcript(&session)), "u:q a:hi");
+    }
+}
+
+#[test]
+fn of_two_that_want_one_new_id_at_once_one_has_it() {
+    let (project, _server) = wired((0..12).map(|_| Reply::Say("hi")));
+    for round in 0..5 {
+        let id = format!("mine-{round}");
+        let one = || call(&project, ["run", "-B", "wired", "--session-id", &id, "q"]).start();
+        let mut codes = [one(), one()].map(|one| one.wait().code.unwrap());
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 2], "round {round}");
+    }
+    assert_eq!(project.sessions().len(), 5);
 }

@@ -49,17 +49,24 @@ fn a_bundle_that_cannot_be_read_is_told_with_its_place() {
 #[test]
 fn an_include_that_leads_nowhere_is_a_warning_or_with_strictness_an_error() {
     for (include, says) in [
-        ("./not-there.md", "not-there.md"),
-        ("./loop.md", "loop"),
-        ("git+https://127.0.0.1:1/x/y@-upload-pack=touch", "-upload-pack"),
+        ("./not-there.md", "not-there.md does not exist"),
+        ("./stray.md", "includes form a circle"),
+        ("unknown:thing", "no bundle `unknown` is known"),
+        ("git+https://127.0.0.1:1/x/y@-upload-pack=touch", "begins with `-`"),
+        ("git+file:///nowhere@--output=owned", "begins with `-`"),
+        ("git+https://127.0.0.1:1/x/y", "could not be fetched"),
     ] {
         let project = TempProject::new();
         let text =
-            format!("---\nbundle: {{name: loop}}\nincludes: [{{bundle: \"{include}\"}}]\n{SCRIPTED}---\n");
-        project.bundle("loop", text);
-        let lenient = run(&project, ["run", "-B", "loop", "hi"]).says(&[says]);
-        assert!(matches!(lenient.code, Some(0 | 2)), "{include}: {lenient:?}");
-        run(&project, ["run", "-B", "loop", "--strict", "hi"]).exits(2).says(&["error:", says]);
+            format!("---\nbundle: {{name: stray}}\nincludes: [{{bundle: \"{include}\"}}]\n{SCRIPTED}---\n");
+        project.bundle("stray", text);
+        let done = run(&project, ["run", "-B", "stray", "--strict", "hi"]).exits(2);
+        let done = done.says(&["stray.md:3:", "error:", says]);
+        assert!(done.stdout.is_empty() && project.sessions().is_empty(), "{include}");
+        let done =
+            run(&project, ["run", "-B", "stray", "hi"]).exits(0).says(&["stray.md:3:", "warning:", says]);
+        assert_eq!(done.stdout, "you said hi\n", "{include}");
+        assert!(!project.path().join("owned").exists());
     }
 }
 

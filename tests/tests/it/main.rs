@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod api;
+mod approval;
 mod crash;
 mod damage;
 mod host;
@@ -15,4 +16,5 @@ mod spawn_cancel;
 mod spawn_modules;
 mod spawn_resume;
 mod spawn_storage;
+mod spawn_sweep;
 mod wire;

@@ -164,3 +164,39 @@ fn no_key_of_the_machine_and_none_of_a_call_is_in_anything_written() {
         assert!(!text.contains("sk-secret"), "{file}: {text}");
     }
 }
+
+/// Nothing but a key and an address in the environment: the bundle that is built in.
+#[test]
+fn the_built_in_bundle_works_with_a_key_from_the_environment() {
+    let (project, server) = (TempProject::new(), Server::start([]));
+    project.write("found.txt", "needle");
+    server.then(Reply::Call("grep", json!({"pattern": "needle"})));
+    server.then(Reply::Say("in found.txt"));
+    let key = "sk-secret-0123456789abcdefghij";
+    let done = call(&project, ["run", "where is it?"])
+        .env("OPENAI_API_KEY", key)
+        .env("OPENAI_BASE_URL", server.url())
+        .done()
+        .exits(0);
+    assert_eq!(done.stdout, "in found.txt\n");
+    let request = &server.requests()[1];
+    let tools: Vec<&str> = request["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["function"]["name"].as_str().unwrap())
+        .collect();
+    for tool in ["read_file", "write_file", "edit_file", "bash", "grep", "glob", "todo"] {
+        assert!(tools.contains(&tool), "{tool}: {tools:?}");
+    }
+    assert!(request["messages"].to_string().contains("found.txt"), "{request}");
+    let events = std::fs::read_to_string(project.session().join("events.jsonl")).unwrap();
+    let names: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].as_str().unwrap().to_owned())
+        .collect();
+    for event in ["session:start", "prompt:submit", "tool:pre", "tool:post", "llm:response", "session:end"] {
+        assert!(names.iter().any(|name| name == event), "{event}: {names:?}");
+    }
+    assert!(!events.contains(key) && !metadata(&project.session()).to_string().contains(key));
+}
