@@ -155,3 +155,18 @@ fn a_home_that_cannot_be_written_is_one_clear_error() {
     assert!([Some(1), Some(2)].contains(&done.code), "{done:?}");
     done.says(&[".amplifier"]);
 }
+
+#[test]
+fn a_bundle_of_an_address_with_credentials_is_resumed_without_them() {
+    use amplifier_foundation::source::{SourceUri, git::entry_name};
+    let place = Place::scripted(TURNS);
+    let Ok(SourceUri::Git(uri)) = "git+https://example.invalid/o/kit@v1".parse() else { panic!("no git") };
+    let cached = place.home().join("cache").join(entry_name(&uri, "v1"));
+    fs::create_dir_all(&cached).unwrap();
+    fs::rename(place.project().join(".amplifier/bundles/b.yaml"), cached.join("bundle.yaml")).unwrap();
+    let written = "git+https://user:hunter2@example.invalid/o/kit@v1";
+    assert_eq!(place.run(&["run", "-B", written, "--session-id", "abc", "hi"]).ok().stdout, "one\n");
+    let metadata = fs::read_to_string(place.session_folder("abc").join("metadata.json")).unwrap();
+    assert!(!metadata.contains("hunter2"), "{metadata}");
+    assert_eq!(place.run(&["run", "--resume", "abc", "go on"]).ok().stdout, "two\n");
+}
