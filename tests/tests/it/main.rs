@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod crash;
+mod docs_commands;
+mod docs_guarantees;
 mod host;
 mod router;
 mod spawn;
