@@ -33,7 +33,8 @@ fn workspace() -> PathBuf {
 /// README.md and the pages of `docs/`.
 fn pages() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(workspace().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut pages: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    let mut pages: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     pages.push(workspace().join("README.md"));
     pages.sort();
     pages
@@ -141,13 +142,19 @@ fn failed_tools(project: &TempProject) -> Vec<serde_json::Value> {
 fn run_block(name: &str, block: &[Line]) -> usize {
     let project = project();
     let mut ran = 0;
-    for line in block.iter().map(|line| (line, can_run(line, ran > 0))).filter(|(_, runs)| *runs) {
-        let (line, _) = line;
+    for line in block {
+        if !can_run(line, ran > 0) {
+            continue;
+        }
         let done = run(&project, &line.words);
         assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
         ran += 1;
     }
-    assert_eq!(failed_tools(&project), Vec::<serde_json::Value>::new(), "{name}: a tool of an example failed");
+    assert_eq!(
+        failed_tools(&project),
+        Vec::<serde_json::Value>::new(),
+        "{name}: a tool of an example failed"
+    );
     ran
 }
 
@@ -174,10 +181,13 @@ fn each_command_that_needs_no_model_does_what_it_says() {
         let ran: usize = blocks(&page).iter().map(|block| run_block(name, block)).sum();
         assert!(ran >= at_least, "{name}: {ran} commands ran");
     }
-    let others = pages().into_iter().filter(|page| !page.ends_with("README.md") && !page.ends_with("docs/cli.md"));
+    let others =
+        pages().into_iter().filter(|page| !page.ends_with("README.md") && !page.ends_with("docs/cli.md"));
     for page in others {
         let text = std::fs::read_to_string(&page).unwrap();
-        blocks(&text).iter().for_each(|block| drop(run_block(&page.to_string_lossy(), block)));
+        for block in blocks(&text) {
+            run_block(&page.to_string_lossy(), &block);
+        }
     }
 }
 
@@ -187,7 +197,10 @@ fn lines_of_shell_become_calls() {
         let found: Vec<Vec<String>> = calls(1, line).into_iter().map(|line| line.words).collect();
         assert_eq!(found, expect, "{line}");
     };
-    check("amplifier run -B b \"two words\" 'and # more' # why", &[&["run", "-B", "b", "two words", "and # more"]]);
+    check(
+        "amplifier run -B b \"two words\" 'and # more' # why",
+        &[&["run", "-B", "b", "two words", "and # more"]],
+    );
     check("git diff | amplifier run \"x | y\"", &[&["run", "x | y"]]);
     check("cargo run -q -p amplifier-cli --no-default-features -- run \"hi\"", &[&["run", "hi"]]);
     check("cargo run -p xtask -- ci", &[]);
@@ -198,7 +211,9 @@ fn lines_of_shell_become_calls() {
 #[test]
 fn what_is_not_understood_is_found() {
     let project = TempProject::new();
-    for words in [&["run", "--nope", "hi", "--help"][..], &["rum", "--help"], &["run", "--timeout", "5", "--help"]] {
+    for words in
+        [&["run", "--nope", "hi", "--help"][..], &["rum", "--help"], &["run", "--timeout", "5", "--help"]]
+    {
         assert_eq!(run(&project, words).code, Some(2), "{words:?}");
     }
 }

@@ -72,9 +72,8 @@ fn has_test(text: &str, name: &str) -> bool {
     let above = |at: usize| {
         lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"))
     };
-    let marked = |at: usize| {
-        above(at).any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
-    };
+    let marked =
+        |at: usize| above(at).any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
     (0..lines.len()).any(|at| is_it(lines[at]) && marked(at))
 }
 
@@ -85,9 +84,8 @@ fn fault(root: &Path, test: &str) -> Option<String> {
         return Some(format!("`{test}` is no path of a test"));
     };
     let places = places(root, krate, modules);
-    let exists = places.iter().any(|place| {
-        std::fs::read_to_string(place).is_ok_and(|text| has_test(&text, name))
-    });
+    let exists =
+        places.iter().any(|place| std::fs::read_to_string(place).is_ok_and(|text| has_test(&text, name)));
     (!exists).then(|| format!("there is no test `{test}`"))
 }
 
