@@ -15,6 +15,7 @@ pub mod settings;
 pub mod source;
 pub mod spawn;
 pub mod storage;
+pub mod store;
 
 pub use host::{Host, HostBuilder, Shutdown};
 pub use router::{EventFilter, EventRouter};

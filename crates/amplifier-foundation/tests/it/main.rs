@@ -28,3 +28,4 @@ mod storage_cost;
 mod storage_damage;
 mod storage_process;
 mod storage_reference;
+mod store;

@@ -1,0 +1,121 @@
+//! Clauses on commits as a whole, and on the event log.
+
+use super::*;
+
+pub(super) const CLAUSES: &[Clause] = &[
+    ("events are numbered from 1 without a gap and read in the order of the writes", |s| {
+        Box::pin(ordered(s))
+    }),
+    ("a page has at most as many events as asked for and says where to read on", |s| Box::pin(pages(s))),
+    ("a place that the log does not hold is gone", |s| Box::pin(gone(s))),
+    ("a terminal event comes with its settling alone", |s| Box::pin(not_forged(s))),
+    ("commits at the same time are each whole", |s| Box::pin(whole(s))),
+    ("later writes of a commit see earlier ones", |s| Box::pin(sees_itself(s))),
+    ("what is handed over comes before what is committed later", |s| Box::pin(posted(s))),
+];
+
+async fn names(store: &dyn Store, from: Cursor) -> Result<Vec<String>, Found> {
+    let page = store.events(from, 100).await?;
+    for (sequence, event) in (from.sequence..).zip(&page.events) {
+        same("a sequence", event.sequence, Some(sequence))?;
+    }
+    same("the place behind", page.next.sequence, from.sequence + page.events.len() as u64)?;
+    Ok(page.events.iter().map(|event| event.event_type.name().to_owned()).collect())
+}
+
+async fn ordered(store: &dyn Store) -> Check {
+    let start = store.tail().await?;
+    same("the first sequence", start.sequence, 1)?;
+    let first = applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
+    let given: Vec<_> = first.events.iter().map(|event| event.sequence).collect();
+    same("the sequences in the receipt", given, vec![Some(1), Some(2)])?;
+    refused(store, Commit::new().write(note("x")?).write(settle("s", 1, "")?), "Stale", |error| {
+        matches!(error, StoreError::Stale { .. })
+    })
+    .await?;
+    applied(store, note("c")?).await?;
+    same("the tail", store.tail().await?, Cursor { sequence: 4, ..start })?;
+    same("the log", names(store, start).await?, vec!["a".into(), "b".into(), "c".into()])
+}
+
+async fn pages(store: &dyn Store) -> Check {
+    let mut from = store.tail().await?;
+    applied(store, Commit::new().write(note("a")?).write(note("b")?).write(note("c")?)).await?;
+    for wanted in [2, 1, 0] {
+        let page = store.events(from, 2).await?;
+        same("the page", page.events.len(), wanted)?;
+        from = page.next;
+    }
+    same("the end", from, store.tail().await?)
+}
+
+async fn gone(store: &dyn Store) -> Check {
+    let start = store.tail().await?;
+    applied(store, Commit::new().write(note("a")?).write(note("b")?).write(note("c")?)).await?;
+    applied(store, Write::Prune { before: 3 }).await?;
+    let oldest = Cursor { sequence: 3, ..start };
+    same("what is left", names(store, oldest).await?, vec!["c".into()])?;
+    let tail = store.tail().await?;
+    let behind = Cursor { sequence: tail.sequence + 1, ..tail };
+    for place in [start, Cursor { sequence: 0, ..start }, Cursor { log: !start.log, ..oldest }, behind] {
+        match store.events(place, 1).await {
+            Err(StoreError::Gone { oldest: found }) => same("the oldest place", found, oldest)?,
+            other => return Err(Found(format!("{place:?} is {other:?}, not gone"))),
+        }
+    }
+    applied(store, Write::Prune { before: u64::MAX }).await?;
+    same("the tail after all was pruned", store.tail().await?, tail)?;
+    applied(store, note("d")?).await?;
+    same("the log", names(store, tail).await?, vec!["d".into()])
+}
+
+async fn not_forged(store: &dyn Store) -> Check {
+    let malformed = |error: &StoreError| matches!(error, StoreError::Malformed { .. });
+    applied(store, open("s", 1)?).await?;
+    let of = of("s", 1)?;
+    let session = Some(of.session.clone());
+    let event = |kind, source| Box::new(sealed(kind, source, 1));
+    let end = EventType::SessionCompleted;
+    refused(store, Write::Append(event(end.clone(), session.clone())), "Malformed", malformed).await?;
+    let settle = |number, event| Write::Settle { of: of.clone(), outcome: outcome(number, ""), event };
+    let wrong = [(1, EventType::ToolPre, session.clone()), (1, end.clone(), None), (2, end, session)];
+    for (number, kind, source) in wrong {
+        refused(store, settle(number, event(kind, source)), "Malformed", malformed).await?;
+    }
+    Ok(())
+}
+
+async fn whole(store: &dyn Store) -> Check {
+    let start = store.tail().await?;
+    let mut commits = Vec::new();
+    for number in 0..20 {
+        let (a, b) = (note(&format!("{number}-a"))?, note(&format!("{number}-b"))?);
+        commits.push(store.commit(Commit::new().write(a).write(b).write(count("n")?)));
+    }
+    for result in futures_util::future::join_all(commits).await {
+        let _ = result?.applied();
+    }
+    same("the counter", store.counter(&CounterName::new("n")?).await?, 20)?;
+    let names = names(store, start).await?;
+    same("the number of events", names.len(), 40)?;
+    let pairs = names.chunks(2).all(|pair| match pair {
+        [a, b] => a.ends_with("-a") && b.ends_with("-b") && a.split('-').next() == b.split('-').next(),
+        _ => false,
+    });
+    same("events of one commit stand together", pairs, true)
+}
+
+async fn sees_itself(store: &dyn Store) -> Check {
+    let all = Commit::new().write(open("s", 1)?).write(settle("s", 1, "")?).write(open("s", 2)?);
+    applied(store, all).await?;
+    let session = store.session(&SessionId::new("s")?).await?;
+    same("the activation", session.map(|row| row.activation), Some(Activation(2)))
+}
+
+async fn posted(store: &dyn Store) -> Check {
+    store.post(Commit::new().write(open("s", 1)?).write(settle("s", 1, "kept")?))?;
+    store.post(settle("s", 1, "late")?.into())?;
+    applied(store, note("a")?).await?;
+    let settled = store.settled(&of("s", 1)?).await?;
+    same("the outcome", settled.map(|settled| settled.outcome), Some(outcome(1, "kept")))
+}

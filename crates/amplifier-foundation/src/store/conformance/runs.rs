@@ -1,0 +1,121 @@
+//! Clauses on runs: the table of steps, attempts, order.
+
+use super::*;
+use crate::store::{Expect, Repeated, RunFilter, RunMove, RunState};
+
+pub(super) const CLAUSES: &[Clause] = &[
+    ("a run is enqueued once", |s| Box::pin(enqueued_once(s))),
+    ("a run takes every legal step and no other", |s| Box::pin(steps(s))),
+    ("a run that is elsewhere is refused, with where it is", |s| Box::pin(elsewhere(s))),
+    ("lease, session and run start in one commit or not at all", |s| Box::pin(starts(s))),
+    ("a failed attempt is counted and waits; runs come in the order of enqueueing", |s| Box::pin(retries(s))),
+];
+
+/// A legal way to each state.
+const WAYS: &[&[RunState]] = &[
+    &[],
+    &[RunState::Leased],
+    &[RunState::Leased, RunState::Running],
+    &[RunState::Leased, RunState::Running, RunState::Completed],
+    &[RunState::Leased, RunState::Running, RunState::Cancelled],
+    &[RunState::Leased, RunState::Running, RunState::Dead],
+    &[RunState::Cancelled],
+    &[RunState::Coalesced],
+    &[RunState::Skipped],
+];
+
+fn step(run: &str, from: RunState, to: RunState) -> Result<Write, InvalidId> {
+    let step = RunMove::new(RunId::new(run)?, from, to);
+    let starts = to == RunState::Running;
+    Ok(Write::MoveRun(if starts { step.session(SessionId::new("s")?) } else { step }))
+}
+
+async fn enqueued_once(store: &dyn Store) -> Check {
+    applied(store, enqueue("r", Duration::ZERO)?).await?;
+    let again = Commit::new().write(note("a")?).write(enqueue("r", Duration::ZERO)?);
+    let told =
+        matches!(store.commit(again).await?, Receipt::Repeated(Repeated::Run(run)) if run.as_str() == "r");
+    same("the second is told", told, true)?;
+    same("the tail", store.tail().await?.sequence, 1)?;
+    same("the runs", store.runs(&RunFilter::default()).await?.len(), 1)
+}
+
+async fn steps(store: &dyn Store) -> Check {
+    for (number, way) in WAYS.iter().enumerate() {
+        let run = number.to_string();
+        applied(store, enqueue(&run, Duration::ZERO)?).await?;
+        let mut at = RunState::Queued;
+        for next in *way {
+            applied(store, step(&run, at, *next)?).await?;
+            at = *next;
+        }
+        for next in RunState::ALL.into_iter().filter(|next| !at.may_become(*next)) {
+            let illegal = |error: &StoreError| matches!(error, StoreError::IllegalStep { from, to, .. } if (*from, *to) == (at, next));
+            refused(store, step(&run, at, next)?, &format!("no step from {at:?} to {next:?}"), illegal)
+                .await?;
+        }
+        let row = store.run(&RunId::new(&run)?).await?.ok_or(Found("the run is gone".into()))?;
+        row.check()?;
+        same("the state", row.state, at)?;
+    }
+    Ok(())
+}
+
+async fn elsewhere(store: &dyn Store) -> Check {
+    let is = |there: Option<RunState>| move |error: &StoreError| matches!(error, StoreError::RunIs { found, .. } if *found == there);
+    let (queued, leased) = (RunState::Queued, RunState::Leased);
+    let expect = |state| Ok::<_, InvalidId>(Expect::RunState { run: RunId::new("r")?, state });
+    refused(store, step("r", queued, leased)?, "RunIs for no run", is(None)).await?;
+    refused(store, Commit::new().when(expect(queued)?), "RunIs for no run", is(None)).await?;
+    applied(store, enqueue("r", Duration::ZERO)?).await?;
+    let lease = Commit::new().when(expect(queued)?).write(step("r", queued, leased)?);
+    applied(store, lease.clone()).await?;
+    refused(store, lease, "RunIs for a second taker", is(Some(leased))).await?;
+    refused(store, step("r", queued, leased)?, "RunIs for a second taker", is(Some(leased))).await
+}
+
+async fn starts(store: &dyn Store) -> Check {
+    let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
+    applied(store, Commit::new().write(enqueue("r", Duration::ZERO)?).write(open("s", 1)?)).await?;
+    let start = || {
+        let steps = Commit::new().write(step("r", queued, leased)?).write(step("r", leased, running)?);
+        Ok::<_, InvalidId>(steps.write(lease("run/r", Duration::from_secs(60))?))
+    };
+    let runs = |error: &StoreError| matches!(error, StoreError::StillRunning { .. });
+    refused(store, start()?.write(open("s", 2)?), "StillRunning", runs).await?;
+    let state = async || -> Result<_, Found> { Ok(store.run(&RunId::new("r")?).await?.map(|row| row.state)) };
+    same("the run after a refusal", state().await?, Some(queued))?;
+    same("the lease after a refusal", store.lease(&LeaseKey::new("run/r")?).await?, None)?;
+    let malformed = |error: &StoreError| matches!(error, StoreError::Malformed { .. });
+    let without = Write::MoveRun(RunMove::new(RunId::new("r")?, leased, running));
+    let without = Commit::new().write(step("r", queued, leased)?).write(without);
+    refused(store, without, "Malformed without a session", malformed).await?;
+    applied(store, start()?.write(open("t", 1)?)).await?;
+    same("the run", state().await?, Some(running))
+}
+
+async fn retries(store: &dyn Store) -> Check {
+    let hour = Duration::from_secs(3_600);
+    for (run, delay) in [("b", Duration::ZERO), ("c", hour), ("a", Duration::ZERO)] {
+        applied(store, enqueue(run, delay)?).await?;
+    }
+    let listed = async |filter: RunFilter| -> Result<String, Found> {
+        Ok(store.runs(&filter).await?.iter().map(|row| row.id.as_str()).collect())
+    };
+    let ready = || QueueName::new("q").map(RunFilter::ready);
+    same("what is ready", listed(ready()?).await?.as_str(), "ba")?;
+    let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
+    applied(store, Commit::new().write(step("b", queued, leased)?).write(step("b", leased, running)?))
+        .await?;
+    let again = RunMove::new(RunId::new("b")?, running, queued).delay(hour).reason("timed out");
+    applied(store, Write::MoveRun(again)).await?;
+    let row = store.run(&RunId::new("b")?).await?.ok_or(Found("the run is gone".into()))?;
+    let found = (row.attempt, row.session, row.reason.as_deref());
+    same("attempt, session, reason", found, (2, None, Some("timed out")))?;
+    same("what is ready", listed(ready()?).await?.as_str(), "a")?;
+    let all = RunFilter::default;
+    same("all, in order", listed(all()).await?.as_str(), "bca")?;
+    same("a page", listed(RunFilter { after: row.place, limit: 1, ..all() }).await?.as_str(), "c")?;
+    same("of a state", listed(RunFilter { state: Some(running), ..all() }).await?.as_str(), "")?;
+    same("of a queue", listed(RunFilter { queue: Some(QueueName::new("p")?), ..all() }).await?.as_str(), "")
+}

@@ -1,0 +1,189 @@
+//! A store in memory: for hosts that open no file, and the model that others are compared with.
+//!
+//! Guarantees: the contract of [`Store`] within this process. A store that records can make
+//! the image of a crash after any of its commits.
+//! Never here: durability. `Ok` means held until the last clone is dropped. Sessions, runs,
+//! grants and counters are kept for ever, events up to [`LOG_CAPACITY`], keys for their time.
+
+mod grant;
+mod state;
+mod table;
+mod write;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use amplifier_core::{Clock, Ids, Payload, RunId, SessionId, Timestamp};
+use async_trait::async_trait;
+
+use super::{
+    ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease, LeaseKey,
+    Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
+};
+pub use state::LOG_CAPACITY;
+use state::State;
+
+/// A store in memory. Cheap to clone; clones are the same store.
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    // One lock for all, so that a commit is one step to every reader. Held for one commit or
+    // one read; never across an await or a callback.
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// Every commit that was applied, if they are recorded.
+    journal: Option<Vec<(Timestamp, Commit)>>,
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("tail", &self.lock().state.tail()).finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store. `clock` is the store's own; `ids` tell its log from others.
+    pub fn new(clock: Arc<dyn Clock>, ids: &dyn Ids) -> Self {
+        Self::with(clock, ids.v4().as_u64_pair().1, None)
+    }
+
+    /// An empty store that keeps every commit, for [`MemoryStore::image_after`]. It grows
+    /// without bound: for tests.
+    pub fn recording(clock: Arc<dyn Clock>, ids: &dyn Ids) -> Self {
+        Self::with(clock, ids.v4().as_u64_pair().1, Some(Vec::new()))
+    }
+
+    fn with(clock: Arc<dyn Clock>, log: u64, journal: Option<Vec<(Timestamp, Commit)>>) -> Self {
+        let inner = Inner { state: State::new(log), journal };
+        Self { clock, inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// How many commits are recorded: those that were applied.
+    pub fn recorded(&self) -> usize {
+        self.lock().journal.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The store as if the process had died after the n-th recorded commit: a store of its
+    /// own, which records too. Each commit is checked again as it is recovered.
+    pub fn image_after(&self, n: usize) -> Result<Self, StoreError> {
+        let (log, commits) = {
+            let inner = self.lock();
+            let journal = inner.journal.as_deref().unwrap_or_default();
+            let no_image = || StoreError::NoImage { wanted: n, have: journal.len() };
+            (inner.state.log, journal.get(..n).ok_or_else(no_image)?.to_vec())
+        };
+        let mut state = State::new(log);
+        for (number, (at, commit)) in commits.iter().enumerate() {
+            let receipt = state.apply(commit.clone(), *at)?;
+            if receipt.applied().is_none() {
+                return Err(StoreError::Damaged { what: format!("commit {} is there twice", number + 1) });
+            }
+        }
+        state.check()?;
+        let inner = Inner { state, journal: Some(commits) };
+        Ok(Self { clock: Arc::clone(&self.clock), inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    fn write(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let copy = inner.journal.is_some().then(|| commit.clone());
+        let receipt = inner.state.apply(commit, now)?;
+        if let (Receipt::Applied(_), Some(journal), Some(copy)) = (&receipt, &mut inner.journal, copy) {
+            journal.push((now, copy));
+        }
+        Ok(receipt)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        self.write(commit)
+    }
+
+    fn post(&self, commit: Commit) -> Result<(), StoreError> {
+        if let Err(error) = self.write(commit) {
+            tracing::warn!(%error, "a commit that nobody waits for was refused");
+        }
+        Ok(())
+    }
+
+    async fn tail(&self) -> Result<Cursor, StoreError> {
+        Ok(self.lock().state.tail())
+    }
+
+    async fn events(&self, from: Cursor, limit: usize) -> Result<EventPage, StoreError> {
+        let state = &self.lock().state;
+        state.check_place(from)?;
+        let skip = usize::try_from(from.sequence - state.oldest).unwrap_or(usize::MAX);
+        let events: Vec<_> = state.events.iter().skip(skip).take(limit).cloned().collect();
+        let sequence = from.sequence + events.len() as u64;
+        Ok(EventPage { events, next: Cursor { sequence, ..from } })
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+        Ok(self.lock().state.sessions.get(id).cloned())
+    }
+
+    async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
+        let state = &self.lock().state;
+        let rows = state.sessions.behind(filter.after.as_ref()).filter(|row| filter.fits(row));
+        Ok(rows.take(filter.limit).cloned().collect())
+    }
+
+    async fn settled(&self, of: &ActivationId) -> Result<Option<Settled>, StoreError> {
+        Ok(self.lock().state.settled.get(of).cloned())
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.lock().state.run(id).cloned())
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let now = self.clock.now();
+        let state = &self.lock().state;
+        let fits = |row: &&RunRow| {
+            filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
+                && filter.state.is_none_or(|state| state == row.state)
+                && (!filter.ready || row.ready_at <= now)
+        };
+        Ok(state.runs.behind(Some(&filter.after)).filter(fits).take(filter.limit).cloned().collect())
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
+        let now = self.clock.now();
+        let lock = self.lock();
+        Ok(lock.state.leases.get(key).map(|held| Lease {
+            key: key.clone(),
+            owner: held.owner.clone(),
+            epoch: held.epoch,
+            left: held.until.saturating_since(now),
+        }))
+    }
+
+    async fn cursor(&self, consumer: &ConsumerName) -> Result<Option<Cursor>, StoreError> {
+        Ok(self.lock().state.cursors.get(consumer).copied())
+    }
+
+    async fn grant(&self, of: &ActivationId) -> Result<Option<Grant>, StoreError> {
+        Ok(self.lock().state.grants.get(of).cloned())
+    }
+
+    async fn counter(&self, counter: &CounterName) -> Result<u64, StoreError> {
+        Ok(self.lock().state.counters.get(counter).copied().unwrap_or(0))
+    }
+
+    async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.lock().state.kept(key, now).map(|kept| kept.value.clone()))
+    }
+}

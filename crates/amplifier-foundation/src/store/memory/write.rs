@@ -1,0 +1,221 @@
+//! The writes of a store in memory, one function each.
+//!
+//! Guarantees: each refuses what does not fit. Taking back is not their matter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::id::Activation;
+use amplifier_core::{Payload, RunId, SessionEvent, SessionOutcome, TriggerId};
+
+use super::state::{Draft, Held, Kept, State};
+use crate::store::{
+    ActivationId, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, QueueName, RunMove,
+    RunRow, RunState, SessionRow, Settled, StoreError, Write,
+};
+
+type Done = Result<(), StoreError>;
+
+fn malformed(what: &'static str) -> StoreError {
+    StoreError::Malformed { what }
+}
+
+impl State {
+    pub(super) fn write(&mut self, write: Write, draft: &mut Draft) -> Done {
+        let now = draft.now;
+        match write {
+            Write::Append(event) if event.event_type.is_terminal() => {
+                Err(malformed("a terminal event comes with its settling alone"))
+            }
+            Write::Append(event) => {
+                self.append(*event, draft);
+                Ok(())
+            }
+            Write::Open { of, owner, parent, root, bundle } => {
+                let (created, updated) = (now, now);
+                let ActivationId { session: id, activation } = of;
+                let row = SessionRow {
+                    id,
+                    parent,
+                    root,
+                    bundle,
+                    activation,
+                    owner,
+                    settled: None,
+                    created,
+                    updated,
+                };
+                self.open(row)
+            }
+            Write::Settle { of, outcome, event } => self.settle(&of, outcome, *event, draft),
+            Write::Enqueue { run, queue, trigger, payload, delay } => {
+                self.enqueue(run, queue, (trigger, payload), delay, draft)
+            }
+            Write::MoveRun(step) => self.move_run(&step, draft),
+            Write::TakeLease { key, owner, ttl, over } => self.take(key, owner, (ttl, over), draft),
+            Write::RenewLease { key, epoch, ttl } => {
+                let until = now.saturating_add(ttl);
+                let held = Held { until, ..self.held(&key, epoch)?.clone() };
+                self.leases.put(key, held);
+                Ok(())
+            }
+            Write::ReleaseLease { key, epoch } => {
+                self.held(&key, epoch)?;
+                self.leases.remove(&key);
+                Ok(())
+            }
+            Write::SetCursor { consumer, cursor } => self.set_cursor(consumer, cursor),
+            Write::DropCursor { consumer } => {
+                self.cursors.remove(&consumer);
+                Ok(())
+            }
+            Write::Grant { to, from, amount } => self.add_grant(to, from, amount),
+            Write::Refund { of, spent } => self.refund(&of, spent),
+            Write::AddCounter { counter, by } => {
+                self.add(counter, by);
+                Ok(())
+            }
+            Write::PutKey { key, value, retain } => self.put_key(key, value, retain, draft),
+            Write::Prune { before } => {
+                draft.prune = draft.prune.max(before);
+                Ok(())
+            }
+        }
+    }
+
+    fn append(&mut self, mut event: SessionEvent, draft: &mut Draft) -> u64 {
+        let sequence = self.tail().sequence;
+        event.sequence = Some(sequence);
+        let event = Arc::new(event);
+        draft.applied.events.push(Arc::clone(&event));
+        self.events.push_back(event);
+        sequence
+    }
+
+    fn open(&mut self, mut row: SessionRow) -> Done {
+        if row.activation < Activation::FIRST {
+            return Err(malformed("activations count from 1"));
+        }
+        if let Some(known) = self.sessions.get(&row.id) {
+            if row.activation.0.checked_sub(1) != Some(known.activation.0) {
+                let (expected, found) = (row.activation, Some(known.activation));
+                return Err(StoreError::Stale { session: row.id, expected, found });
+            }
+            if known.settled.is_none() {
+                let (activation, owner) = (known.activation, known.owner.clone());
+                return Err(StoreError::StillRunning { session: row.id, activation, owner });
+            }
+            let (activation, owner, updated) = (row.activation, row.owner, row.updated);
+            row = SessionRow { activation, owner, updated, settled: None, ..known.clone() };
+        }
+        self.sessions.put(row.id.clone(), row);
+        Ok(())
+    }
+
+    fn settle(
+        &mut self,
+        of: &ActivationId,
+        outcome: Arc<SessionOutcome>,
+        event: SessionEvent,
+        draft: &mut Draft,
+    ) -> Done {
+        let mut row = self.fence(of)?.clone();
+        if row.settled.is_some() {
+            return Err(StoreError::Ended { of: of.clone() });
+        }
+        if outcome.activation != of.activation {
+            return Err(malformed("an outcome is of the activation that it settles"));
+        }
+        if !event.event_type.is_terminal() || event.source.as_ref() != Some(&of.session) {
+            return Err(malformed("a session is settled with its own terminal event"));
+        }
+        let (id, at) = (event.id, draft.now);
+        let settled = Settled { outcome, event: id, sequence: self.append(event, draft), at };
+        self.settled.put(of.clone(), settled.clone());
+        (row.settled, row.updated) = (Some(settled), at);
+        self.sessions.put(of.session.clone(), row);
+        Ok(())
+    }
+
+    fn enqueue(
+        &mut self,
+        id: RunId,
+        queue: QueueName,
+        (trigger, payload): (Option<TriggerId>, Payload),
+        delay: Duration,
+        draft: &Draft,
+    ) -> Done {
+        if self.places.get(&id).is_some() {
+            return Err(malformed("a commit enqueues a run once"));
+        }
+        let place = self.runs.len() as u64 + 1;
+        let row = RunRow {
+            id: id.clone(),
+            place,
+            queue,
+            trigger,
+            payload,
+            state: RunState::Queued,
+            attempt: 1,
+            session: None,
+            reason: None,
+            ready_at: draft.now.saturating_add(delay),
+            created: draft.now,
+            updated: draft.now,
+        };
+        self.places.put(id, place);
+        self.runs.put(place, row);
+        Ok(())
+    }
+
+    fn move_run(&mut self, step: &RunMove, draft: &Draft) -> Done {
+        let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
+        let row = self.run(&step.run).ok_or_else(absent)?.step(step, draft.now)?;
+        self.runs.put(row.place, row);
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        key: LeaseKey,
+        owner: OwnerId,
+        (ttl, over): (Duration, Option<Epoch>),
+        draft: &mut Draft,
+    ) -> Done {
+        let holder = self.leases.get(&key);
+        if let Some(held) = holder.filter(|held| held.until > draft.now && Some(held.epoch) != over) {
+            let (owner, epoch) = (held.owner.clone(), held.epoch);
+            return Err(StoreError::LeaseTaken { key, owner, epoch });
+        }
+        self.last_epoch = Epoch(self.last_epoch.0 + 1);
+        let (epoch, until) = (self.last_epoch, draft.now.saturating_add(ttl));
+        draft.applied.epochs.push((key.clone(), epoch));
+        self.leases.put(key, Held { owner, epoch, until });
+        Ok(())
+    }
+
+    fn set_cursor(&mut self, consumer: ConsumerName, cursor: Cursor) -> Done {
+        self.check_place(cursor)?;
+        let found = self.cursors.get(&consumer).copied();
+        if found.is_some_and(|found| found.sequence > cursor.sequence) {
+            return Err(StoreError::CursorIs { consumer, expected: Some(cursor), found });
+        }
+        self.cursors.put(consumer, cursor);
+        Ok(())
+    }
+
+    fn add(&mut self, counter: CounterName, by: u64) {
+        let sum = self.counters.get(&counter).map_or(by, |sum| sum.saturating_add(by));
+        self.counters.put(counter, sum);
+    }
+
+    fn put_key(&mut self, key: DedupKey, value: Payload, retain: Duration, draft: &mut Draft) -> Done {
+        if self.kept(&key, draft.now).is_some() {
+            return Err(malformed("a commit puts a key once"));
+        }
+        let until = draft.now.saturating_add(retain);
+        draft.keys.push((until, key.clone()));
+        self.keys.put(key, Kept { value, until });
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The store: everything that must be true after a crash, behind one atomic `commit`.
+//!
+//! It holds the event log, sessions with their activations and outcomes, runs, leases,
+//! cursors of durable consumers, budget grants, counters and keys. Transcripts and
+//! descriptions of sessions lie in the [storage](crate::storage).
+//!
+//! Guarantees: a [`Commit`] is written whole or not at all; all commits have one order,
+//! the same for every reader; what happens once (a settling, a run, a key) happens once
+//! whoever tries it how often.
+//! Never assumed: one process, one clock, a shared file system. Spans are measured by the
+//! store's own clock, and nothing is safe because of time: fences are activations and epochs.
+
+mod commit;
+pub mod conformance;
+mod error;
+mod memory;
+mod name;
+mod reconcile;
+mod run;
+mod views;
+
+use std::fmt::Debug;
+
+use amplifier_core::{Payload, RunId, SessionId};
+use async_trait::async_trait;
+
+pub use crate::router::Cursor;
+pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
+pub use error::StoreError;
+pub use memory::{LOG_CAPACITY, MemoryStore};
+pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
+pub use reconcile::{Intent, Recovery, Verdict, reconcile};
+pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
+pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
+
+/// What every store does. `conformance::run` checks it.
+///
+/// **Reads** see a prefix of the commits, in their order, and at least each commit of which
+/// this handle has returned `Ok`; two reads may see two prefixes, the later one not the
+/// shorter. What was read may be outdated at once: put it into the `expects` of the commit
+/// that relies on it. What a read returns is durable. `Err` of a read says nothing.
+#[async_trait]
+pub trait Store: Debug + Send + Sync {
+    /// Writes a commit whole or not at all.
+    ///
+    /// In this order: if one of its writes that happen once has happened before, nothing is
+    /// written and the receipt is [`Receipt::Repeated`] (so a commit can be sent again without
+    /// harm, even though its conditions do not hold any more); then all conditions are
+    /// compared; then the writes are carried out, each seeing those before it. A condition that does
+    /// not hold or a write that does not fit refuses the commit.
+    ///
+    /// After `Ok` the commit is durable, also against a loss of power (in memory: as long as
+    /// the process lives), and every later read sees it. After `Err` nothing of it was written
+    /// and nothing will be, but for [`StoreError::InDoubt`]: it may be there; send it again if
+    /// it holds a write that happens once, or read. After a crash, or if the future is dropped, it is
+    /// there whole or not at all.
+    async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError>;
+
+    /// Hands a commit over without waiting, for who cannot wait: destructors, and the end of
+    /// a runtime. Needs no runtime and does not block on a disk or network.
+    ///
+    /// `Ok` says that the commit will be tried, after what this handle was given before and
+    /// before what it is given later, and not that it is durable or accepted; nobody is told
+    /// if it is refused. After a crash it may be missing. `Err`: it will not be tried.
+    fn post(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// The place behind the last event.
+    async fn tail(&self) -> Result<Cursor, StoreError>;
+
+    /// At most `limit` events from a cursor on, in the order of the log. No event appears later
+    /// at a place that was read past. [`StoreError::Gone`] for a place that was pruned, lies
+    /// behind the tail (a restored backup) or is of another log.
+    async fn events(&self, from: Cursor, limit: usize) -> Result<EventPage, StoreError>;
+
+    /// One session.
+    async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError>;
+
+    /// Sessions in the order of their ids.
+    async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// How an activation ended, also one that is not the last; `None` while it has no outcome.
+    async fn settled(&self, of: &ActivationId) -> Result<Option<Settled>, StoreError>;
+
+    /// One run.
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError>;
+
+    /// Runs in the order of their places.
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError>;
+
+    /// Who holds a lease; `None` if it is free. One that has run out is shown until somebody
+    /// takes it.
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError>;
+
+    /// Where a durable consumer is; `None` if it is not known.
+    async fn cursor(&self, consumer: &ConsumerName) -> Result<Option<Cursor>, StoreError>;
+
+    /// The grant of an activation.
+    async fn grant(&self, of: &ActivationId) -> Result<Option<Grant>, StoreError>;
+
+    /// A counter; one that nobody added to is 0.
+    async fn counter(&self, counter: &CounterName) -> Result<u64, StoreError>;
+
+    /// What a key's first commit said; `None` if there is none, or none any more.
+    async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError>;
+}
