@@ -29,3 +29,5 @@ mod storage_damage;
 mod storage_process;
 mod storage_reference;
 mod store;
+mod store_history;
+mod store_model;
