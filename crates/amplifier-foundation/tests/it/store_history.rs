@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use amplifier_core::budget::Amount;
-use amplifier_core::{Activation, OutcomeKind, Payload, RunId, SessionId};
+use amplifier_core::{OutcomeKind, Payload, RunId, SessionId};
 use amplifier_foundation::store::{
     ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, LeaseKey, MemoryStore,
     QueueName, Receipt, RunFilter, RunMove, RunState, SessionFilter, Store, StoreError, Write,
