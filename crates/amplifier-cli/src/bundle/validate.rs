@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use amplifier_core::module::ModuleInfo;
+use amplifier_core::module::{ModuleInfo, ModuleKind};
 use amplifier_foundation::Host;
 use amplifier_foundation::bundle::{
     Bundle, BundleError, Code as Fault, Diagnostic, FileKind, ModuleEntry, PreparedBundle, Severity,
@@ -81,19 +81,36 @@ fn check(prepared: &PreparedBundle, host: &Host) -> Vec<Diagnostic> {
     found
 }
 
-/// Modules that this program does not have, and settings that a module does not know.
+/// Modules that this program does not have or that stand in the wrong place, and settings that a
+/// module does not know.
 fn modules(bundle: &Bundle, host: &Host) -> Vec<Diagnostic> {
-    let lists = [&bundle.providers, &bundle.tools, &bundle.hooks];
-    let slots = [&bundle.session.orchestrator, &bundle.session.context];
-    let listed = lists.into_iter().flatten().map(|entry| (entry, false));
-    let needed = slots.into_iter().flatten().map(|entry| (entry, true));
-    let named = listed.chain(needed).filter(|(entry, _)| !entry.spec.module.is_empty());
-    named
-        .flat_map(|(entry, needed)| match host.modules().get(&entry.spec.module) {
-            Some(module) => unknown_settings(entry, &module.info()),
-            None => vec![missing(entry, needed, host)],
-        })
-        .collect()
+    let session = &bundle.session;
+    let lists = [
+        (ModuleKind::Provider, bundle.providers.iter().collect::<Vec<_>>()),
+        (ModuleKind::Tool, bundle.tools.iter().collect()),
+        (ModuleKind::Hook, bundle.hooks.iter().collect()),
+        (ModuleKind::Orchestrator, session.orchestrator.iter().collect()),
+        (ModuleKind::Context, session.context.iter().collect()),
+    ];
+    let entries = lists.into_iter().flat_map(|(kind, list)| list.into_iter().map(move |entry| (kind, entry)));
+    let named = entries.filter(|(_, entry)| !entry.spec.module.is_empty());
+    named.flat_map(|(kind, entry)| module(kind, entry, host)).collect()
+}
+
+fn module(kind: ModuleKind, entry: &ModuleEntry, host: &Host) -> Vec<Diagnostic> {
+    let needed = matches!(kind, ModuleKind::Orchestrator | ModuleKind::Context);
+    let Some(module) = host.modules().get(&entry.spec.module) else {
+        return vec![missing(entry, needed, host)];
+    };
+    let info = module.info();
+    if info.kind == kind {
+        return unknown_settings(entry, &info);
+    }
+    let (is, wanted) = (info.kind.as_str(), kind.as_str());
+    let message =
+        format!("`{}` is of the kind {is}, and stands where a module of the kind {wanted} belongs", info.id);
+    let severity = if needed { Severity::Error } else { Severity::Warning };
+    vec![at(entry, severity, Fault::BadValue, message).help("move it to where its kind is listed")]
 }
 
 /// A module that is not there: no session runs without its loop or its context manager.
