@@ -61,6 +61,8 @@ pub enum FailureReason {
     TooLarge,
     /// With it, more than [`MAX_TOTAL_BYTES`] would have been read.
     TotalLimit,
+    /// A file of a fetched source named something outside of its checkout.
+    OutsideCheckout,
     /// The session may not read it, or not without being asked.
     NotPermitted,
 }
@@ -188,6 +190,15 @@ pub struct MentionResolver {
     judge: Option<Judge>,
 }
 
+/// Where a text stands that mentions files.
+#[derive(Debug, Clone, Copy, Default)]
+struct Origin<'a> {
+    /// The folder in which `@./` begins.
+    from: Option<&'a Path>,
+    /// The checkout that it may not leave.
+    checkout: Option<&'a Path>,
+}
+
 /// What a session may read.
 #[derive(Debug, Clone)]
 struct Judge {
@@ -240,8 +251,8 @@ impl MentionResolver {
         self
     }
 
-    /// The same with the roots of fetched sources: their files reach no file outside by a link, a
-    /// namespace or a relative path.
+    /// The same with the roots of fetched sources: what their files mention lies in their checkout, in
+    /// the folder of a namespace, or in the working directory, links resolved.
     #[must_use]
     pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
         self.checkouts = roots.into();
@@ -265,25 +276,25 @@ impl MentionResolver {
 
     /// The path that a mention leads to, or why it leads nowhere. A final `.md` may be left out.
     pub fn resolve(&self, mention: &str) -> Result<(PathBuf, SourceKind), FailureReason> {
-        self.resolve_from(mention, None)
+        self.resolve_from(mention, Origin::default())
     }
 
     fn resolve_from(
         &self,
         mention: &str,
-        from: Option<&Path>,
+        origin: Origin<'_>,
     ) -> Result<(PathBuf, SourceKind), FailureReason> {
         let written = mention.strip_prefix('@').unwrap_or(mention);
-        match self.lookup(written, from) {
+        match self.lookup(written, origin) {
             // The end of a sentence is no part of a name.
             Err(FailureReason::NotFound) if written.ends_with(['.', ':']) => {
-                self.lookup(written.trim_end_matches(['.', ':']), from)
+                self.lookup(written.trim_end_matches(['.', ':']), origin)
             }
             found => found,
         }
     }
 
-    fn lookup(&self, written: &str, from: Option<&Path>) -> Result<(PathBuf, SourceKind), FailureReason> {
+    fn lookup(&self, written: &str, origin: Origin<'_>) -> Result<(PathBuf, SourceKind), FailureReason> {
         if let Some((namespace, path)) = written.split_once(':') {
             if let Some(path) = self.named.get(written) {
                 return existing(path.clone()).map(|path| (path, SourceKind::Bundle));
@@ -298,22 +309,42 @@ impl MentionResolver {
         }
         if let Some(rest) = written.strip_prefix("~/") {
             let home = self.home.as_ref().ok_or(FailureReason::NotFound)?;
-            return existing(home.join(rest)).map(|path| (path, SourceKind::Home));
+            let path = existing(home.join(rest))?;
+            return self.reachable(path, origin, None).map(|path| (path, SourceKind::Home));
         }
         if written.is_empty() || written.starts_with('~') {
             return Err(FailureReason::NotFound);
         }
         let explicit = written.starts_with("./") || written.starts_with("../");
-        let base = from.filter(|_| explicit).unwrap_or(&self.cwd);
+        let base = origin.from.filter(|_| explicit).unwrap_or(&self.cwd);
         let path = existing(base.join(written))?;
         let path = if explicit { self.confined(path, base)? } else { path };
-        Ok((path, SourceKind::Project))
+        let project = (!written.starts_with('/')).then_some(self.cwd.as_path());
+        self.reachable(path, origin, project).map(|path| (path, SourceKind::Project))
+    }
+
+    /// What a text of a checkout mentions lies in it, or in the folder that its mention begins in.
+    fn reachable(
+        &self,
+        found: PathBuf,
+        origin: Origin<'_>,
+        project: Option<&Path>,
+    ) -> Result<PathBuf, FailureReason> {
+        let Some(checkout) = origin.checkout else { return Ok(found) };
+        let project = project.and_then(|path| read::canonical(path).ok());
+        match found.starts_with(checkout) || project.is_some_and(|project| found.starts_with(project)) {
+            true => Ok(found),
+            false => Err(FailureReason::OutsideCheckout),
+        }
+    }
+
+    fn checkout_of(&self, path: &Path) -> Option<&Path> {
+        self.checkouts.iter().find(|root| path.starts_with(root)).map(PathBuf::as_path)
     }
 
     /// What begins in a checkout stays in it.
     fn confined(&self, found: PathBuf, begin: &Path) -> Result<PathBuf, FailureReason> {
-        let root = self.checkouts.iter().find(|root| begin.starts_with(root));
-        match root {
+        match self.checkout_of(begin) {
             Some(root) if !found.starts_with(root) => Err(FailureReason::NotFound),
             _ => Ok(found),
         }
@@ -328,7 +359,18 @@ impl MentionResolver {
 
     /// As [`Self::expand`], adding to what was found already.
     pub fn expand_into(&self, expansion: &mut Expansion, text: &str, from: Option<&Path>) {
-        self.follow(expansion, text, from, 0);
+        self.expand_within(expansion, text, from, from.and_then(|from| self.checkout_of(from)));
+    }
+
+    /// As [`Self::expand_into`], for a text that a file in a checkout brought.
+    pub(crate) fn expand_within(
+        &self,
+        expansion: &mut Expansion,
+        text: &str,
+        from: Option<&Path>,
+        checkout: Option<&Path>,
+    ) {
+        self.follow(expansion, text, Origin { from, checkout }, 0);
     }
 
     /// Adds a file that is not mentioned but listed under a name, and what it mentions.
@@ -346,9 +388,9 @@ impl MentionResolver {
         Prepended { text, expansion }
     }
 
-    fn follow(&self, expansion: &mut Expansion, text: &str, from: Option<&Path>, depth: usize) {
+    fn follow(&self, expansion: &mut Expansion, text: &str, origin: Origin<'_>, depth: usize) {
         for mention in mentions(text) {
-            let found = self.resolve_from(&mention, from).and_then(|(path, kind)| {
+            let found = self.resolve_from(&mention, origin).and_then(|(path, kind)| {
                 let (hash, is_new) = self.open(expansion, &mention, &path, depth)?;
                 let content_hash = hash.to_hex().to_string();
                 Ok(Resolution { mention: mention.clone(), path, kind, content_hash, is_new })
@@ -388,7 +430,8 @@ impl MentionResolver {
         if expansion.visited.insert(path.to_owned()) {
             expansion.stamps.push((path.to_owned(), loaded.stamp));
             if depth < MAX_DEPTH {
-                self.follow(expansion, &loaded.text, path.parent(), depth + 1);
+                let origin = Origin { from: path.parent(), checkout: self.checkout_of(path) };
+                self.follow(expansion, &loaded.text, origin, depth + 1);
             }
         }
         Ok((loaded.hash, is_new))

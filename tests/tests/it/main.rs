@@ -7,6 +7,8 @@ mod api;
 mod approval;
 mod crash;
 mod damage;
+mod docs_commands;
+mod docs_guarantees;
 mod host;
 mod peer;
 mod router;

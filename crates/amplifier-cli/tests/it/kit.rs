@@ -149,7 +149,7 @@ impl Call {
         let feed = self.input.map(|input| feed(stdin, input));
         let (stderr, said) = collect(child.stderr.take());
         let stdout = child.stdout.take().map(BufReader::new);
-        Running { pid, stdout, stderr, said, ended: wait(child), feed, read: String::new() }
+        Running { pid, stdout, stderr, said, status: wait(child, pid), feed, read: String::new() }
     }
 
     pub(crate) fn done(self) -> Done {
@@ -182,10 +182,17 @@ fn collect(stream: Option<ChildStderr>) -> (thread::JoinHandle<String>, mpsc::Re
     (all, said)
 }
 
-fn wait(mut child: Child) -> mpsc::Receiver<ExitStatus> {
-    let (send, receive) = mpsc::channel();
+/// The status of a child, which is killed if it does not end; `None` then.
+fn wait(mut child: Child, pid: Pid) -> thread::JoinHandle<Option<ExitStatus>> {
+    let (send, ended) = mpsc::channel();
     thread::spawn(move || send.send(child.wait().unwrap()));
-    receive
+    thread::spawn(move || match ended.recv_timeout(PATIENCE) {
+        Ok(status) => Some(status),
+        Err(_) => {
+            let _ = kill(pid, Signal::SIGKILL);
+            None
+        }
+    })
 }
 
 /// A call that runs.
@@ -194,7 +201,7 @@ pub(crate) struct Running {
     stdout: Option<BufReader<ChildStdout>>,
     stderr: thread::JoinHandle<String>,
     said: mpsc::Receiver<String>,
-    ended: mpsc::Receiver<ExitStatus>,
+    status: thread::JoinHandle<Option<ExitStatus>>,
     feed: Option<thread::JoinHandle<()>>,
     read: String,
 }
@@ -230,14 +237,6 @@ impl Running {
     }
 
     pub(crate) fn done(mut self) -> Done {
-        let (pid, ended) = (self.pid, self.ended);
-        let status = thread::spawn(move || match ended.recv_timeout(PATIENCE) {
-            Ok(status) => Some(status),
-            Err(_) => {
-                let _ = kill(pid, Signal::SIGKILL);
-                None
-            }
-        });
         let mut stdout = self.read;
         if let Some(mut rest) = self.stdout.take() {
             rest.read_to_string(&mut stdout).unwrap();
@@ -246,7 +245,7 @@ impl Running {
         if let Some(feed) = self.feed {
             feed.join().unwrap();
         }
-        let status = status.join().unwrap();
+        let status = self.status.join().unwrap();
         let Some(status) = status else { panic!("the call did not end; it said:\n{stdout}\n{stderr}") };
         Done { code: status.code(), stdout, stderr }
     }

@@ -186,3 +186,18 @@ fn a_session_of_the_reference_system_goes_on() {
     let shown = place.run(&["session", "show", "0f8f", "--json"]).ok().json();
     assert_eq!((&shown["messages"], &shown["turn_count"]), (&json!(4), &json!(2)));
 }
+
+#[test]
+fn a_bundle_of_an_address_with_credentials_is_resumed_without_them() {
+    use amplifier_foundation::source::{SourceUri, git::entry_name};
+    let place = Place::scripted(TURNS);
+    let Ok(SourceUri::Git(uri)) = "git+https://example.invalid/o/kit@v1".parse() else { panic!("no git") };
+    let cached = place.home().join("cache").join(entry_name(&uri, "v1"));
+    fs::create_dir_all(&cached).unwrap();
+    fs::rename(place.project().join(".amplifier/bundles/b.yaml"), cached.join("bundle.yaml")).unwrap();
+    let written = "git+https://user:hunter2@example.invalid/o/kit@v1";
+    assert_eq!(place.run(&["run", "-B", written, "--session-id", "abc", "hi"]).ok().stdout, "one\n");
+    let metadata = fs::read_to_string(place.session_folder("abc").join("metadata.json")).unwrap();
+    assert!(!metadata.contains("hunter2"), "{metadata}");
+    assert_eq!(place.run(&["run", "--resume", "abc", "go on"]).ok().stdout, "two\n");
+}

@@ -152,8 +152,7 @@ impl Locator {
     fn file(&self, uri: &FileUri, folder: &Path, checkout: Option<&Path>) -> Result<Located, BundleError> {
         let places = Places { base: folder, home: self.user_home.as_deref() };
         let found = places.find(uri)?;
-        let relative = !uri.path.starts_with(['/', '~']);
-        match checkout.filter(|_| relative) {
+        match checkout {
             Some(root) => {
                 let file = file::confined(&found, &uri.path, Some(root))?;
                 Ok(Located { file, checkout: Some(root.to_owned()) })

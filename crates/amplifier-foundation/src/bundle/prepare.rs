@@ -20,6 +20,7 @@ use super::model::{AgentDef, Bundle, SpawnSection};
 use super::parse::{FileKind, kind_of, parse_bundle};
 use super::plan::MountPlan;
 use super::prompt::SystemPromptSource;
+use super::provenance::Origin;
 use super::roster::ContextFile;
 use crate::fs::memo::Memo;
 use crate::fs::read::Stamp;
@@ -143,6 +144,7 @@ impl PreparedBundle {
     pub fn system_prompt(&self, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
         let instruction = self.instruction.clone().unwrap_or_default();
         SystemPromptSource::new(instruction, self.context_files.clone(), self.mentions(cwd, home))
+            .within(self.checkout_of(self.bundle.set_by.of("instruction")))
     }
 
     /// The system prompt of an agent of this bundle; its `@./` begins in the folder of its file.
@@ -150,6 +152,13 @@ impl PreparedBundle {
         let instruction = agent.instruction.clone().unwrap_or_default();
         SystemPromptSource::new(instruction, Vec::new(), self.mentions(cwd, home))
             .from(agent.base_path.clone())
+            .within(self.checkout_of(&agent.origins))
+    }
+
+    /// The checkout of the first of these places that is in one.
+    fn checkout_of(&self, origins: &[Origin]) -> Option<PathBuf> {
+        let of = |origin: &Origin| self.checkouts.iter().find(|root| origin.file.starts_with(root));
+        origins.iter().find_map(of).cloned()
     }
 }
 

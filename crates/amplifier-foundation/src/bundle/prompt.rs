@@ -17,6 +17,7 @@ pub struct SystemPromptSource {
     context: Vec<ContextFile>,
     resolver: MentionResolver,
     from: Option<PathBuf>,
+    checkout: Option<PathBuf>,
 }
 
 /// A system prompt, and what went into it.
@@ -34,13 +35,20 @@ pub struct SystemPrompt {
 impl SystemPromptSource {
     /// A source for an instruction, with context files, mentions resolved by `resolver`.
     pub fn new(instruction: impl Into<String>, context: Vec<ContextFile>, resolver: MentionResolver) -> Self {
-        Self { instruction: instruction.into(), context, resolver, from: None }
+        Self { instruction: instruction.into(), context, resolver, from: None, checkout: None }
     }
 
     /// The same with a folder in which `@./` of the instruction begins.
     #[must_use]
     pub fn from(mut self, folder: Option<PathBuf>) -> Self {
         self.from = folder;
+        self
+    }
+
+    /// The same for an instruction that was fetched: its mentions do not leave this checkout.
+    #[must_use]
+    pub(crate) fn within(mut self, checkout: Option<PathBuf>) -> Self {
+        self.checkout = checkout;
         self
     }
 
@@ -53,7 +61,8 @@ impl SystemPromptSource {
                 unreadable.push((file.clone(), reason));
             }
         }
-        self.resolver.expand_into(&mut expansion, &self.instruction, self.from.as_deref());
+        let (from, checkout) = (self.from.as_deref(), self.checkout.as_deref());
+        self.resolver.expand_within(&mut expansion, &self.instruction, from, checkout);
         let blocks = expansion.blocks();
         let text = match (self.instruction.is_empty(), blocks.is_empty()) {
             (_, true) => self.instruction.clone(),

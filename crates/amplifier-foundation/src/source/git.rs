@@ -226,9 +226,10 @@ fn wanted_refs(uri: &GitUri) -> impl Iterator<Item = &str> {
     std::iter::once(written.unwrap_or(DEFAULT_REF)).chain(fallback)
 }
 
-/// `<repository>-<first 16 hex digits of sha256(url@ref)>`, as the reference system names it.
+/// `<repository>-<first 16 hex digits of sha256(url@ref)>`, as the reference system names it for a URL
+/// without credentials. Credentials do not count: who has others, or none, finds the same entry.
 pub fn entry_name(uri: &GitUri, reference: &str) -> String {
-    let digest = Sha256::digest(format!("{}@{reference}", uri.url()));
+    let digest = Sha256::digest(format!("{}@{reference}", uri.bare_url()));
     let mut name = format!("{}-", uri.repository());
     for byte in digest.iter().take(8) {
         let _ = write!(name, "{byte:02x}");

@@ -66,7 +66,7 @@ pub enum SourceError {
     Cache(#[from] TreeError),
     /// It would have to be fetched, and that is switched off.
     #[error(
-        "`{uri}` is not in the cache, and the program that runs this session fetches nothing; use it once where fetching is allowed"
+        "`{uri}` is not in the cache and fetching is switched off; use it once where fetching is allowed"
     )]
     Offline {
         /// The source without credentials.

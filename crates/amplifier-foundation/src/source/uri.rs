@@ -131,24 +131,33 @@ impl GitUri {
         Ok(Self { subdirectory: checked, ..self.clone() })
     }
 
+    /// What `git` is given, without credentials: the same repository for everybody.
+    pub fn bare_url(&self) -> String {
+        with_credentials(&self.url, "", "")
+    }
+
+    /// As it is written, with this for the URL.
+    fn written(&self, url: &str) -> String {
+        let reference = self.reference.iter().map(|reference| format!("@{reference}"));
+        let mut text: String = std::iter::once(format!("git+{url}")).chain(reference).collect();
+        let subdirectory = self.subdirectory.as_ref().map(|path| ("subdirectory", path.as_str()));
+        let others = self.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        for (at, (key, value)) in subdirectory.into_iter().chain(others).enumerate() {
+            text.extend([if at == 0 { "#" } else { "&" }, key, "=", value]);
+        }
+        text
+    }
+
     /// The last part of the path, which names the cache folder.
-    pub fn repository(&self) -> &str {
-        self.url.trim_end_matches('/').rsplit('/').next().unwrap_or("repository")
+    pub fn repository(&self) -> String {
+        let url = self.bare_url();
+        url.trim_end_matches('/').rsplit('/').next().unwrap_or("repository").to_owned()
     }
 }
 
 impl fmt::Display for GitUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "git+{}", without_credentials(&self.url))?;
-        if let Some(reference) = &self.reference {
-            write!(f, "@{reference}")?;
-        }
-        let subdirectory = self.subdirectory.as_ref().map(|path| ("subdirectory", path.as_str()));
-        let others = self.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        for (at, (key, value)) in subdirectory.into_iter().chain(others).enumerate() {
-            write!(f, "{}{key}={value}", if at == 0 { '#' } else { '&' })?;
-        }
-        Ok(())
+        f.write_str(&self.written(&without_credentials(&self.url)))
     }
 }
 
@@ -448,8 +457,22 @@ fn relative(path: &str, container: &'static str, shown: &str) -> Result<Option<S
     Ok((!parts.is_empty()).then(|| parts.join("/")))
 }
 
-/// The text with `user:password@` of an address and the values of its query replaced.
+/// The text with `user:password@` of an address and the values of its query replaced: for people.
 pub fn without_credentials(text: &str) -> String {
+    with_credentials(text, "***@", "?***")
+}
+
+/// The text without `user:password@` of an address and without its query: it can be used again, with
+/// credentials from elsewhere. `git@` stays.
+pub fn bare(text: &str) -> String {
+    match text.parse() {
+        Ok(SourceUri::Git(uri)) => uri.written(&uri.bare_url()),
+        _ => with_credentials(text, "", ""),
+    }
+}
+
+/// The text with these in the place of what may be secret.
+fn with_credentials(text: &str, user: &str, query: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
@@ -457,12 +480,12 @@ pub fn without_credentials(text: &str) -> String {
     let (authority, tail) = rest.split_at(end);
     let authority = match authority.rsplit_once('@') {
         Some(("git", _)) | None => authority.to_owned(),
-        Some((_, host)) => format!("***@{host}"),
+        Some((_, host)) => format!("{user}{host}"),
     };
     let tail = match tail.find('?') {
         Some(at) => {
             let fragment = tail.find('#').filter(|hash| *hash > at).map_or("", |hash| &tail[hash..]);
-            format!("{}?***{fragment}", &tail[..at])
+            format!("{}{query}{fragment}", &tail[..at])
         }
         None => tail.to_owned(),
     };

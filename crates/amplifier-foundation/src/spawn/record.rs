@@ -14,6 +14,7 @@ use super::guarded::guarded;
 use super::request::SpawnRequest;
 use super::resolve::Resolved;
 use crate::host::Host;
+use crate::source::uri::bare;
 use crate::storage::{KernelRecord, SessionMetadata, StorageError};
 
 /// A session that is on record and open for writing.
@@ -104,7 +105,7 @@ fn describe(
     record.status = Some(RUNNING.to_owned());
     record.outcome = None;
     record.terminal_event_id = Some(EventId(host.ids().v7(host.clock().now())));
-    record.bundle_source = Some(resolved.bundle_name.clone());
+    record.bundle_source = Some(bare(&resolved.bundle_name));
     record.bundle_hash = Some(resolved.bundle.content_hash.clone());
     bounds(record, resolved).unwrap_or_else(|error| {
         tracing::warn!(%error, "permissions and limits could not be recorded");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amplifier_foundation::bundle::{BundleError, NameOrigin, PreparedBundle};
+use amplifier_foundation::mention::FailureReason;
 
 use crate::source_kit::{Lab, commit, noticed, repository, tools, write};
 
@@ -345,18 +346,62 @@ async fn relative_sources_begin_in_the_working_directory_and_names_in_the_projec
 async fn a_mention_of_a_fetched_bundle_does_not_lead_out_of_its_checkout() {
     let lab = Lab::new(&[]);
     write(&lab.path("home"), &[("secret.md", "SECRET")]);
-    let body = "---\nbundle: {name: kit}\ncontext: {include: [ctx/a.md]}\n---\n@kit:link.md @kit:ok.md";
-    let context = "see @../../../secret.md and @./near.md";
+    write(&lab.path("project"), &[("AGENTS.md", "PROJECT @~/secret.md")]);
+    let secret = lab.path("home/secret.md");
+    let ways = format!("@~/secret.md @{} @x/../../home/secret.md", secret.display());
+    write(&lab.path("project/x"), &[("y", "")]);
+    let body = "---\nbundle: {name: kit}\nagents: {include: [w]}\ncontext: {include: [ctx/a.md]}\n---\n\
+        @kit:link.md @kit:ok.md WAYS";
+    let context = "see @../../../secret.md and @./near.md WAYS";
+    let agent = "---\nmeta: {name: w, description: d}\n---\nWAYS @./w.md";
+    let [body, context, agent] = [body, context, agent].map(|text| text.replace("WAYS", &ways));
     let repo = repository(
         &lab.path("repo"),
         "main",
-        &[("bundle.md", body), ("ok.md", "FINE"), ("ctx/a.md", context), ("ctx/near.md", "NEAR")],
+        &[
+            ("bundle.md", &body),
+            ("ok.md", "FINE"),
+            ("ctx/a.md", &context),
+            ("ctx/near.md", "NEAR"),
+            ("agents/w.md", &agent),
+        ],
     );
     std::os::unix::fs::symlink(lab.path("home/secret.md"), repo.join("link.md")).unwrap();
     commit(&repo);
     let kit = lab.prepare(&format!("git+file://{}", repo.display())).await.unwrap();
-    let text = kit.system_prompt(&lab.path("project"), None).render().text;
+    let home = || Some(lab.path("home"));
+    let rendered = kit.system_prompt(&lab.path("project"), home()).render();
+    let text = &rendered.text;
     assert!(text.contains("FINE") && text.contains("NEAR") && !text.contains("SECRET"), "{text}");
+    let outside: Vec<&str> = (rendered.expansion.failed.iter())
+        .filter(|failed| failed.reason == FailureReason::OutsideCheckout)
+        .map(|failed| failed.mention.as_str())
+        .collect();
+    assert_eq!(outside.join(" "), ways);
+    let agent = kit.agent_prompt(&kit.agents["w"], &lab.path("project"), home()).render();
+    assert!(!agent.text.contains("SECRET"), "{}", agent.text);
+    // A file of the project stays free to mention what it likes, also when a bundle leads to it.
+    let text = kit.mentions(&lab.path("project"), home()).prepend("@AGENTS.md").text;
+    assert!(text.contains("PROJECT") && text.contains("SECRET"), "{text}");
+}
+
+#[tokio::test]
+async fn an_include_of_a_fetched_bundle_does_not_lead_out_of_its_checkout() {
+    let mut lab = Lab::new(&[]);
+    lab.options.user_home = Some(lab.path("home"));
+    write(&lab.path("home"), &[("x.yaml", &with_tool("secret"))]);
+    let x = lab.path("home/x.yaml");
+    for include in ["~/x.yaml".to_owned(), x.display().to_string(), format!("file://{}", x.display())] {
+        let text = format!("bundle: {{name: kit}}\nincludes: ['{include}']\n");
+        let name = format!("repo{}", include.len());
+        let repo = repository(&lab.path(&name), "main", &[("bundle.yaml", &text)]);
+        let fetched = lab.prepare(&format!("git+file://{}", repo.display())).await.unwrap();
+        assert_eq!(tools(&fetched), [""; 0], "{include}");
+        let notes = noticed(&fetched).join("\n");
+        assert!(notes.contains("leads out of") && notes.contains("x.yaml"), "{notes}");
+        let local = lab.prepare(&repo.display().to_string()).await.unwrap();
+        assert_eq!(tools(&local), ["secret"], "{include}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use amplifier_foundation::fs::lock::{self, Acquired};
 use amplifier_foundation::source::git::{GitCache, Network, commit as commit_of, entry_name};
 use amplifier_foundation::source::registry::{Registry, RegistryError};
+use amplifier_foundation::source::uri::bare;
 use amplifier_foundation::source::{GitUri, SourceError, SourceUri, UriError};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -362,4 +363,25 @@ async fn what_a_clone_that_was_cut_off_left_is_fetched_again() {
     std::fs::create_dir_all(t.path("cache").join(entry_name(&uri, "main")).join(".git")).unwrap();
     let root = t.cache(Network::Allowed).checkout(&uri).await.unwrap();
     assert_eq!(content(&root, "a"), "whole");
+}
+
+#[test]
+fn credentials_are_no_part_of_what_is_kept() {
+    for (written, kept) in [
+        (
+            "git+https://u:hunter2@h.io/o/r@v1#subdirectory=a/b&x=y",
+            "git+https://h.io/o/r@v1#subdirectory=a/b&x=y",
+        ),
+        ("git+https://token@h.io/o/r", "git+https://h.io/o/r"),
+        ("git+https://h.io/o/r?token=hunter2@v1", "git+https://h.io/o/r@v1"),
+        ("git+ssh://git@h.io/o/r@main", "git+ssh://git@h.io/o/r@main"),
+        ("https://u:p@h.io/x.md?key=1", "https://h.io/x.md"),
+        ("./a@b.md", "./a@b.md"),
+        ("name", "name"),
+    ] {
+        assert_eq!(bare(written), kept);
+        if written.starts_with("git+") {
+            assert_eq!(entry_name(&git_uri(written), "v1"), entry_name(&git_uri(kept), "v1"), "{written}");
+        }
+    }
 }
