@@ -45,8 +45,9 @@ pub(super) async fn ask(
         None => {
             let id = new_id(args.session_id.as_deref(), host)?;
             facts.session = Some(id.clone());
-            let bundle = context.active().name;
-            (SpawnRequest::new(bundle.clone(), text).session_id(id), Some(bundle))
+            let active = context.chosen(host);
+            let request = SpawnRequest::new(active.name.clone(), text).session_id(id);
+            (request.chosen_by_project(active.by_project()), Some(active.name))
         }
     };
     if let Some(piped) = piped {
