@@ -14,9 +14,14 @@ pub mod fake;
 pub mod faulty;
 pub mod gate;
 pub mod ids;
+pub mod peer;
+pub mod process;
 pub mod project;
+pub mod server;
 pub mod stage;
 pub mod watch;
+
+pub use amplifier_modules::scripted;
 
 use std::future::Future;
 use std::time::Duration;
@@ -30,4 +35,10 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
         Ok(output) => output,
         Err(_) => panic!("{what}: nothing came within {PATIENCE:?}"),
     }
+}
+
+/// Tells that a test was not run, also where the output of tests that pass is not shown.
+pub fn skipped(test: &str, why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }

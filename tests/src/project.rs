@@ -106,3 +106,41 @@ pub fn shape(transcript: &[serde_json::Value]) -> String {
     };
     transcript.iter().map(one).collect::<Vec<_>>().join(" ")
 }
+
+/// A named pipe: what is under test opens one end, and the test hears of it.
+#[derive(Debug)]
+pub struct Pipe {
+    path: PathBuf,
+}
+
+impl TempProject {
+    /// A named pipe in the project.
+    pub fn pipe(&self, name: &str) -> Pipe {
+        let path = self.path().join(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Pipe { path }
+    }
+}
+
+impl Pipe {
+    /// Waits until somebody has written to it and closed it; what was written.
+    pub fn heard(&self) -> String {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let path = self.path.clone();
+        std::thread::spawn(move || sender.send(std::fs::read_to_string(path)));
+        receiver.recv_timeout(crate::PATIENCE).expect("nobody wrote to the pipe").unwrap()
+    }
+
+    /// Lets whoever reads from it, now or in a moment, go on.
+    pub fn release(&self) {
+        let path = self.path.clone();
+        // Waits for a reader as long as the test runs.
+        std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(path));
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,5 +1,8 @@
 //! `amplifier agents …`: whom a bundle can delegate to.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use amplifier_foundation::bundle::AgentDef;
 use serde_json::{Value, json};
 
@@ -18,7 +21,7 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
     };
     let prepared = context::small_runtime()?.block_on(async {
         let host = context.host().await?;
-        host.prepare(&of).await.map_err(|error| Failure::config(&error))
+        host.prepare(&of).await.map_err(|error| Failure::bundle(&error))
     })?;
     match command {
         AgentsCommand::List { json: true, .. } => {
@@ -29,13 +32,13 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
                 output::say(&format!("bundle {} has no agents", prepared.name));
                 return Ok(Code::Success);
             }
-            let row = |(name, agent): (&String, &std::sync::Arc<AgentDef>)| {
+            let row = |(name, agent): (&String, &Arc<AgentDef>)| {
                 [name.clone(), first_line(agent.description.as_deref())]
             };
             let rows: Vec<[String; 2]> = prepared.agents.iter().map(row).collect();
             Ok(output::print(&output::table(["NAME", "DESCRIPTION"], &rows)))
         }
-        AgentsCommand::Show { name, json, .. } => match prepared.agents.get(&name) {
+        AgentsCommand::Show { name, json, .. } => match find(&prepared.agents, &name) {
             Some(agent) => show(agent, json),
             None => {
                 let known: Vec<&str> = prepared.agents.keys().map(String::as_str).collect();
@@ -43,6 +46,16 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
                 Err(Failure::usage(format!("bundle {} has no agent `{name}`", prepared.name)).help(help))
             }
         },
+    }
+}
+
+/// By its whole name, or by the part behind the namespace where only one agent has it.
+fn find<'a>(agents: &'a BTreeMap<String, Arc<AgentDef>>, name: &str) -> Option<&'a AgentDef> {
+    let short = |known: &str| known.rsplit(':').next() == Some(name);
+    let mut similar = agents.iter().filter(|(known, _)| short(known));
+    match (agents.get(name), similar.next(), similar.next()) {
+        (Some(agent), ..) | (None, Some((_, agent)), None) => Some(agent),
+        _ => None,
     }
 }
 

@@ -68,7 +68,10 @@ impl Context {
         let files = SettingsFiles::new(&home, &cwd);
         let trust = trust_of(&home, &cwd);
         let settings = settings::load(&files, &process, flags, trust);
-        let settings = settings.map_err(|error| Failure::config(&error))?;
+        let settings = settings.map_err(|error| Failure::settings(&error))?;
+        if let Some(log) = settings.log.as_ref().filter(|log| log.by.scope() != Scope::Environment) {
+            crate::logging::begin(&log.value, &log.by.to_string());
+        }
         let keys = Keys::load(&home, process).map_err(|error| Failure::config(&error))?;
         let untrusted = trust == ProjectTrust::Untrusted && files.needs_trust(Scope::Project);
         Ok(Self { cwd, home, files, settings, untrusted, keys: Arc::new(keys), clock })
@@ -195,6 +198,12 @@ impl Context {
     /// Tells once what is amiss in settings and keys, and what does not count for want of trust.
     pub(crate) fn tell_warnings(&self) {
         tell(self.settings.warnings.iter().chain(self.keys.warnings()));
+        for app in &self.settings.app_bundles {
+            say(&format!(
+                "warning: bundle.app {} ({}) is not composed yet in this version",
+                app.value, app.by
+            ));
+        }
         match self.settings.ignored.as_slice() {
             [] => {}
             [only] => say(&format!("warning: {only}")),

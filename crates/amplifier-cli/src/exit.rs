@@ -12,6 +12,8 @@ use amplifier_core::SessionOutcome;
 use amplifier_core::limits::LimitKind;
 use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
+use amplifier_foundation::bundle::BundleError;
+use amplifier_foundation::settings::SettingsError;
 use amplifier_foundation::spawn::SpawnError;
 use amplifier_foundation::storage::StorageError;
 
@@ -70,6 +72,16 @@ impl Failure {
         Self { kind: "configuration", ..Self::usage(chain(error)) }
     }
 
+    /// A bundle that cannot be used; a fault in a file stands with its place and its advice.
+    pub(crate) fn bundle(error: &BundleError) -> Self {
+        Self { bare: !error.diagnostics().is_empty(), ..Self::config(error) }
+    }
+
+    /// Settings that cannot be used.
+    pub(crate) fn settings(error: &SettingsError) -> Self {
+        Self { bare: matches!(error, SettingsError::Files { .. }), ..Self::config(error) }
+    }
+
     /// An error and its causes in one line, as a failure at work.
     pub(crate) fn work(error: &dyn Error) -> Self {
         Self { code: Code::Failed, kind: "failed", ..Self::usage(chain(error)) }
@@ -123,8 +135,9 @@ impl From<SpawnError> for Failure {
         match &error {
             SpawnError::Storage(inner) => {
                 let (code, kind) = storage_code(inner);
-                return Self::usage(text).code(code, kind);
+                Self::usage(text).code(code, kind)
             }
+            SpawnError::Bundle(inner) => Self::bundle(inner),
             SpawnError::NoProvider => Self { kind: "no_provider", ..Self::usage(text) }.help(KEYS_HELP),
             other if other.is_configuration() => Self { kind: "configuration", ..Self::usage(text) },
             _ => Self { code: Code::Failed, kind: "failed", ..Self::usage(text) },

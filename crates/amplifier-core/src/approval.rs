@@ -89,7 +89,8 @@ pub enum Shown<'a> {
     Text(&'a str),
     /// A piece of reasoning.
     Thinking(&'a str),
-    /// What was streamed since the last message is void: the request is made again.
+    /// What was streamed since the last message is void: the request is made again. Told only if
+    /// something was streamed.
     Restarted {
         /// Why.
         reason: &'a str,

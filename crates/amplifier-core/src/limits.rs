@@ -57,6 +57,20 @@ impl Limits {
         }
     }
 
+    /// These bounds, and where there is none that of `fallback`.
+    #[must_use]
+    pub fn or(&self, fallback: &Self) -> Self {
+        Self {
+            max_depth: self.max_depth.or(fallback.max_depth),
+            max_concurrent: self.max_concurrent.or(fallback.max_concurrent),
+            max_descendants: self.max_descendants.or(fallback.max_descendants),
+            max_turns: self.max_turns.or(fallback.max_turns),
+            timeout_ms: self.timeout_ms.or(fallback.timeout_ms),
+            max_tokens: self.max_tokens.or(fallback.max_tokens),
+            max_cost_micro_usd: self.max_cost_micro_usd.or(fallback.max_cost_micro_usd),
+        }
+    }
+
     /// [`Limits::timeout_ms`] as a span.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout_ms.map(Duration::from_millis)

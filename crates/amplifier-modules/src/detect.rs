@@ -1,7 +1,7 @@
 //! Providers whose keys are at hand: what a run uses where nobody configured one.
 //!
 //! Guarantees: nothing is asked over the network; no value of a variable leaves this module; the
-//! order is the order of [`TABLE`], and a session prefers the first.
+//! order is the order of `TABLE`, and a session prefers the first.
 
 use amplifier_core::env::Variables;
 use amplifier_core::module::ModuleSpec;

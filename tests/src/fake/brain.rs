@@ -108,6 +108,7 @@ impl Brain {
             Step::Cut(text) => parts.push_back(Part::Delta(ChatDelta::Text(text))),
             Step::Say(text) => {
                 parts.push_back(Part::Delta(ChatDelta::Text(text.clone())));
+                parts.push_back(Part::Pause(Box::pin(tokio::task::yield_now())));
                 parts.push_back(Part::Delta(done(Message::assistant(text))));
             }
             Step::Wait(text, gate) => {

@@ -38,7 +38,7 @@ pub struct FakeTool {
     schema: ToolSchema,
     act: Act,
     shell: bool,
-    calls: Arc<Mutex<Vec<Value>>>,
+    calls: Arc<Mutex<Vec<(Value, bool)>>>,
     cleaned: Gate,
 }
 
@@ -62,7 +62,12 @@ impl FakeTool {
 
     /// The arguments of the calls so far.
     pub fn calls(&self) -> Vec<Value> {
-        self.calls.lock().unwrap().clone()
+        self.calls.lock().unwrap().iter().map(|(arguments, _)| arguments.clone()).collect()
+    }
+
+    /// Of each call so far: whether it was allowed in the sandbox only.
+    pub fn sandboxed(&self) -> Vec<bool> {
+        self.calls.lock().unwrap().iter().map(|(_, sandboxed)| *sandboxed).collect()
     }
 
     /// How often its clean-up has run.
@@ -81,8 +86,9 @@ impl Tool for FakeTool {
         Ok(if self.shell { vec![Access::Shell("rm -r x".to_owned())] } else { Vec::new() })
     }
 
-    async fn call(&self, arguments: Value, _cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
-        self.calls.lock().unwrap().push(arguments);
+    async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
+        self.calls.lock().unwrap().push((arguments, cx.sandboxed));
+        tokio::task::yield_now().await;
         match &self.act {
             Act::Fail => Err(ToolError::Refused("told to fail".to_owned())),
             Act::Panic => panic!("the tool broke"),

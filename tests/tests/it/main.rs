@@ -3,10 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod api;
+mod approval;
+mod crash;
+mod damage;
+mod docs_commands;
+mod docs_guarantees;
 mod host;
+mod peer;
 mod router;
 mod spawn;
+mod spawn_bounds;
 mod spawn_cancel;
 mod spawn_modules;
 mod spawn_resume;
 mod spawn_storage;
+mod spawn_sweep;
+mod wire;

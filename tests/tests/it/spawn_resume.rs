@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amplifier_core::message::INTERRUPTED;
 use amplifier_core::permission::{Layer, Mode};
 use amplifier_core::{Activation, Limits, OutcomeKind, Permissions, SessionId};
-use amplifier_foundation::storage::StorageError;
+use amplifier_foundation::storage::{MemoryStorage, StorageError};
 use amplifier_foundation::{Host, SpawnError, SpawnRequest, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::{Act, FakeTool, Step};
@@ -68,14 +68,15 @@ fn killed_in_a_tool(stage: &Stage, gate: &Gate) -> SessionId {
     let calls = vec![("quick", json!({"n": 1})), ("slow", json!({"n": 2})), ("quick", json!({"n": 3}))];
     stage.brain.then(Step::Call(calls));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let id = runtime.block_on(async {
+    let (host, id) = runtime.block_on(async {
         let host = stage.host_on_disk().await;
         let result = spawn(&host, SpawnRequest::new("plain", "go").background(true)).await;
         gate.reached(1).await;
-        std::mem::forget(host);
-        result.id().clone()
+        (host, result.id().clone())
     });
+    // The tasks end where they are, as in a process that dies; the lock goes with the host.
     drop(runtime);
+    drop(host);
     id
 }
 
@@ -89,8 +90,6 @@ fn a_session_that_was_cut_off_in_a_tool_goes_on_without_running_anything_twice()
     let folder = stage.project.session();
     assert_eq!(shape(&transcript(&folder)), "u:go a:>>> t:ok", "what was durable at the kill");
     assert_eq!(metadata(&folder)["amplifier"]["status"], "running");
-    // The forgotten host still holds the lock, as a process that lives would; a dead one holds none.
-    std::fs::remove_file(folder.join(".lock")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let host = stage.host_on_disk().await;
@@ -194,28 +193,50 @@ async fn a_session_that_is_not_there_is_not_found() {
 /// Two that resume at once: the one that read before the other finished must not reuse its activation.
 #[tokio::test]
 async fn a_resume_that_comes_late_takes_the_next_activation() {
-    let stage = Stage::new();
-    let memory = Arc::new(amplifier_foundation::storage::MemoryStorage::default());
-    let gate = Gate::new();
-    let slow = FaultyStorage::new(memory.clone(), When::Never, Fault::Wait(gate.clone()));
-    let (first, late) = (
-        stage.builder().storage(memory).in_memory(),
-        stage.builder().storage(Arc::new(slow.clone())).in_memory(),
-    );
-    let id = spawn(&first, ("plain", "1")).await.id().clone();
-    slow.set(When::Method("open"), Fault::Wait(gate.clone()));
-    let waiting = {
-        let (late, id) = (late.clone(), id.clone());
-        tokio::spawn(async move { spawn_bundle(&late, SpawnRequest::resume(id, "3")).await })
-    };
+    for others in [1, 2] {
+        let (stage, gate) = (Stage::new(), Gate::new());
+        let memory = Arc::new(MemoryStorage::default());
+        let slow = FaultyStorage::new(memory.clone(), When::Method("open"), Fault::Wait(gate.clone()));
+        let first = stage.builder().storage(memory).in_memory();
+        let late = stage.builder().storage(Arc::new(slow)).in_memory();
+        let id = spawn(&first, ("plain", "1")).await.id().clone();
+        let waiting = {
+            let (late, id) = (late.clone(), id.clone());
+            tokio::spawn(async move { spawn_bundle(&late, SpawnRequest::resume(id, "late")).await })
+        };
+        gate.reached(1).await;
+        for _ in 0..others {
+            settled(&first, &spawn(&first, SpawnRequest::resume(id.clone(), "2")).await).await;
+        }
+        gate.open();
+        let result = soon("the spawn", waiting).await.unwrap().unwrap();
+        assert_eq!(settled(&late, &result).await.activation, Activation(2 + others));
+        assert_eq!(stage.brain.last_request().len(), 3 + 2 * others as usize);
+    }
+}
+
+#[tokio::test]
+async fn an_activation_that_ends_late_takes_no_later_one_out_of_the_table() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    let late = Fault::Late(gate.clone());
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::default()), When::Method("close"), late);
+    let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
+    let first = spawn(&host, SpawnRequest::new("plain", "1").background(true)).await;
     gate.reached(1).await;
-    let quick = spawn(&first, SpawnRequest::resume(id.clone(), "2")).await;
-    assert_eq!(settled(&first, &quick).await.activation, Activation(2));
+    storage.set(When::Never, Fault::Error);
+    let next = spawn(&host, SpawnRequest::resume(first.id().clone(), "2").keep_open()).await;
     gate.open();
-    let result = soon("the spawn", waiting).await.unwrap().unwrap();
-    assert_eq!(settled(&late, &result).await.activation, Activation(3));
-    let asked: Vec<String> = stage.brain.last_request().into_iter().map(|(_, text)| text).collect();
-    assert_eq!(asked, ["1", "done", "2", "done", "3"]);
+    settled_late(&first).await;
+    let live = host.sessions().get(first.id()).expect("the later activation runs");
+    assert_eq!(live.activation(), Activation(2));
+    next.session().end().await;
+    assert!(host.sessions().is_empty());
+}
+
+async fn settled_late(result: &amplifier_foundation::SpawnResult) {
+    soon("the outcome", result.outcome()).await;
+    // The outcome comes before the session leaves the table, without a wait between.
+    tokio::task::yield_now().await;
 }
 
 #[tokio::test]

@@ -52,12 +52,14 @@ fn word(origin: NameOrigin) -> &'static str {
 /// Makes a bundle the active one; in this directory for this person where no scope is given.
 pub(super) async fn choose(name: &str, scope: &ScopeArgs, context: &Context) -> Result<Code, Failure> {
     let host = context.host().await?;
-    host.bundles().locate(name).await.map_err(|error| Failure::config(&error))?;
+    host.bundles().locate(name).await.map_err(|error| Failure::bundle(&error))?;
     let scope = context::scope(scope, Scope::Local);
-    change(context, scope, &Change::Set { path: &ACTIVE, value: name })?;
-    output::say(&format!("{name} is the active bundle in {}", place(context, scope)));
+    // What a project shares must not name a path of one machine.
+    let value = if scope == Scope::Project { name.to_owned() } else { absolute(name, context) };
+    change(context, scope, &Change::Set { path: &ACTIVE, value: &value })?;
+    output::say(&format!("{value} is the active bundle in {}", place(context, scope)));
     let active = Context::here()?.active();
-    if let (true, Some(by)) = (active.name != name, active.by) {
+    if let (true, Some(by)) = (active.name != value, active.by) {
         output::say(&format!("warning: {} is used all the same, set by {by}", active.name));
     }
     Ok(Code::Success)
@@ -82,7 +84,7 @@ pub(super) async fn add(
     context: &Context,
 ) -> Result<Code, Failure> {
     let host = context.host().await?;
-    let prepared = host.prepare(uri).await.map_err(|error| Failure::config(&error))?;
+    let prepared = host.prepare(uri).await.map_err(|error| Failure::bundle(&error))?;
     let name = name.unwrap_or_else(|| prepared.name.clone());
     if name.is_empty() || name.contains(['/', ':', '@', '#']) || name.contains(char::is_whitespace) {
         return Err(Failure::usage(format!("`{name}` is no name for a bundle")).help("give one with --name"));

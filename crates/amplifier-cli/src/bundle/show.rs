@@ -19,7 +19,7 @@ pub(super) async fn show(args: ShowArgs, context: &Context) -> Result<Code, Fail
     let bundle = if args.no_includes {
         alone(&source, &host).await?
     } else {
-        let prepared = host.prepare(&source).await.map_err(|error| Failure::config(&error))?;
+        let prepared = host.prepare(&source).await.map_err(|error| Failure::bundle(&error))?;
         context::tell(&prepared.diagnostics);
         prepared.bundle.clone()
     };
@@ -42,7 +42,7 @@ pub(super) async fn show(args: ShowArgs, context: &Context) -> Result<Code, Fail
 
 /// What one file says by itself.
 async fn alone(source: &str, host: &Host) -> Result<Bundle, Failure> {
-    let located = host.bundles().locate(source).await.map_err(|error| Failure::config(&error))?;
+    let located = host.bundles().locate(source).await.map_err(|error| Failure::bundle(&error))?;
     let text = match builtin::text(&located.file) {
         Some(text) => text.to_owned(),
         None => {

@@ -26,7 +26,7 @@ pub(super) async fn validate(source: &str, strict: bool, context: &Context) -> R
             match host.prepare(source).await {
                 Ok(prepared) => check(&prepared, &host),
                 Err(BundleError::Invalid { diagnostics }) => diagnostics,
-                Err(error) => return Err(Failure::config(&error)),
+                Err(error) => return Err(Failure::bundle(&error)),
             }
         }
     };

@@ -40,18 +40,14 @@ impl Progress {
                 let line = if *is_error { self.style.failure(&line) } else { self.style.dim(&line) };
                 say(&format!("{indent}{line}"));
             }
-            Shown::Restarted { reason } => {
-                let line =
-                    format!("the model's answer broke off and is asked for again: {}", one_line(reason));
-                say(&self.style.warning(&line));
-            }
             Shown::Notice { level, source, text } => self.notice(*level, source, text),
             _ => {}
         }
     }
 
     fn notice(&self, level: NoticeLevel, source: &str, text: &str) {
-        let text = plain(text);
+        // Errors of providers name their provider themselves.
+        let text = plain(text.strip_prefix(source).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text));
         match level {
             NoticeLevel::Info if self.verbose || self.tools => {
                 say(&self.style.dim(&format!("{source}: {text}")))

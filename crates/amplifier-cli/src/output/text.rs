@@ -71,8 +71,9 @@ impl Display for Text {
                 if self.terminal && !matches!(other, Shown::Message(_) | Shown::ToolStarted(_)) {
                     self.close_line(&mut state);
                 }
-                if matches!(other, Shown::Restarted { .. }) {
-                    state.streamed.clear();
+                if matches!(other, Shown::Restarted { .. }) && !std::mem::take(&mut state.streamed).is_empty()
+                {
+                    super::say("what was written so far is void; the model is asked again");
                 }
                 self.progress.show(origin, other);
             }

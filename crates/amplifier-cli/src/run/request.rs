@@ -33,52 +33,68 @@ pub(super) async fn ask(
     host: &Host,
     can_ask: bool,
 ) -> Result<Asked, Failure> {
-    let options = &args.options;
+    let earlier = resumed(args, host).await?;
+    let (source, by_project) = match &earlier {
+        Some(earlier) => (args.options.bundle.clone().or_else(|| earlier.bundle.clone()), false),
+        None => {
+            let active = context.chosen(host);
+            (Some(active.name.clone()), active.by_project())
+        }
+    };
     let mut facts = Facts {
+        parent: earlier.as_ref().and_then(|earlier| earlier.parent.clone()),
         cwd: host.project().to_path_buf(),
         permission_mode: context.mode().as_str(),
         ..Facts::default()
     };
+    if let Some(source) = &source {
+        let bundle = host.prepare(source).await.map_err(|error| Failure::bundle(&error))?;
+        context::tell(&bundle.diagnostics);
+        facts.scripted = is_scripted(&bundle, context);
+        facts.bundle = Some(bundle.name.clone());
+    }
+    let permissions = context.permissions(&directories(&args.options.add_dir, context)?, can_ask)?;
     let Prompt { typed: text, piped } = prompt;
-    let (mut request, source) = match resumed(args, host).await? {
-        Some(id) => resume(id, text, options.bundle.as_deref(), host, &mut facts).await?,
+    let (id, mut request) = match earlier {
+        Some(earlier) => resume(earlier, text, args, host).await?,
         None => {
             let id = new_id(args.session_id.as_deref(), host)?;
-            facts.session = Some(id.clone());
-            let active = context.chosen(host);
-            let request = SpawnRequest::new(active.name.clone(), text).session_id(id);
-            (request.chosen_by_project(active.by_project()), Some(active.name))
+            let request = SpawnRequest::new(source.unwrap_or_default(), text).session_id(id.clone());
+            (id, request.chosen_by_project(by_project))
         }
     };
     if let Some(piped) = piped {
         request = request.context(piped);
     }
-    if let Some(source) = source {
-        let bundle = host.prepare(&source).await.map_err(|error| Failure::config(&error))?;
-        context::tell(&bundle.diagnostics);
-        facts.scripted = is_scripted(&bundle, options.provider.as_deref());
-        facts.bundle = Some(bundle.name.clone());
-    }
-    let permissions = context.permissions(&directories(&options.add_dir, context)?, can_ask)?;
+    facts.session = Some(id);
     Ok(Asked { request: with_options(request, args, context).permissions(permissions), facts })
 }
 
-/// A session that exists, and the bundle that it will have.
-async fn resume(
+/// A session to go on with.
+struct Earlier {
     id: SessionId,
+    parent: Option<SessionId>,
+    /// The bundle that it had.
+    bundle: Option<String>,
+}
+
+/// The request for a session that exists, or for the copy that is made of it now.
+async fn resume(
+    earlier: Earlier,
     text: String,
-    bundle: Option<&str>,
+    args: &RunArgs,
     host: &Host,
-    facts: &mut Facts,
-) -> Result<(SpawnRequest, Option<String>), Failure> {
-    let stored = host.storage().load(&id).await?;
-    stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
-    facts.parent = stored.metadata.spawned_by().cloned();
-    facts.session = Some(id.clone());
-    let request = SpawnRequest::resume(id, text);
-    Ok(match bundle {
-        Some(bundle) => (request.bundle(bundle), Some(bundle.to_owned())),
-        None => (request, stored.metadata.amplifier.bundle_source),
+) -> Result<(SessionId, SpawnRequest), Failure> {
+    let mut id = earlier.id;
+    if args.fork_session {
+        let copy = new_id(args.session_id.as_deref(), host)?;
+        storage::fork(host.storage().as_ref(), &id, None, copy.clone(), host.clock().now()).await?;
+        id = copy;
+    }
+    let request = SpawnRequest::resume(id.clone(), text);
+    Ok(match &args.options.bundle {
+        Some(bundle) => (id, request.bundle(bundle.as_str())),
+        None => (id, request),
     })
 }
 
@@ -110,8 +126,8 @@ fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Fai
     given.iter().map(open).collect()
 }
 
-/// The session to go on with, copied if a copy is asked for; `None` for a new one.
-async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<SessionId>, Failure> {
+/// The session that was asked for; `None` for a new one.
+async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure> {
     let id = match (&args.resume, args.continue_last) {
         (Some(text), _) => {
             storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id
@@ -119,12 +135,13 @@ async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<SessionId>, Failu
         (None, true) => latest(host).await?,
         (None, false) => return Ok(None),
     };
-    if !args.fork_session {
-        return Ok(Some(id));
-    }
-    let copy = new_id(args.session_id.as_deref(), host)?;
-    storage::fork(host.storage().as_ref(), &id, None, copy.clone(), host.clock().now()).await?;
-    Ok(Some(copy))
+    let stored = host.storage().load(&id).await?;
+    stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
+    let metadata = stored.metadata;
+    let parent = metadata.spawned_by().cloned();
+    // The reference system writes `bundle:name`.
+    let named = metadata.bundle.map(|name| name.strip_prefix("bundle:").unwrap_or(&name).to_owned());
+    Ok(Some(Earlier { id, parent, bundle: metadata.amplifier.bundle_source.or(named) }))
 }
 
 async fn latest(host: &Host) -> Result<SessionId, Failure> {
@@ -145,22 +162,23 @@ pub(crate) fn new_id(typed: Option<&str>, host: &Host) -> Result<SessionId, Fail
     id.map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// True if the provider that will answer is a script.
-fn is_scripted(bundle: &PreparedBundle, wanted: Option<&str>) -> bool {
-    let providers = &bundle.plan.providers;
+/// True if the provider that will answer is a script: the one that was asked for, else the first by priority.
+fn is_scripted(bundle: &PreparedBundle, context: &Context) -> bool {
+    let configured: Vec<ModuleSpec> =
+        context.settings().providers.iter().map(|set| set.value.clone()).collect();
+    let of_bundle = &bundle.plan.providers;
+    let providers = if of_bundle.is_empty() { &configured } else { of_bundle };
+    let wanted = context.settings().provider.as_ref().map(|set| set.value.as_str());
+    let names = |spec: &&ModuleSpec| {
+        wanted.is_none_or(|wanted| {
+            let short = spec.module.strip_prefix("provider-");
+            spec.key() == wanted || spec.module == wanted || short == Some(wanted)
+        })
+    };
     let priority =
-        |spec: &ModuleSpec| spec.config.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(100);
-    match wanted {
-        Some(wanted) => {
-            let names = |spec: &&ModuleSpec| {
-                spec.key() == wanted
-                    || spec.module == wanted
-                    || spec.module.strip_prefix("provider-") == Some(wanted)
-            };
-            providers.iter().find(names).map_or(wanted == "scripted", |spec| spec.module == SCRIPTED)
-        }
-        None => {
-            providers.iter().min_by_key(|spec| priority(spec)).is_some_and(|spec| spec.module == SCRIPTED)
-        }
+        |spec: &&ModuleSpec| spec.config.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(100);
+    match providers.iter().filter(names).min_by_key(priority) {
+        Some(spec) => spec.module == SCRIPTED,
+        None => wanted.is_some_and(|wanted| SCRIPTED.ends_with(wanted)),
     }
 }

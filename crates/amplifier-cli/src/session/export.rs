@@ -9,12 +9,14 @@ use amplifier_foundation::storage::StoredSession;
 use serde_json::json;
 
 use crate::args::session::{ExportArgs, ExportFormat};
+use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output;
 
 /// Writes a session to stdout.
-pub(super) async fn export(args: ExportArgs, host: &Host) -> Result<Code, Failure> {
-    let id = super::find(&args.id, host).await?;
+pub(super) async fn export(args: ExportArgs, context: &Context, host: Host) -> Result<Code, Failure> {
+    let (host, summary) = super::find_anywhere(&args.id, context, host).await?;
+    let id = summary.id;
     let stored = host.storage().load(&id).await?;
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     match args.format {

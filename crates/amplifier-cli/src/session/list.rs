@@ -44,10 +44,21 @@ pub(super) fn status(summary: &SessionSummary, holder: Option<Holder>) -> Status
     Status { word: word.to_owned(), process: holder.and_then(|holder| holder.process) }
 }
 
-/// Where a session stands.
-pub(super) async fn status_of(summary: &SessionSummary, host: &Host) -> Result<Status, Failure> {
-    // A session of another project cannot be open in this one's storage.
-    Ok(status(summary, host.storage().holder(&summary.id).await?))
+/// Where a session stands, by the storage of its own project.
+pub(super) async fn status_of(
+    summary: &SessionSummary,
+    context: &Context,
+    host: &Host,
+) -> Result<Status, Failure> {
+    let here = status(summary, host.storage().holder(&summary.id).await?);
+    let elsewhere = summary.working_dir.as_deref().filter(|dir| *dir != host.project());
+    match elsewhere {
+        Some(dir) if here.word == "lost" => match context.builder(false).open(dir).await {
+            Ok(other) => Ok(status(summary, other.storage().holder(&summary.id).await?)),
+            Err(_) => Ok(here),
+        },
+        _ => Ok(here),
+    }
 }
 
 /// Lists sessions, the latest first.
@@ -69,7 +80,7 @@ pub(super) async fn list(args: ListArgs, context: &Context, host: &Host) -> Resu
     }
     let mut rows = Vec::new();
     for summary in host.storage().list(&query).await? {
-        let status = status_of(&summary, host).await?;
+        let status = status_of(&summary, context, host).await?;
         if !args.running || status.word == "running" {
             rows.push((summary, status));
         }

@@ -8,10 +8,11 @@ mod list;
 mod show;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 use amplifier_core::SessionId;
 use amplifier_foundation::Host;
-use amplifier_foundation::storage::{self, ProjectScope};
+use amplifier_foundation::storage::{self, ProjectScope, SessionSummary, StorageError};
 
 use crate::args::session::{DeleteArgs, ForkArgs, SessionCommand};
 use crate::context::{self, Context};
@@ -28,10 +29,10 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
         let host = context.host().await?;
         match command {
             SessionCommand::List(args) => list::list(args, &context, &host).await,
-            SessionCommand::Show(args) => show::show(args, &host).await,
+            SessionCommand::Show(args) => show::show(args, &context, host).await,
             SessionCommand::Fork(args) => fork(args, &host).await,
             SessionCommand::Delete(args) => delete(args, &host).await,
-            SessionCommand::Export(args) => export::export(args, &host).await,
+            SessionCommand::Export(args) => export::export(args, &context, host).await,
             SessionCommand::Resume(_) => Ok(Code::Usage),
         }
     })
@@ -40,6 +41,22 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
 /// The session that an id, or the beginning of one, names.
 async fn find(text: &str, host: &Host) -> Result<SessionId, Failure> {
     Ok(storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id)
+}
+
+/// The same, and where this project has none of that id, the one of another project, with its host.
+async fn find_anywhere(text: &str, context: &Context, host: Host) -> Result<(Host, SessionSummary), Failure> {
+    let storage = Arc::clone(host.storage());
+    let unknown = match storage::resolve_prefix(storage.as_ref(), text, ProjectScope::Current).await {
+        Ok(found) => return Ok((host, found)),
+        Err(error @ StorageError::NotFound { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let elsewhere = storage::resolve_prefix(storage.as_ref(), text, ProjectScope::All).await;
+    let Some(dir) = elsewhere.ok().and_then(|found| found.working_dir) else { return Err(unknown.into()) };
+    let other = context.builder(false).open(&dir).await.map_err(|_| unknown)?;
+    let found = storage::resolve_prefix(other.storage().as_ref(), text, ProjectScope::Current).await?;
+    output::say(&format!("notice: the session belongs to {}", dir.display()));
+    Ok((other, found))
 }
 
 async fn fork(args: ForkArgs, host: &Host) -> Result<Code, Failure> {

@@ -2,11 +2,11 @@
 
 use amplifier_core::{Message, Role};
 use amplifier_foundation::Host;
-use amplifier_foundation::storage::{ProjectScope, resolve_prefix};
 use serde_json::{Value, json};
 
 use super::list::{as_json, status_of};
 use crate::args::session::ShowArgs;
+use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, plain};
 
@@ -14,9 +14,9 @@ use crate::output::{self, plain};
 const MAX_RESULT: usize = 400;
 
 /// Shows one session.
-pub(super) async fn show(args: ShowArgs, host: &Host) -> Result<Code, Failure> {
-    let summary = resolve_prefix(host.storage().as_ref(), &args.id, ProjectScope::default()).await?;
-    let status = status_of(&summary, host).await?;
+pub(super) async fn show(args: ShowArgs, context: &Context, host: Host) -> Result<Code, Failure> {
+    let (host, summary) = super::find_anywhere(&args.id, context, host).await?;
+    let status = status_of(&summary, context, &host).await?;
     let stored = host.storage().load(&summary.id).await?;
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     let mut about = as_json(&summary, &status);

@@ -92,6 +92,8 @@ fn broken_settings_and_keys_stop_a_command_with_their_place() {
     let place = Place::scripted("- text: hello");
     place.write_home("settings.yaml", "bundle: {active: [1]}\n");
     place.run(&["run", "hi"]).code(2).says(&["settings.yaml:1:"]);
+    let done = place.run(&["bundle", "current"]).code(2);
+    assert!(done.stderr.starts_with('/'), "a fault in a file begins with its place: {}", done.stderr);
     place.write_home("settings.yaml", "bundel: {}\n");
     place.run(&["run", "-B", "b", "hi"]).ok().says(&["settings.yaml:1:1: warning", "bundel"]);
     place.write_home("keys.env", "no key here\n");

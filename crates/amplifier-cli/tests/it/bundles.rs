@@ -36,6 +36,8 @@ fn the_built_in_bundle_is_what_is_used_and_shown_without_a_name() {
     let known = place.run(&["agents", "list", "--json"]).ok().json();
     let name = known[0]["name"].as_str().unwrap();
     assert!(place.run(&["agents", "show", name]).ok().stdout.contains("description:"));
+    let short = place.run(&["agents", "show", "explorer", "--json"]).ok().json();
+    assert!(short["instruction"].is_string() && short["description"].is_string(), "{short}");
     place.run(&["agents", "show", "nobody"]).code(2).says(&["no agent `nobody`", "explorer"]);
 }
 
@@ -49,6 +51,13 @@ fn a_bundle_is_chosen_in_a_scope_and_forgotten() {
     assert_eq!(place.run(&["run", "hi"]).ok().stdout, "from c\n");
     place.run(&["bundle", "clear", "--local"]).ok();
     assert_eq!(place.run(&["bundle", "current"]).ok().says(&["user settings"]).stdout, "b\n");
+    place.write("near/bundle.yaml", "bundle: {name: near}\n");
+    place.run(&["bundle", "use", "./near", "--global"]).ok();
+    let elsewhere = place.project().join("..");
+    assert!(place.call(&["bundle", "show"]).cwd(&elsewhere).done().ok().stdout.contains("near"));
+    place.run(&["bundle", "use", "./near", "--local"]).ok();
+    let hidden = place.run(&["bundle", "use", "b", "--global"]).ok();
+    hidden.says(&["is used all the same, set by local settings"]);
     place.run(&["bundle", "use", "nope"]).code(2).says(&["there is no bundle `nope`"]);
     place.run(&["bundle", "use", "b", "--local", "--global"]).code(2).says(&["cannot be used with"]);
 }
@@ -63,7 +72,9 @@ fn an_address_gets_a_name_and_loses_it() {
     let names: Vec<_> =
         listed.as_array().unwrap().iter().map(|line| line["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"near") && names.contains(&"far"), "{names:?}");
-    assert!(place.run(&["bundle", "show", "near"]).ok().stdout.contains("far"));
+    // A relative path means the same from everywhere.
+    let elsewhere = place.project().join("..");
+    assert!(place.call(&["bundle", "show", "near"]).cwd(&elsewhere).done().ok().stdout.contains("far"));
     place.run(&["bundle", "remove", "near"]).ok();
     place.run(&["bundle", "show", "near"]).code(2);
     place.run(&["bundle", "remove", "near"]).code(2).says(&["near"]);

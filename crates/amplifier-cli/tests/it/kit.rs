@@ -109,6 +109,12 @@ impl Call {
         self
     }
 
+    /// Calls in another directory.
+    pub(crate) fn cwd(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// Pipes this to standard input.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
@@ -141,9 +147,9 @@ impl Call {
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let stdin = child.stdin.take();
         let feed = self.input.map(|input| feed(stdin, input));
-        let stderr = collect(child.stderr.take());
+        let (stderr, said) = collect(child.stderr.take());
         let stdout = child.stdout.take().map(BufReader::new);
-        Running { pid, stdout, stderr, ended: wait(child), feed, read: String::new() }
+        Running { pid, stdout, stderr, said, status: wait(child, pid), feed, read: String::new() }
     }
 
     pub(crate) fn done(self) -> Done {
@@ -159,20 +165,34 @@ fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) -> thread::JoinHandle<()> {
     })
 }
 
-fn collect(stream: Option<ChildStderr>) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut stream) = stream {
-            stream.read_to_end(&mut bytes).unwrap();
+/// Passes the lines of stderr on as they come, and returns them all at the end.
+fn collect(stream: Option<ChildStderr>) -> (thread::JoinHandle<String>, mpsc::Receiver<String>) {
+    let (send, said) = mpsc::channel();
+    let all = thread::spawn(move || {
+        let mut all = String::new();
+        let Some(stream) = stream else { return all };
+        for line in BufReader::new(stream).split(b'\n') {
+            let line = String::from_utf8_lossy(&line.unwrap()).into_owned() + "\n";
+            all.push_str(&line);
+            // Nobody needs to listen.
+            let _ = send.send(line);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        all
+    });
+    (all, said)
 }
 
-fn wait(mut child: Child) -> mpsc::Receiver<ExitStatus> {
-    let (send, receive) = mpsc::channel();
+/// The status of a child, which is killed if it does not end; `None` then.
+fn wait(mut child: Child, pid: Pid) -> thread::JoinHandle<Option<ExitStatus>> {
+    let (send, ended) = mpsc::channel();
     thread::spawn(move || send.send(child.wait().unwrap()));
-    receive
+    thread::spawn(move || match ended.recv_timeout(PATIENCE) {
+        Ok(status) => Some(status),
+        Err(_) => {
+            let _ = kill(pid, Signal::SIGKILL);
+            None
+        }
+    })
 }
 
 /// A call that runs.
@@ -180,7 +200,8 @@ pub(crate) struct Running {
     pid: Pid,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: thread::JoinHandle<String>,
-    ended: mpsc::Receiver<ExitStatus>,
+    said: mpsc::Receiver<String>,
+    status: thread::JoinHandle<Option<ExitStatus>>,
     feed: Option<thread::JoinHandle<()>>,
     read: String,
 }
@@ -205,20 +226,17 @@ impl Running {
         }
     }
 
+    /// Waits until a line of stderr holds this text.
+    pub(crate) fn until_said(&self, text: &str) {
+        while !self.said.recv_timeout(PATIENCE).unwrap().contains(text) {}
+    }
+
     /// Reads no more of its output.
     pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
     pub(crate) fn done(mut self) -> Done {
-        let (pid, ended) = (self.pid, self.ended);
-        let status = thread::spawn(move || match ended.recv_timeout(PATIENCE) {
-            Ok(status) => Some(status),
-            Err(_) => {
-                let _ = kill(pid, Signal::SIGKILL);
-                None
-            }
-        });
         let mut stdout = self.read;
         if let Some(mut rest) = self.stdout.take() {
             rest.read_to_string(&mut stdout).unwrap();
@@ -227,7 +245,7 @@ impl Running {
         if let Some(feed) = self.feed {
             feed.join().unwrap();
         }
-        let status = status.join().unwrap();
+        let status = self.status.join().unwrap();
         let Some(status) = status else { panic!("the call did not end; it said:\n{stdout}\n{stderr}") };
         Done { code: status.code(), stdout, stderr }
     }

@@ -6,6 +6,8 @@ mod bundles;
 mod formats;
 mod kit;
 mod permissions;
+#[cfg(feature = "http-providers")]
+mod services;
 mod sessions;
 mod signals;
 mod stdin;

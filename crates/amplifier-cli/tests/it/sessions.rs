@@ -51,6 +51,8 @@ fn a_forked_run_leaves_the_session_as_it_was() {
     );
     let messages = |id: &str| place.run(&["session", "show", id, "--json"]).ok().json()["messages"].clone();
     assert_eq!((messages(&id), messages("copy")), (json!(2), json!(4)));
+    place.run(&["run", "--resume", &id, "--fork-session", "-B", "nope", "hi"]).code(2);
+    assert_eq!(place.sessions().len(), 2, "a copy is made only for a run that can begin");
 }
 
 #[test]
@@ -100,6 +102,15 @@ fn a_session_that_runs_is_told_with_its_process_and_kept_from_others() {
     let listed = place.run(&["session", "list", "--running", "--json"]).ok().json();
     assert_eq!((&listed[0]["session_id"], &listed[0]["status"]), (&json!("busy"), &json!("running")));
     assert!(listed[0]["process"].is_u64());
+    let home = place.project().join("../home");
+    let everywhere =
+        place.call(&["session", "list", "--all-projects", "--json"]).cwd(&home).done().ok().json();
+    assert_eq!(everywhere[0]["status"], "running", "also seen from another project");
+    let other = place.call(&["session", "list", "--json"]).cwd(&home).done().ok().json();
+    assert_eq!(other, json!([]));
+    let shown =
+        place.call(&["session", "show", "busy", "--json"]).cwd(&home).done().ok().says(&["belongs to"]);
+    assert_eq!(shown.json()["status"], "running");
     place.run(&["run", "--resume", "busy", "hi"]).code(75).says(&["busy is open in process"]);
     place.run(&["session", "delete", "busy", "-f"]).code(75).says(&["busy is open in process"]);
     running.signal(Signal::SIGINT);
@@ -154,6 +165,26 @@ fn a_home_that_cannot_be_written_is_one_clear_error() {
     let done = place.run(&["run", "-B", "b", "hi"]);
     assert!([Some(1), Some(2)].contains(&done.code), "{done:?}");
     done.says(&[".amplifier"]);
+}
+
+#[test]
+fn a_session_of_the_reference_system_goes_on() {
+    let place = Place::scripted("- text: 'turn two: {{prompt}}'");
+    place.run(&["run", "-B", "b", "--session-id", "template", "hi"]).ok();
+    let sessions = place.session_folder("template").parent().unwrap().to_path_buf();
+    let folder = sessions.join("0f8fad5b-d9cb-469f-a165-70867728950e");
+    fs::create_dir_all(&folder).unwrap();
+    let metadata = json!({
+        "session_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "created": "2026-01-02T03:04:05.678901+00:00",
+        "bundle": "bundle:b", "model": "anthropic/claude", "turn_count": 1, "incremental": true,
+        "working_dir": place.project(),
+    });
+    fs::write(folder.join("metadata.json"), serde_json::to_string_pretty(&metadata).unwrap()).unwrap();
+    let line = |role: &str, text: &str| json!({"role": role, "content": text}).to_string() + "\n";
+    fs::write(folder.join("transcript.jsonl"), line("user", "one") + &line("assistant", "two")).unwrap();
+    assert_eq!(place.run(&["resume", "0f8f", "go on"]).ok().stdout, "turn two: go on\n");
+    let shown = place.run(&["session", "show", "0f8f", "--json"]).ok().json();
+    assert_eq!((&shown["messages"], &shown["turn_count"]), (&json!(4), &json!(2)));
 }
 
 #[test]

@@ -31,10 +31,10 @@ fn watch(master: OwnedFd, typed: &[(&str, &str)]) -> String {
     // The end of the other side is an error here.
     while let Ok(read @ 1..) = master.read(&mut bytes) {
         screen.push_str(&String::from_utf8_lossy(&bytes[..read]).replace('\r', ""));
-        if let Some((question, answer)) = next
-            && screen[read_to..].contains(question)
+        while let Some((question, answer)) = next
+            && let Some(at) = screen[read_to..].find(question)
         {
-            read_to = screen.len();
+            read_to += at + question.len();
             master.write_all(answer.as_bytes()).unwrap();
             next = typed.next();
         }

@@ -199,6 +199,9 @@ impl Core {
                 let kind = if refusal.what == "cost" { LimitKind::Cost } else { LimitKind::Tokens };
                 limited(LimitReached::new(kind, refusal.limit, refusal.used, refusal.set_by.as_str()), error)
             }
+            TurnError::UnknownPrice { .. } => {
+                (OutcomeKind::LimitReached, OutcomeError::new(FailureKind::Limit, error.to_string()))
+            }
             TurnError::Provider(provider) => {
                 let kind = match provider.kind {
                     ProviderErrorKind::RateLimited => FailureKind::RateLimited,

@@ -46,6 +46,14 @@ pub enum TurnError {
     /// A budget of the session or an ancestor is used up.
     #[error(transparent)]
     Budget(#[from] BudgetRefusal),
+    /// A cost limit is set, and nobody knows what this call may cost.
+    #[error(
+        "a cost limit is set, but no price of model {model} is known; lift the limit or use another model"
+    )]
+    UnknownPrice {
+        /// The model.
+        model: String,
+    },
     /// The provider failed for good.
     #[error(transparent)]
     Provider(#[from] ProviderError),

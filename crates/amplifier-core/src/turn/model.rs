@@ -112,6 +112,9 @@ impl Core {
         let model = self.model(provider).to_owned();
         let data = || self.request_data(&name, &model, &request, tokens);
         self.gate(&EventType::LlmRequest, data).await.map_err(|denial| self.refused(denial))?;
+        if self.budget.limits_cost() && !provider.info().scripted {
+            return Err(TurnError::UnknownPrice { model });
+        }
         let reserved = Amount { tokens: tokens + request.max_output_tokens.unwrap_or(0), micro_usd: 0 };
         let reservation = self.budget.reserve(reserved)?;
         let result = self.attempts(provider, &request).await;
@@ -200,11 +203,12 @@ impl Core {
     }
 
     async fn announce_retry(&self, error: &ProviderError, attempt: u32, wait_ms: u64) {
-        let text = format!("{error}; trying again in {wait_ms} ms");
+        let text = format!("{}; trying again in {wait_ms} ms", error.message);
         let origin = self.env.origin();
         let level = NoticeLevel::Warning;
-        self.ledger().partial.clear();
-        self.env.display.show(&origin, Shown::Restarted { reason: &text });
+        if !std::mem::take(&mut self.ledger().partial).is_empty() {
+            self.env.display.show(&origin, Shown::Restarted { reason: &error.message });
+        }
         self.env.display.show(&origin, Shown::Notice { level, source: &error.provider, text: &text });
         let event = match error.kind {
             ProviderErrorKind::RateLimited => EventType::ProviderThrottle,
@@ -247,6 +251,9 @@ impl Core {
     }
 
     async fn failed(&self, provider: &str, error: TurnError) -> TurnError {
+        if matches!(error, TurnError::Cancelled) {
+            return error;
+        }
         let data = || json!({"provider": provider, "error": error.to_string()});
         let round = self.ask_hooks(&EventType::ProviderError, data).await;
         self.absorb(round);

@@ -18,7 +18,7 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// The longest wait that is not asked for by the service. Default 30 s.
     pub longest_wait: Duration,
-    /// How long rate limits of one model call are waited out in all. Default 2 min.
+    /// How long one model call waits in all, for rate limits and between attempts. Default 2 min.
     pub rate_limit_patience: Duration,
 }
 

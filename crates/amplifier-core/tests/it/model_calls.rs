@@ -48,6 +48,17 @@ fn a_call_that_does_not_fit_the_budget_is_not_made() {
 }
 
 #[test]
+fn a_cost_limit_without_a_known_price_refuses_the_call() {
+    let mut bench = Kit::new(vec![])
+        .build_with(|builder| builder.limits(limits(|limits| limits.max_cost_micro_usd = Some(9)), "me"));
+    let result = bench.turn();
+    assert_eq!(bench.provider.requests(), 0);
+    let outcome = bench.driver.outcome_of(&result);
+    assert_eq!(outcome.kind, OutcomeKind::LimitReached);
+    assert!(outcome.error.unwrap().message.contains("no price of model fake-1"));
+}
+
+#[test]
 fn the_budget_is_settled_with_what_was_used() {
     let budget = budget::Budget::new("me", Some(1_000), None, None);
     let mut bench = Kit::new(vec![]).build_with(|builder| builder.budget(Arc::clone(&budget)));

@@ -3,11 +3,12 @@
 //! Guarantees: of all who ask for a lock, in one process or in many, one holds it. The
 //! lock file tells the holder's process id to those that are refused; the id is for
 //! messages only and decides nothing. Local file systems only.
-//! Never here: a wait without an end; a refusal takes at most a few milliseconds.
+//! Never here: a wait without an end; a refusal takes at most some 20 milliseconds.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::write::{Access, is_same, options};
 
@@ -30,6 +31,10 @@ pub enum Acquired {
 /// How often a busy lock is tried: somebody's [`probe`] holds it for a few microseconds.
 const ATTEMPTS: usize = 200;
 
+/// How often the file of a busy lock is read, a millisecond apart: its holder signs it a moment
+/// after it has taken it, and whoever came second wants to know who was first.
+const READS: usize = 20;
+
 /// Takes the lock, making the file if there is none (not durably; it holds nothing of worth).
 pub fn acquire(path: &Path) -> io::Result<Acquired> {
     for _ in 0..ATTEMPTS {
@@ -41,7 +46,7 @@ pub fn acquire(path: &Path) -> io::Result<Acquired> {
         }
         std::thread::yield_now();
     }
-    Ok(Acquired::Busy(holder(path)))
+    Ok(Acquired::Busy(holder_soon(path)))
 }
 
 /// Who holds the lock now: `None` if nobody does, `Some(None)` if the file does not tell.
@@ -67,6 +72,16 @@ fn try_lock(file: &File) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+fn holder_soon(path: &Path) -> Option<u32> {
+    for _ in 0..READS {
+        match holder(path) {
+            None => std::thread::sleep(Duration::from_millis(1)),
+            known => return known,
+        }
+    }
+    None
 }
 
 fn holder(path: &Path) -> Option<u32> {

@@ -40,7 +40,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// A process's host. Cheap to clone; the last handle that is dropped cancels what still runs.
 ///
-/// The tasks of its sessions hold handles that do not count, made by [`Host::uncounted`].
+/// The tasks of its sessions hold handles that do not count, made by `Host::uncounted`.
 #[derive(Debug, Clone)]
 pub struct Host(
     pub(crate) Arc<HostInner>,

@@ -1,6 +1,6 @@
 //! Spans of time as people write them: `500ms`, `90s`, `15m`, `2h`, `7d`, `1w`, `1h30m`.
 //!
-//! Guarantees: one parser for command line, settings, bundles and triggers; what [`format`]
+//! Guarantees: one parser for command line, settings, bundles and triggers; what [`format()`]
 //! writes, [`parse`] reads back. A day has 24 hours.
 //! Never here: a number without a unit, a fraction, a sign, a span over [`MAX`].
 

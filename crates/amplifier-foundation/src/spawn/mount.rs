@@ -113,7 +113,7 @@ fn build(
         .parts(parts)
         .system(Arc::new(system))
         .permissions(resolved.permissions.clone())
-        .limits(resolved.limits.clone(), "the request")
+        .limits(resolved.limits.clone(), resolved.limits_from)
         .options(options)
         .retry(host.0.retry.clone());
     Ok(builder.build(Arc::new(transcript))?)

@@ -74,6 +74,7 @@ async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Res
         None => SessionId::new(host.ids().v4().to_string()).map_err(StorageError::from)?,
     };
     let mut metadata = SessionMetadata::new(id.clone(), host.clock().now());
+    metadata.add_extra(resolved.bundle.plan.session.metadata.0.clone());
     metadata.add_extra(request.metadata.clone());
     metadata.trace_id = Some(id.clone());
     metadata.turn_count = Some(0);

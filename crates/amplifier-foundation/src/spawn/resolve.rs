@@ -27,6 +27,8 @@ pub(super) struct Resolved {
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
     pub(super) limits: Limits,
+    /// Who set the limits, for refusals.
+    pub(super) limits_from: &'static str,
     /// Of a resume: the session as it was read.
     pub(super) earlier: Option<(SessionId, StoredSession)>,
 }
@@ -58,15 +60,42 @@ pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resol
     };
     let metadata = earlier.as_ref().map(|(_, stored)| &stored.metadata);
     let cwd = working_dir(host, request, metadata)?;
-    let (mut permissions, mut limits) = (host.0.permissions.clone(), host.0.limits.stricter(&request.limits));
+    let mut permissions = host.0.permissions.clone();
     for layer in request.permissions.layers() {
         permissions = permissions.with(layer.as_ref().clone());
     }
     if let Some((id, stored)) = &earlier {
         permissions = recorded_permissions(id, &stored.metadata, permissions)?;
-        limits = limits.stricter(&recorded(id, "limits", stored.metadata.amplifier.limits.as_ref())?);
     }
-    Ok(Resolved { bundle, bundle_name, chosen_by_project, distrusted, cwd, permissions, limits, earlier })
+    let before = match &earlier {
+        Some((id, stored)) => recorded(id, "limits", stored.metadata.amplifier.limits.as_ref())?,
+        None => Limits::default(),
+    };
+    let (limits, limits_from) = limits(&host.0.limits, &request.limits, &before);
+    Ok(Resolved {
+        bundle,
+        bundle_name,
+        chosen_by_project,
+        distrusted,
+        cwd,
+        permissions,
+        limits,
+        limits_from,
+        earlier,
+    })
+}
+
+/// The bounds of this activation, and who set the one on model calls. Whoever resumes a session may
+/// name its bounds anew; those it does not name stay as recorded. The host's always hold.
+fn limits(host: &Limits, request: &Limits, before: &Limits) -> (Limits, &'static str) {
+    let own = request.or(before);
+    let limits = host.stricter(&own);
+    let from = match limits.max_turns {
+        turns if turns == host.max_turns => "the settings",
+        turns if turns == request.max_turns => "the request",
+        _ => "an earlier run of the session",
+    };
+    (limits, from)
 }
 
 /// The bundle that a session had: as we recorded it, else as the reference system names it.

@@ -36,9 +36,10 @@ pub async fn fork(
     Ok(StoredSession::new(metadata, transcript))
 }
 
-/// The places of the user's messages.
+/// The places of the user's messages; what hooks said in the user's role is none.
 fn turn_starts(transcript: &[Arc<Message>]) -> Vec<usize> {
-    let users = transcript.iter().enumerate().filter(|(_, message)| message.role == Role::User);
+    let own = |message: &Message| message.role == Role::User && !message.metadata.contains_key("source");
+    let users = transcript.iter().enumerate().filter(|(_, message)| own(message));
     users.map(|(place, _)| place).collect()
 }
 

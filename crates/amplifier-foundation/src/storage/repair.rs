@@ -10,11 +10,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use amplifier_core::message::INTERRUPTED;
+use amplifier_core::turn::interrupted_result;
 use amplifier_core::{Message, Role, ToolCall};
-
-/// What the model reads in place of a result.
-pub const INTERRUPTED_TEXT: &str = "interrupted: the session ended before this tool gave a result; it may have had effects, and it was not run again";
 
 /// The results to append when a conversation that was cut off goes on: one for each call of
 /// the last assistant message that has no result. Empty if the conversation went on after
@@ -23,7 +20,7 @@ pub fn interrupted(messages: &[Arc<Message>]) -> Vec<Message> {
     let results = messages.iter().rev().take_while(|message| message.role == Role::Tool).count();
     let after = messages.len() - results;
     match after.checked_sub(1) {
-        Some(caller) => missing(&messages[caller], &messages[after..]).map(answer).collect(),
+        Some(caller) => missing(&messages[caller], &messages[after..]).map(interrupted_result).collect(),
         None => Vec::new(),
     }
 }
@@ -35,7 +32,8 @@ pub fn completed(messages: &[Arc<Message>]) -> Vec<Arc<Message>> {
     let mut next = 0;
     while let Some(message) = messages.get(next) {
         let results = results_behind(messages, next);
-        let answers = missing(message, &messages[results.clone()]).map(|call| Arc::new(answer(call)));
+        let answers =
+            missing(message, &messages[results.clone()]).map(|call| Arc::new(interrupted_result(call)));
         whole.extend(messages[next..results.end].iter().cloned());
         whole.extend(answers);
         next = results.end;
@@ -54,15 +52,10 @@ fn missing<'a>(caller: &'a Message, results: &[Arc<Message>]) -> impl Iterator<I
     caller.tool_calls.iter().filter(move |call| !answered.contains(&call.id))
 }
 
-fn answer(call: &ToolCall) -> Message {
-    let mut message = Message::tool_result(call, INTERRUPTED_TEXT, true);
-    message.metadata.insert(INTERRUPTED.into(), serde_json::Value::Bool(true));
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amplifier_core::message::INTERRUPTED;
     use serde_json::Value;
 
     /// `u` user, `a` assistant, `a:1,2` assistant with calls, `t:1` a result.

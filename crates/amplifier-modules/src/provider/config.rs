@@ -51,10 +51,10 @@ struct Written {
     model: Option<String>,
     priority: Option<i64>,
     headers: BTreeMap<String, Secret>,
-    timeout: Option<u64>,
-    connect_timeout: Option<u64>,
-    first_byte_timeout: Option<u64>,
-    read_timeout: Option<u64>,
+    timeout: Option<Span>,
+    connect_timeout: Option<Span>,
+    first_byte_timeout: Option<Span>,
+    read_timeout: Option<Span>,
     max_tokens: Option<u64>,
     temperature: Option<f64>,
     extended_thinking: Option<Effort>,
@@ -64,6 +64,31 @@ struct Written {
     api: Option<Api>,
     deployment: Option<String>,
     api_version: Option<String>,
+}
+
+/// A whole number is milliseconds. The reference system writes seconds, with a point: `300.0`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "WrittenSpan")]
+struct Span(Duration);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenSpan {
+    Millis(u64),
+    Seconds(f64),
+}
+
+impl TryFrom<WrittenSpan> for Span {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenSpan) -> Result<Self, Self::Error> {
+        match written {
+            WrittenSpan::Millis(millis) => Ok(Self(Duration::from_millis(millis))),
+            WrittenSpan::Seconds(seconds) => Duration::try_from_secs_f64(seconds)
+                .map(Self)
+                .map_err(|_| "a time-out is a whole number of milliseconds, or of seconds with a point"),
+        }
+    }
 }
 
 /// `true`, `false` or a level.
@@ -185,7 +210,7 @@ impl Settings {
         let base_url = base_url.or_else(|| service.base_url.map(str::to_owned));
         let model = written.deployment.or(written.default_model).or(written.model);
         let model = model.or_else(|| first(service.model_env));
-        let millis = |value: Option<u64>, default: u64| Duration::from_millis(value.unwrap_or(default));
+        let span = |value: Option<Span>, default| value.map_or(Duration::from_secs(default), |span| span.0);
         Ok(Self {
             api_key: api_key.map(|key| Secret::new(&key)),
             key_name: named.or(service.key_env.first().copied()).unwrap_or("api_key").to_owned(),
@@ -198,9 +223,9 @@ impl Settings {
                 .map(|(name, value)| (name, Secret(expand(value.0))))
                 .collect(),
             timeouts: Timeouts {
-                connect: millis(written.connect_timeout, 10_000),
-                first_byte: millis(written.first_byte_timeout.or(written.timeout), 120_000),
-                read: millis(written.read_timeout.or(written.timeout), 120_000),
+                connect: span(written.connect_timeout, 10),
+                first_byte: span(written.first_byte_timeout.or(written.timeout), 120),
+                read: span(written.read_timeout.or(written.timeout), 120),
             },
             max_tokens: written.max_tokens,
             temperature: written.temperature,
@@ -291,6 +316,23 @@ mod tests {
         check("https://h/x?api-version=1", "https://h/x/?api-version=1");
         check("file:///etc", "");
         check("", "");
+    }
+
+    fn timeouts(config: serde_json::Value) -> Timeouts {
+        let mut spec = ModuleSpec::new("provider-openai");
+        spec.config = config.as_object().cloned().unwrap();
+        Settings::read(&spec, &super::super::openai::SERVICE, &NoVariables).unwrap().timeouts
+    }
+
+    #[test]
+    fn timeouts_are_milliseconds_or_seconds_with_a_point() {
+        let seconds = |timeouts: Timeouts| {
+            [timeouts.connect, timeouts.first_byte, timeouts.read].map(|span| span.as_millis())
+        };
+        assert_eq!(seconds(timeouts(serde_json::json!({}))), [10_000, 120_000, 120_000]);
+        assert_eq!(seconds(timeouts(serde_json::json!({"timeout": 300.0}))), [10_000, 300_000, 300_000]);
+        let config = serde_json::json!({"timeout": 9, "connect_timeout": 1, "read_timeout": 2});
+        assert_eq!(seconds(timeouts(config)), [1, 9, 2]);
     }
 
     #[test]

@@ -82,6 +82,14 @@ async fn proofs_of_reasoning_are_kept() {
 }
 
 #[tokio::test]
+async fn a_service_that_counts_nothing_gives_no_usage() {
+    let counted = json!({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}});
+    let server = Server::always(Reply::ok(event(Format::Chat, &counted.to_string()) + &plain(Format::Chat)));
+    let done = ask(&Format::Chat.provider(&server, json!({})).await, hi()).await.done();
+    assert_eq!(done.usage, None);
+}
+
+#[tokio::test]
 async fn content_in_a_list_is_read() {
     let content = json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "so"}]);
     let first = event(Format::Compatible, &json!({"choices": [{"delta": {"content": content}}]}).to_string());
@@ -140,6 +148,7 @@ async fn each_services_reason_to_stop_is_understood() {
         (Format::Anthropic, anthropic("max_tokens"), StopReason::MaxTokens),
         (Format::Anthropic, anthropic("refusal"), StopReason::Refused),
         (Format::Anthropic, anthropic("pause_turn"), StopReason::Other("pause_turn".into())),
+        (Format::Gemini, gemini("FUNCTION_CALL"), StopReason::ToolUse),
         (Format::Gemini, gemini("MAX_TOKENS"), StopReason::MaxTokens),
         (Format::Gemini, gemini("SAFETY"), StopReason::Refused),
         (Format::Gemini, blocked, StopReason::Refused),

@@ -178,7 +178,8 @@ impl Answer {
         }
         message.tool_calls = std::mem::take(&mut self.calls).into_iter().map(Call::done).collect();
         let mut response = ChatResponse::new(message, std::mem::take(&mut self.model));
-        response.usage = self.usage.take();
+        // Nothing at all is what servers write that do not count; no request is free.
+        response.usage = self.usage.take().filter(|usage| usage.total() > 0);
         match self.stop.take() {
             // Some services say "stop" also where they want tools to be run.
             Some(StopReason::EndTurn) | None => {}

@@ -75,6 +75,7 @@ fn stop(reason: &str) -> Option<StopReason> {
     Some(match reason {
         "" => return None,
         "STOP" => StopReason::EndTurn,
+        "FUNCTION_CALL" => StopReason::ToolUse,
         "MAX_TOKENS" => StopReason::MaxTokens,
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
             StopReason::Refused

@@ -19,7 +19,9 @@ impl Decoder for Ollama {
         if !text(&line, "/model").is_empty() {
             text(&line, "/model").clone_into(&mut answer.model);
         }
-        answer.thinking(THINKING, text(&line, "/message/thinking"));
+        for pointer in ["/message/thinking", "/message/reasoning_content"] {
+            answer.thinking(THINKING, text(&line, pointer));
+        }
         answer.text(TEXT, text(&line, "/message/content"));
         for call in items(&line, "/message/tool_calls") {
             let key = answer.calls() as u64;

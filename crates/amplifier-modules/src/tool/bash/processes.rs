@@ -329,7 +329,11 @@ impl Group {
     }
 }
 
-/// True if the group has a member.
+/// True if the group has a member that has not ended; one that nobody collects does not count.
 fn exists(group: i32) -> bool {
-    killpg(Pid::from_raw(group), None).is_ok()
+    if killpg(Pid::from_raw(group), None).is_err() {
+        return false;
+    }
+    let table = process_table::processes();
+    table.is_empty() || table.iter().any(|process| process.group == group && !process.ended)
 }

@@ -1,0 +1,219 @@
+//! The commands in README.md and docs/*.md do what the pages say.
+//!
+//! Looked at is every call of `amplifier` in a block fenced as `sh`: a line that begins with
+//! `amplifier`, one behind a pipe, and `cargo run … -p amplifier-cli … -- …`. A call **runs**, in a
+//! project that holds `docs/examples` and nothing else, and must exit with 0 and without a failed
+//! tool, if it needs nothing that is not there:
+//!
+//! * `run` with a bundle of `docs/examples` whose provider is scripted;
+//! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
+//! * `bundle`, `agents` and `trust` in a block of which something runs anyway.
+//!
+//! Every call, also one that cannot run, is parsed: with `--help` behind its words it exits with 0,
+//! which it does not if a command or a flag is unknown or a value is wrong.
+
+use std::path::{Path, PathBuf};
+
+use amplifier_tests::process::run;
+use amplifier_tests::project::{TempProject, transcript};
+
+/// A call in a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    at: usize,
+    words: Vec<String>,
+    /// True behind a pipe: what it reads is not there.
+    piped: bool,
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// README.md and the pages of `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(workspace().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    pages.push(workspace().join("README.md"));
+    pages.sort();
+    pages
+}
+
+/// The calls of each `sh` block.
+fn blocks(page: &str) -> Vec<Vec<Line>> {
+    let (mut blocks, mut open) = (Vec::new(), None::<Vec<Line>>);
+    let mut other = false;
+    for (at, line) in page.lines().enumerate() {
+        match (line.strip_prefix("```"), open.as_mut()) {
+            (Some("sh"), None) if !other => open = Some(Vec::new()),
+            (Some(_), None) => other = !other,
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some(lines)) => lines.extend(calls(at + 1, line)),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none() && !other, "a fenced block is never closed");
+    blocks
+}
+
+/// The calls of `amplifier` in a line.
+fn calls(at: usize, line: &str) -> Vec<Line> {
+    let words = words(line);
+    let parts = words.split(|word| word == "|").enumerate();
+    parts.filter_map(|(part, words)| Some(Line { at, words: arguments(words)?, piped: part > 0 })).collect()
+}
+
+/// What `amplifier` is given; `None` for another program.
+fn arguments(words: &[String]) -> Option<Vec<String>> {
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["amplifier", ..] => Some(words[1..].to_vec()),
+        ["cargo", "run", options @ ..] if options.contains(&"amplifier-cli") => {
+            let end = words.iter().position(|word| word == "--")?;
+            Some(words[end + 1..].to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// The words of a line of shell: quotes hold together, `#` begins a comment.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '#') if word.is_none() => break,
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    assert!(quote.is_none(), "a quote is never closed: {line}");
+    words.extend(word);
+    words
+}
+
+/// The bundle of an example that is scripted, of a `run`.
+fn is_scripted(words: &[String]) -> bool {
+    let value = |flag: &str| words.iter().skip_while(|word| *word != flag).nth(1).map(PathBuf::from);
+    let Some(bundle) = value("-B") else { return false };
+    let folder = value("-C").unwrap_or_default().join(bundle);
+    let text = std::fs::read_to_string(workspace().join(&folder).join("bundle.md")).unwrap_or_default();
+    folder.starts_with("docs/examples") && text.contains("module: provider-scripted")
+}
+
+/// True if a call needs nothing that is not there. `begun`: a run of its block has made a session.
+fn can_run(line: &Line, begun: bool) -> bool {
+    match line.words.first().map(String::as_str) {
+        _ if line.piped => false,
+        Some("run") if line.words.iter().any(|word| word == "--resume") => begun,
+        Some("run") => is_scripted(&line.words),
+        Some("continue" | "resume" | "session" | "bundle" | "agents" | "trust") => begun,
+        _ => false,
+    }
+}
+
+/// A project with the examples in it.
+fn project() -> TempProject {
+    fn copy(project: &TempProject, folder: &str) {
+        for entry in std::fs::read_dir(workspace().join(folder)).unwrap().map(|entry| entry.unwrap()) {
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            match entry.file_type().unwrap().is_dir() {
+                true => copy(project, &path),
+                false => drop(project.write(&path, std::fs::read(entry.path()).unwrap())),
+            }
+        }
+    }
+    let project = TempProject::new();
+    copy(&project, "docs/examples");
+    project
+}
+
+/// The results of tools that failed, in all sessions.
+fn failed_tools(project: &TempProject) -> Vec<serde_json::Value> {
+    let messages = project.sessions().into_iter().flat_map(|session| transcript(&session));
+    messages.filter(|message| message["metadata"]["is_error"] == true).collect()
+}
+
+/// Runs what can run; how many calls did.
+fn run_block(name: &str, block: &[Line]) -> usize {
+    let project = project();
+    let mut ran = 0;
+    for line in block {
+        if !can_run(line, ran > 0) {
+            continue;
+        }
+        let done = run(&project, &line.words);
+        assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
+        ran += 1;
+    }
+    assert_eq!(
+        failed_tools(&project),
+        Vec::<serde_json::Value>::new(),
+        "{name}: a tool of an example failed"
+    );
+    ran
+}
+
+#[test]
+fn each_command_is_understood() {
+    let project = TempProject::new();
+    let mut count = 0;
+    for page in pages() {
+        let name = page.file_name().unwrap().to_string_lossy().into_owned();
+        for line in blocks(&std::fs::read_to_string(&page).unwrap()).concat() {
+            let words = line.words.iter().map(String::as_str).chain(["--help"]);
+            let done = run(&project, words);
+            assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} commands: the pages are not read");
+}
+
+#[test]
+fn each_command_that_needs_no_model_does_what_it_says() {
+    for (name, at_least) in [("README.md", 3), ("docs/cli.md", 12)] {
+        let page = std::fs::read_to_string(workspace().join(name)).unwrap();
+        let ran: usize = blocks(&page).iter().map(|block| run_block(name, block)).sum();
+        assert!(ran >= at_least, "{name}: {ran} commands ran");
+    }
+    let others =
+        pages().into_iter().filter(|page| !page.ends_with("README.md") && !page.ends_with("docs/cli.md"));
+    for page in others {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for block in blocks(&text) {
+            run_block(&page.to_string_lossy(), &block);
+        }
+    }
+}
+
+#[test]
+fn lines_of_shell_become_calls() {
+    let check = |line: &str, expect: &[&[&str]]| {
+        let found: Vec<Vec<String>> = calls(1, line).into_iter().map(|line| line.words).collect();
+        assert_eq!(found, expect, "{line}");
+    };
+    check(
+        "amplifier run -B b \"two words\" 'and # more' # why",
+        &[&["run", "-B", "b", "two words", "and # more"]],
+    );
+    check("git diff | amplifier run \"x | y\"", &[&["run", "x | y"]]);
+    check("cargo run -q -p amplifier-cli --no-default-features -- run \"hi\"", &[&["run", "hi"]]);
+    check("cargo run -p xtask -- ci", &[]);
+    check("# amplifier run", &[]);
+    check("export KEY=…", &[]);
+}
+
+#[test]
+fn what_is_not_understood_is_found() {
+    let project = TempProject::new();
+    for words in
+        [&["run", "--nope", "hi", "--help"][..], &["rum", "--help"], &["run", "--timeout", "5", "--help"]]
+    {
+        assert_eq!(run(&project, words).code, Some(2), "{words:?}");
+    }
+}
