@@ -8,9 +8,17 @@ use serde_json::json;
 
 use crate::support_tools::{Bench, Setup, eventually};
 
-/// Outside the folder for temporary files, where everything is writable.
+/// Outside the folder for temporary files, where everything is writable: a checkout may lie in it.
 fn elsewhere() -> Setup {
-    Setup { within: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ..Setup::default() }
+    let temporary = std::env::temp_dir().canonicalize().unwrap();
+    let home = std::env::var("HOME").unwrap_or_default();
+    let places = [env!("CARGO_TARGET_TMPDIR"), home.as_str(), "/var/tmp", "/dev/shm"];
+    let fits = |place: &PathBuf| {
+        place.canonicalize().is_ok_and(|place| !place.starts_with(&temporary))
+            && tempfile::tempdir_in(place).is_ok()
+    };
+    let within = places.into_iter().map(PathBuf::from).find(fits);
+    Setup { within: Some(within.expect("a folder outside the temporary one")), ..Setup::default() }
 }
 
 async fn bench(setup: Setup) -> Option<Bench> {
