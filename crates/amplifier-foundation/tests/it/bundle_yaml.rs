@@ -68,6 +68,8 @@ fn values_and_keys_know_their_place() {
 fn places_count_from_the_files_first_line() {
     let node = yaml::parse_from("a: 1\n", Path::new("f"), 3).unwrap();
     assert_eq!(node.as_map().unwrap()[0].key_position.line, 4);
+    let twice = yaml::parse_from("a: 1\na: 2\n", Path::new("f"), 3).unwrap_err();
+    assert!(twice.to_string().contains("first in line 4"), "{twice}");
     let error = yaml::parse_from("a: [", Path::new("f"), 3).unwrap_err();
     assert!(error.position.line >= 4, "{error}");
 }
