@@ -72,7 +72,7 @@ struct Written {
 struct Span(Duration);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number of milliseconds, or of seconds with a point")]
 enum WrittenSpan {
     Millis(u64),
     Seconds(f64),
@@ -93,7 +93,7 @@ impl TryFrom<WrittenSpan> for Span {
 
 /// `true`, `false` or a level.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected true, false, or a level such as medium")]
 enum Effort {
     Switch(bool),
     Level(Level),
