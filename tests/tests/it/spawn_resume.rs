@@ -338,3 +338,18 @@ async fn a_working_directory_that_is_gone_is_no_reason_to_lose_the_session() {
     let resumed = spawn(&host, SpawnRequest::resume(result.id().clone(), "2")).await;
     assert_eq!(resumed.session().env().cwd, stage.project.path());
 }
+
+#[tokio::test]
+async fn a_session_that_runs_again_shows_no_outcome_of_before() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    stage.brain.say("one").then(Step::Wait("two".into(), gate.clone()));
+    let host = stage.host_on_disk().await;
+    let first = spawn(&host, ("plain", "1")).await;
+    let again = spawn(&host, SpawnRequest::resume(first.id().clone(), "2").background(true)).await;
+    gate.reached(1).await;
+    let record = metadata(&stage.project.session())["amplifier"].clone();
+    assert_eq!((&record["status"], &record["activation"]), (&json!("running"), &json!(2)));
+    assert!(record.get("outcome").is_none(), "{record}");
+    gate.open();
+    settled(&host, &again).await;
+}

@@ -41,6 +41,8 @@ pub(super) async fn drive(
     let host = builder.approver(approver).open(context.cwd()).await;
     let host = host.map_err(|error| Failure::config(&error))?;
     let began = tokio::select! {
+        // A session that has begun is never told to be none.
+        biased;
         began = begin(args, prompt, context, (&host, can_ask), output) => began,
         signal = signals.next() => Err(not_begun(signal)),
     };
