@@ -186,18 +186,18 @@ pub fn parse_config<T: serde::de::DeserializeOwned>(spec: &ModuleSpec) -> Result
     read(spec.config.clone()).map_err(|error| {
         let text = error.to_string();
         let wanted = text.rsplit_once("expected ").map_or(text.as_str(), |(_, wanted)| wanted);
-        // The key without which all is well is the one at fault.
+        // The key without which the fault is another one, or none, is the one at fault.
         let is_culprit = |key: &&String| {
             let mut rest = spec.config.clone();
             rest.remove(*key);
-            read(rest).is_ok()
+            read(rest).err().is_none_or(|other| other.to_string() != text)
         };
         let message = match spec.config.iter().find(|(key, _)| is_culprit(key)) {
             Some((key, value)) if wanted.len() < text.len() => {
                 format!("config: `{key}` cannot be {}; give {}", kind_of(value), in_words(wanted))
             }
             Some((key, _)) => format!("config: `{key}`: {text}"),
-            None => format!("config: {text}"),
+            None => format!("config: several settings are wrong; give {}", in_words(wanted)),
         };
         MountError::config(spec, message)
     })
