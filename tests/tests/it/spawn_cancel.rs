@@ -213,7 +213,6 @@ async fn a_spawn_that_is_dropped_while_it_mounts_leaves_no_session() {
         soon("the mount", until_ready(&mut spawning, gate.reached(1))).await;
         assert!(host.storage().exists(&id).await.unwrap());
         drop(spawning);
-        gate.open();
         let gone = async {
             while host.storage().exists(&id).await.unwrap() {
                 tokio::task::yield_now().await;

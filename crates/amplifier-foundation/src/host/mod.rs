@@ -78,6 +78,7 @@ pub(crate) struct HostInner {
     pub(crate) retry: RetryPolicy,
     pub(crate) redactor: Redactor,
     pub(crate) strict: bool,
+    pub(crate) untrusted_project: bool,
     pub(crate) router: EventRouter,
     pub(crate) sessions: LiveSessions,
 }

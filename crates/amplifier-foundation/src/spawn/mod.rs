@@ -14,6 +14,7 @@ mod resolve;
 mod result;
 mod supervisor;
 mod transcript;
+mod untrusted;
 mod wanted;
 
 use std::sync::Arc;

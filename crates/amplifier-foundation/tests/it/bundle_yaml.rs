@@ -80,6 +80,8 @@ fn faults_name_line_and_column() {
     check_error("x:\n  - {k: 1, k: 2}", "2:12: the key `k` stands twice in one map, first in line 2");
     check_error("a: 1\n---\nb: 2\n", "2:1: the file holds several documents; one is read");
     check_error("a: !thing 1", "1:4: the tag `!thing` is not known here");
+    check_error("a: !!python/name:os.system 1", "1:4: the tag `!!python/name:os.system` is not known here");
+    check_error("a: !!binary 1", "1:4: the tag `!!binary` is not known here");
     check_error("? [1]\n: 2", "1:3: a key must be plain text");
     check_error("a: &x [*x]", "1:8: an alias stands inside the value that it names");
     check_error("a: .inf", "1:4: the number is not finite");
