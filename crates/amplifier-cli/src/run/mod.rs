@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::Clock;
-use amplifier_foundation::fs::{read, write};
+use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
 use crate::args::run::{OldMode, RunArgs};
@@ -61,10 +61,9 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
 
 /// A file that cannot be written is told before a model is paid.
 fn check_target(file: &Path) -> Result<(), Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if read::is_dir(file) || !read::is_dir(folder) {
+    if !write::is_target(file) {
         let message = format!("-o {} names no file that could be written", file.display());
-        return Err(Failure::usage(message).help("name a file in a folder that exists"));
+        return Err(Failure::usage(message).help("name a file in a folder that exists, no pipe"));
     }
     Ok(())
 }
@@ -85,10 +84,8 @@ fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) ->
 /// Writes the answer to the file of `-o`.
 fn write_answer(file: &Path, answer: &str) -> Result<(), Failure> {
     let text = format!("{}\n", answer.trim_end_matches(['\n', '\r']));
-    write::replace(file, text.as_bytes(), write::Access::Shared)
-        .map_err(|error| Failure::work(&error))
-        .map_err(|failure| Failure {
-            message: format!("{} cannot be written: {}", file.display(), failure.message),
-            ..failure
-        })
+    write::deliver(file, text.as_bytes()).map_err(|error| Failure::work(&error)).map_err(|failure| Failure {
+        message: format!("{} cannot be written: {}", file.display(), failure.message),
+        ..failure
+    })
 }
