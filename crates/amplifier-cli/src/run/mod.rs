@@ -20,7 +20,9 @@ use crate::args::run::{OldMode, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
+use prompt::Prompt;
 pub(crate) use request::new_id;
+use signals::Signals;
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
@@ -69,16 +71,29 @@ fn check_target(file: &Path) -> Result<(), Failure> {
 }
 
 fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
-    let timeout = args.options.timeout.map(|timeout| timeout.0);
-    let prompt = prompt::read(args.prompt.as_deref(), timeout)?;
-    let flags = context::flags(&args.options);
-    let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
-    context.tell_warnings();
     let runtime = context::runtime()?;
-    let code = runtime.block_on(drive::drive(&args, prompt, &context, output));
-    // A module that blocks its thread must not keep the process.
+    let code = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let prompt = tokio::select! {
+            biased;
+            prompt = read_prompt(&args) => prompt?,
+            signal = signals.next() => return Err(drive::not_begun(signal)),
+        };
+        let flags = context::flags(&args.options);
+        let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
+        context.tell_warnings();
+        drive::drive(&args, prompt, &context, signals, output).await
+    });
+    // A module that blocks its thread, or a standard input that nobody fills, must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Reads the prompt in a thread of its own, so that a signal is heard meanwhile.
+async fn read_prompt(args: &RunArgs) -> Result<Prompt, Failure> {
+    let (typed, timeout) = (args.prompt.clone(), args.options.timeout.map(|timeout| timeout.0));
+    let reading = tokio::task::spawn_blocking(move || prompt::read(typed.as_deref(), timeout));
+    reading.await.map_err(|error| Failure::work(&error))?
 }
 
 /// Writes the answer to the file of `-o`.

@@ -111,6 +111,19 @@ fn a_hangup_that_the_caller_ignores_stays_ignored() {
 }
 
 #[test]
+fn an_interrupt_while_standard_input_is_waited_for_gives_a_result() {
+    let place = Place::scripted("- text: hello");
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let args = ["run", "-B", "b", "--output-format", "json"];
+    let running = place.call(&args).stdin(std::os::fd::OwnedFd::from(reader)).start();
+    running.until_said("waiting for standard input");
+    running.signal(Signal::SIGINT);
+    let done = running.done().code(130);
+    assert_eq!(done.json()["error_type"], "cancelled", "{done:#?}");
+    assert_eq!(place.sessions(), Vec::<String>::new());
+}
+
+#[test]
 #[cfg(feature = "git")]
 fn an_interrupt_before_the_session_begins_still_gives_a_result() {
     // It takes the connection and never says a word.
