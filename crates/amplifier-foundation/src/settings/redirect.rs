@@ -1,6 +1,7 @@
 //! What in a provider's configuration could send a user's key elsewhere.
 //!
-//! Guarantees: what [`strip`] leaves names no other machine, no key, no header and no variable.
+//! Guarantees: what [`strip`] leaves names no other machine and no variable. Keys that it leaves go to
+//! the service itself or to this machine.
 //! Never here: who is trusted.
 
 use serde_json::{Map, Value};
@@ -8,15 +9,12 @@ use serde_json::{Map, Value};
 /// Keys that say where requests, and with them keys, are sent.
 const ADDRESSES: [&str; 7] = ["base_url", "api_base", "endpoint", "azure_endpoint", "host", "url", "proxy"];
 
-/// Keys that say which secret is sent, or hold one.
-const CREDENTIALS: [&str; 3] = ["api_key", "api_key_env", "headers"];
-
-/// Takes out addresses on other machines, keys, headers and whatever a variable would be put into;
-/// the names of what was taken out.
+/// Takes out addresses on other machines, and whatever a variable would be put into; the names of
+/// what was taken out.
 pub(crate) fn strip(config: &mut Map<String, Value>) -> Vec<String> {
     let redirects = |key: &str, value: &Value| {
         let elsewhere = || !value.as_str().is_some_and(is_loopback);
-        CREDENTIALS.contains(&key) || (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)
+        (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)
     };
     let taken: Vec<String> =
         config.iter().filter(|(key, value)| redirects(key, value)).map(|(key, _)| key.clone()).collect();
