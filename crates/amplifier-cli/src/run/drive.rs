@@ -31,9 +31,9 @@ pub(super) async fn drive(
     args: &RunArgs,
     prompt: Prompt,
     context: &Context,
+    mut signals: Signals,
     output: &Arc<dyn Output>,
 ) -> Result<Code, Failure> {
-    let mut signals = Signals::listen()?;
     let asked = CancelToken::new();
     let approver = approve::approver(&asked);
     let can_ask = approver.can_answer();
@@ -156,7 +156,8 @@ impl Watch {
     }
 }
 
-fn not_begun(signal: Signalled) -> Failure {
+/// A signal before there was a session.
+pub(super) fn not_begun(signal: Signalled) -> Failure {
     Failure::usage("stopped before the session began").code(signal.code(), "cancelled")
 }
 

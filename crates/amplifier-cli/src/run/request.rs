@@ -136,12 +136,16 @@ async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure
         (None, false) => return Ok(None),
     };
     let stored = host.storage().load(&id).await?;
-    stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
     let metadata = stored.metadata;
     let parent = metadata.spawned_by().cloned();
     // The reference system writes `bundle:name`.
     let named = metadata.bundle.map(|name| name.strip_prefix("bundle:").unwrap_or(&name).to_owned());
-    Ok(Some(Earlier { id, parent, bundle: metadata.amplifier.bundle_source.or(named) }))
+    let bundle = metadata.amplifier.bundle_source.or(named);
+    if bundle.is_none() {
+        // The session that comes to be tells its warnings itself; here none may come.
+        stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
+    }
+    Ok(Some(Earlier { id, parent, bundle }))
 }
 
 async fn latest(host: &Host) -> Result<SessionId, Failure> {
