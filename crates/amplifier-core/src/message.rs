@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for ToolCall {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let missing = |field| serde::de::Error::missing_field(field);
         let mut extra = Map::deserialize(deserializer)?;
-        let mut text = |extra: &mut Map<String, Value>, key: &str| match extra.shift_remove(key) {
+        let text = |extra: &mut Map<String, Value>, key: &str| match extra.shift_remove(key) {
             Some(Value::String(text)) => Some(text),
             Some(other) => {
                 extra.insert(key.to_owned(), other);
