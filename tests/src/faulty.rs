@@ -23,6 +23,8 @@ pub enum Fault {
     Panic,
     /// It waits at the gate first, and then works.
     Wait(Gate),
+    /// It works, and then waits at the gate before it says so; for [`When::Method`] and `close` alone.
+    Late(Gate),
     /// It lets other tasks run first, and then works.
     Yield,
 }
@@ -65,6 +67,16 @@ impl FaultyStorage {
         self.calls.lock().unwrap().clone()
     }
 
+    /// Waits behind a call of a method that is late.
+    async fn linger(&self, method: &'static str) {
+        let fault = self.fault.lock().unwrap().clone();
+        if let (When::Method(name), Fault::Late(gate)) = fault
+            && name == method
+        {
+            gate.pass().await;
+        }
+    }
+
     async fn pass(&self, method: &'static str, id: &SessionId) -> Result<(), StorageError> {
         let index = {
             let mut calls = self.calls.lock().unwrap();
@@ -85,6 +97,7 @@ impl FaultyStorage {
                 gate.pass().await;
                 Ok(())
             }
+            Fault::Late(_) => Ok(()),
             Fault::Yield => {
                 tokio::task::yield_now().await;
                 Ok(())
@@ -131,7 +144,9 @@ impl SessionStorage for FaultyStorage {
 
     async fn close(&self, id: &SessionId) -> Result<(), StorageError> {
         self.pass("close", id).await?;
-        self.inner.close(id).await
+        self.inner.close(id).await?;
+        self.linger("close").await;
+        Ok(())
     }
 
     async fn load(&self, id: &SessionId) -> Result<StoredSession, StorageError> {

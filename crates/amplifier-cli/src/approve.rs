@@ -1,8 +1,8 @@
 //! Asking the person at the terminal.
 //!
-//! Guarantees: one question at a time; an answer that is none of the options is asked for again; the
-//! end of input, a signal and a time-out are a denial. Where stdin or stderr is no terminal, nobody
-//! is there to ask.
+//! Guarantees: one question at a time; what was typed before it answers nothing; an answer that is
+//! none of the options is asked for again; the end of input, a signal and a time-out are a denial.
+//! Where stdin or stderr is no terminal, nobody is there to ask.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -13,6 +13,7 @@ use amplifier_core::CancelToken;
 use amplifier_core::approval::{ApprovalAnswer, ApprovalRequest, Approver, NobodyToAsk};
 use async_trait::async_trait;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush};
 use tokio::sync::Mutex;
 
 use crate::output::{Style, plain, say};
@@ -86,7 +87,9 @@ fn answer(line: &str) -> Option<ApprovalAnswer> {
 }
 
 /// Writes the question and waits for a line; `None` at the end of input or when nobody waits.
+/// What was typed before the question could be read answers nothing.
 fn ask(question: &str, unwanted: &AtomicBool) -> Option<String> {
+    let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
     let mut stderr = std::io::stderr().lock();
     let _ = write!(stderr, "{question}[y]es / [a]lways for this session / [n]o: ");
     let _ = stderr.flush();

@@ -3,6 +3,7 @@
 //! Guarantees: flags win over the environment, that over files. Nothing is written. What is amiss
 //! in settings is told once, on stderr.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) struct Context {
     home: AmplifierHome,
     files: SettingsFiles,
     settings: Settings,
+    untrusted: bool,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
 }
@@ -46,6 +48,13 @@ pub(crate) struct Active {
     pub(crate) by: Option<Setter>,
 }
 
+impl Active {
+    /// True if the project's own settings chose it.
+    pub(crate) fn by_project(&self) -> bool {
+        self.by.as_ref().is_some_and(is_of_project)
+    }
+}
+
 impl Context {
     /// For a directory (`None`: the current one) and what was typed.
     pub(crate) fn open(cwd: Option<&Path>, flags: &Flags, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
@@ -57,13 +66,15 @@ impl Context {
         let process = ProcessEnv::capture();
         let home = AmplifierHome::discover(&process).map_err(|error| Failure::config(&error))?;
         let files = SettingsFiles::new(&home, &cwd);
-        let settings = settings::load(&files, &process, flags, trust_of(&home, &cwd));
+        let trust = trust_of(&home, &cwd);
+        let settings = settings::load(&files, &process, flags, trust);
         let settings = settings.map_err(|error| Failure::settings(&error))?;
         if let Some(log) = settings.log.as_ref().filter(|log| log.by.scope() != Scope::Environment) {
             crate::logging::begin(&log.value, &log.by.to_string());
         }
         let keys = Keys::load(&home, process).map_err(|error| Failure::config(&error))?;
-        Ok(Self { cwd, home, files, settings, keys: Arc::new(keys), clock })
+        let untrusted = trust == ProjectTrust::Untrusted && files.needs_trust(Scope::Project);
+        Ok(Self { cwd, home, files, settings, untrusted, keys: Arc::new(keys), clock })
     }
 
     /// For the current directory and a command that takes no flags of a run.
@@ -104,6 +115,22 @@ impl Context {
         }
     }
 
+    /// The bundle of a new session: the active one, but where nobody vouches for the project, its own
+    /// `default` is none that somebody chose.
+    pub(crate) fn chosen(&self, host: &Host) -> Active {
+        let active = self.active();
+        if active.by.is_some() || !self.untrusted {
+            return active;
+        }
+        let Some((shadow, instead)) = host.bundles().shadowed_default() else { return active };
+        say(&format!(
+            "warning: the project's own bundle `default` ({}) is not used, because the directory is not \
+             trusted; run `amplifier trust`, or choose it with -B default",
+            shadow.display()
+        ));
+        Active { name: instead, by: None }
+    }
+
     /// The bundle that was typed, else the active one.
     pub(crate) fn bundle(&self, typed: Option<&str>) -> String {
         typed.map_or_else(|| self.active().name, str::to_owned)
@@ -125,7 +152,9 @@ impl Context {
         let settings = &self.settings;
         let added = settings.added_bundles.iter().chain(&settings.bundle_sources);
         let added = added.map(|(name, set)| (name.clone(), set.value.clone()));
+        let untrusted = self.untrusted.then(|| self.project_names());
         let mut builder = Host::builder()
+            .untrusted_project(untrusted)
             .modules(amplifier_modules::builtin())
             .providers(self.providers())
             .added_bundles(added)
@@ -139,6 +168,13 @@ impl Context {
             builder = builder.override_module(module.clone(), set.value.config.clone());
         }
         builder
+    }
+
+    /// Names of bundles that the project's own settings added.
+    fn project_names(&self) -> BTreeSet<String> {
+        let settings = &self.settings;
+        let added = settings.added_bundles.iter().chain(&settings.bundle_sources);
+        added.filter(|(_, set)| is_of_project(&set.by)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Values that must never be written.
@@ -177,6 +213,11 @@ impl Context {
             }
         }
     }
+}
+
+/// True for what the project's own settings say.
+fn is_of_project(by: &Setter) -> bool {
+    matches!(by.scope(), Scope::Project | Scope::Local)
 }
 
 /// Warnings of files, one after the other.

@@ -191,6 +191,7 @@ pub(crate) fn code_of(outcome: &SessionOutcome, signal: Option<Signalled>) -> Co
         return Code::Permission;
     }
     match (outcome.kind, outcome.error.as_ref()) {
+        (OutcomeKind::Completed, _) if outcome.unrecorded => Code::Failed,
         (OutcomeKind::Completed, _) => Code::Success,
         (OutcomeKind::LimitReached, _) => Code::Limit,
         (OutcomeKind::TimedOut, _) => Code::TimedOut,
@@ -201,12 +202,16 @@ pub(crate) fn code_of(outcome: &SessionOutcome, signal: Option<Signalled>) -> Co
 }
 
 /// The `subtype` of a session's result line.
-pub(crate) fn subtype_of(outcome: &SessionOutcome) -> &'static str {
+pub(crate) fn subtype_of(outcome: &SessionOutcome, code: Code) -> &'static str {
     let limit = |error: &OutcomeError| error.limit.as_ref().map(|limit| limit.limit);
     match outcome.kind {
         OutcomeKind::Cancelled => "cancelled",
         _ if outcome.denied_unasked => "error_permission",
-        OutcomeKind::Completed => "success",
+        OutcomeKind::Completed => match code {
+            Code::Success => "success",
+            Code::Interrupted | Code::Terminated => "cancelled",
+            _ => "error_during_execution",
+        },
         OutcomeKind::TimedOut => "error_timeout",
         OutcomeKind::LimitReached => match outcome.error.as_ref().and_then(limit) {
             Some(LimitKind::Turns) => "error_max_turns",
@@ -238,14 +243,15 @@ mod tests {
     fn each_outcome_has_its_code_and_subtype() {
         use OutcomeKind::{Cancelled, Completed, Failed, LimitReached, Lost, TimedOut};
         let check = |outcome: &SessionOutcome, signal, code, subtype| {
-            assert_eq!(
-                (code_of(outcome, signal), subtype_of(outcome)),
-                (code, subtype),
-                "{outcome:?} {signal:?}"
-            );
+            let found = code_of(outcome, signal);
+            assert_eq!((found, subtype_of(outcome, found)), (code, subtype), "{outcome:?} {signal:?}");
         };
         check(&outcome(Completed, None, false), None, Code::Success, "success");
+        check(&outcome(Completed, None, false), Some(Signalled::Interrupt), Code::Interrupted, "cancelled");
         check(&outcome(Completed, None, true), None, Code::Permission, "error_permission");
+        let mut unrecorded = outcome(Completed, None, false);
+        unrecorded.unrecorded = true;
+        check(&unrecorded, None, Code::Failed, "error_during_execution");
         check(
             &outcome(LimitReached, Some(FailureKind::Limit), true),
             None,
@@ -278,7 +284,7 @@ mod tests {
             if let Some(error) = &mut reached.error {
                 error.limit = Some(LimitReached::new(limit, 1, 1, "flag"));
             }
-            assert_eq!((code_of(&reached, None), subtype_of(&reached)), (Code::Limit, expect));
+            assert_eq!((code_of(&reached, None), subtype_of(&reached, Code::Limit)), (Code::Limit, expect));
         };
         check(LimitKind::Turns, "error_max_turns");
         check(LimitKind::Cost, "error_max_budget");

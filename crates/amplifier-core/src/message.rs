@@ -96,19 +96,48 @@ impl ContentBlock {
 }
 
 /// A model's wish to have a tool run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolCall {
     /// The provider's id of the call; its result carries it back.
     pub id: String,
-    /// The tool's name. Written as `tool`, read as `tool` or `name`.
-    #[serde(rename = "tool", alias = "name")]
+    /// The tool's name. Written as `tool`, read as `tool`, `name` or `function.name`.
+    #[serde(rename = "tool")]
     pub name: String,
     /// The arguments, by the tool's schema an object.
-    #[serde(default)]
     pub arguments: Value,
     /// Fields of other programs, and provider data such as thought signatures; kept as they were.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for ToolCall {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let missing = |field| serde::de::Error::missing_field(field);
+        let mut extra = Map::deserialize(deserializer)?;
+        let text = |extra: &mut Map<String, Value>, key: &str| match extra.shift_remove(key) {
+            Some(Value::String(text)) => Some(text),
+            Some(other) => {
+                extra.insert(key.to_owned(), other);
+                None
+            }
+            None => None,
+        };
+        let id = text(&mut extra, "id").ok_or_else(|| missing("id"))?;
+        let name = text(&mut extra, "tool").or_else(|| text(&mut extra, "name"));
+        let function = |key: &str| extra.get("function").and_then(|function| function.get(key));
+        let name = match name {
+            Some(name) => name,
+            None => function("name").and_then(Value::as_str).ok_or_else(|| missing("tool"))?.to_owned(),
+        };
+        let arguments = match (function("arguments"), extra.contains_key("arguments")) {
+            (Some(Value::String(json)), false) => {
+                serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.clone()))
+            }
+            (Some(value), false) => value.clone(),
+            _ => extra.shift_remove("arguments").unwrap_or_default(),
+        };
+        Ok(Self { id, name, arguments, extra })
+    }
 }
 
 impl ToolCall {
@@ -334,6 +363,24 @@ mod tests {
             serde_json::from_str(r#"{"role":"assistant","content":null,"tool_calls":null}"#).unwrap();
         assert_eq!(m.text(), "");
         assert!(m.tool_calls.is_empty());
+    }
+
+    #[test]
+    fn tool_calls_of_other_shapes_are_read_too() {
+        let check = |call: &str, name: &str, arguments: Value| {
+            let read: ToolCall = serde_json::from_str(call).unwrap();
+            assert_eq!((read.name.as_str(), &read.arguments), (name, &arguments), "{call}");
+            let again: ToolCall = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
+            assert_eq!(again, read, "{call}");
+        };
+        let a1 = serde_json::json!({"a": 1});
+        check(r#"{"id":"c","tool":"t","name":"n","arguments":{"a":1}}"#, "t", a1.clone());
+        let function = r#"{"id":"c","type":"function","function":{"name":"t","arguments":"{\"a\":1}"}}"#;
+        check(function, "t", a1);
+        check(r#"{"id":"c","tool":"t"}"#, "t", Value::Null);
+        for bad in [r#"{"tool":"t"}"#, r#"{"id":"c"}"#, r#"{"id":1,"tool":"t"}"#] {
+            assert!(serde_json::from_str::<ToolCall>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

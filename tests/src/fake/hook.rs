@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use amplifier_core::EventPattern;
-use amplifier_core::hook::{Hook, HookError, HookEvent, Verdict};
+use amplifier_core::hook::{Hook, HookError, HookEvent, Injection, Verdict};
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct FakeHook {
     events: Vec<EventPattern>,
     denies: Option<&'static str>,
+    injects: Option<&'static str>,
     seen: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
@@ -25,12 +26,17 @@ impl FakeHook {
     /// A hook that only watches.
     pub fn new() -> Self {
         let all = EventPattern::new("*").unwrap();
-        Self { events: vec![all], denies: None, seen: Arc::default() }
+        Self { events: vec![all], denies: None, injects: None, seen: Arc::default() }
     }
 
     /// A hook that denies one event, by the reference's name for it.
     pub fn denying(event: &'static str) -> Self {
         Self { denies: Some(event), ..Self::new() }
+    }
+
+    /// A hook that has a message put into the transcript at one event.
+    pub fn injecting(event: &'static str) -> Self {
+        Self { injects: Some(event), ..Self::new() }
     }
 
     /// The names of the events that it saw, in the reference's spelling.
@@ -62,7 +68,13 @@ impl Hook for FakeHook {
     async fn handle(&self, event: &HookEvent<'_>) -> Result<Verdict, HookError> {
         let name = event.event.reference_name().to_owned();
         let denied = self.denies == Some(name.as_str());
+        let injects = self.injects == Some(name.as_str());
         self.seen.lock().unwrap().push((name, event.data.clone()));
+        if injects {
+            let mut injection = Injection::ephemeral("by the way");
+            injection.ephemeral = false;
+            return Ok(Verdict::Inject(injection));
+        }
         Ok(if denied { Verdict::Deny { reason: "told to deny".to_owned() } } else { Verdict::Continue })
     }
 }

@@ -41,7 +41,9 @@ fn check(name: &str, module: &str, path: &str, api: Option<&str>) {
             json!({"module": module, "config": config})
         ),
     );
-    let done = run(&project, ["run", "-B", "peered", "--output-format", "json", "make it"]).exits(0);
+    let done =
+        run(&project, ["run", "-B", ".amplifier/bundles/peered.md", "--output-format", "json", "make it"])
+            .exits(0);
     let result = done.json();
     assert_eq!(result["response"], "The file is made: ö.", "{name}");
     let usage = &result["usage"];

@@ -162,6 +162,19 @@ async fn a_denied_prompt_is_in_no_transcript() {
 }
 
 #[tokio::test]
+async fn a_message_that_a_hook_adds_is_kept_and_counts_as_no_turn() {
+    let stage = Stage::with_tools([FakeTool::new("tool-probe", Act::Say("ok"))]);
+    let stage = stage.watched_by(FakeHook::injecting("tool:post"));
+    stage.brain.call("probe");
+    let host = stage.host_in_memory();
+    let result = spawn(&host, ("plain", "go")).await;
+    settled(&host, &result).await;
+    let stored = host.storage().load(result.id()).await.unwrap();
+    assert_eq!((stored.transcript.len(), stored.transcript[3].text().as_str()), (5, "by the way"));
+    assert_eq!(stored.metadata.turn_count, Some(1));
+}
+
+#[tokio::test]
 async fn a_tool_that_panics_or_fails_is_a_result_that_the_model_sees() {
     for (act, says) in [(Act::Panic, "the tool broke"), (Act::Fail, "told to fail")] {
         let stage = Stage::with_tools([FakeTool::new("tool-probe", act)]);
@@ -227,7 +240,7 @@ async fn a_call_that_nobody_can_allow_is_refused_and_the_outcome_says_so() {
 #[tokio::test]
 async fn the_terminal_event_carries_what_came_out() {
     let stage = Stage::new();
-    let long = "ä".repeat(20_000);
+    let long = format!("x{}", "ä".repeat(20_000));
     stage.brain.say(&long);
     let host = stage.host_in_memory();
     let mut events = host.router().subscribe("session_completed").unwrap();

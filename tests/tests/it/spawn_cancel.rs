@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{CancelLevel, OutcomeKind, SessionId};
-use amplifier_foundation::{SpawnRequest, spawn_bundle};
+use amplifier_foundation::{Shutdown, SpawnRequest, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::{Act, FakeLoop, FakeTool, LoopAct, Step};
 use amplifier_tests::gate::Gate;
@@ -213,7 +213,6 @@ async fn a_spawn_that_is_dropped_while_it_mounts_leaves_no_session() {
         soon("the mount", until_ready(&mut spawning, gate.reached(1))).await;
         assert!(host.storage().exists(&id).await.unwrap());
         drop(spawning);
-        gate.open();
         let gone = async {
             while host.storage().exists(&id).await.unwrap() {
                 tokio::task::yield_now().await;
@@ -223,6 +222,24 @@ async fn a_spawn_that_is_dropped_while_it_mounts_leaves_no_session() {
         assert!(host.sessions().is_empty() && stage.brain.requests().is_empty());
         assert_eq!(tool.cleaned(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_until_a_start_that_was_dropped_is_undone() {
+    let gate = Gate::new();
+    let stage = Stage::with_tools([FakeTool::new("tool-slow", Act::SlowMount(gate.clone()))]);
+    let host = stage.host_in_memory();
+    let id = SessionId::new("dropped").unwrap();
+    let request = SpawnRequest::new("plain", "go").session_id(id.clone()).background(true);
+    let mut spawning = Box::pin(spawn_bundle(&host, request));
+    soon("the mount", until_ready(&mut spawning, gate.reached(1))).await;
+    drop(spawning);
+    let mut shutdown = Box::pin(host.shutdown(Shutdown::Now));
+    let early = std::future::poll_fn(|context| Poll::Ready(shutdown.as_mut().poll(context))).await;
+    assert!(early.is_pending());
+    gate.open();
+    soon("the shutdown", shutdown).await;
+    assert!(!host.storage().exists(&id).await.unwrap());
 }
 
 #[tokio::test]

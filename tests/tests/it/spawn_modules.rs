@@ -45,6 +45,7 @@ async fn missing_tools_hooks_and_further_providers_are_left_out_with_one_notice(
         .provider("provider-unheard", json!({}))
         .tool("tool-unheard")
         .hook("hooks-unheard")
+        .hook("tool-unheard")
         .tool("tool-of-others");
     let host = stage.builder().bundle("odd", bundle).in_memory();
     let result = spawn(&host, ("odd", "go")).await;
@@ -54,6 +55,7 @@ async fn missing_tools_hooks_and_further_providers_are_left_out_with_one_notice(
     for module in ["hooks-unheard", "provider-unheard", "tool-of-others", "tool-unheard", "MCP"] {
         assert!(notices[0].contains(module), "{module}: {notices:?}");
     }
+    assert_eq!(notices[0].matches("tool-unheard").count(), 1, "{notices:?}");
     let tools: Vec<_> = result.session().tools().iter().map(|tool| tool.schema().name.clone()).collect();
     assert_eq!(tools, ["probe"]);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amplifier_core::message::INTERRUPTED;
 use amplifier_core::permission::{Layer, Mode};
 use amplifier_core::{Activation, Limits, OutcomeKind, Permissions, SessionId};
-use amplifier_foundation::storage::StorageError;
+use amplifier_foundation::storage::{MemoryStorage, StorageError};
 use amplifier_foundation::{Host, SpawnError, SpawnRequest, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::{Act, FakeTool, Step};
@@ -193,28 +193,50 @@ async fn a_session_that_is_not_there_is_not_found() {
 /// Two that resume at once: the one that read before the other finished must not reuse its activation.
 #[tokio::test]
 async fn a_resume_that_comes_late_takes_the_next_activation() {
-    let stage = Stage::new();
-    let memory = Arc::new(amplifier_foundation::storage::MemoryStorage::default());
-    let gate = Gate::new();
-    let slow = FaultyStorage::new(memory.clone(), When::Never, Fault::Wait(gate.clone()));
-    let (first, late) = (
-        stage.builder().storage(memory).in_memory(),
-        stage.builder().storage(Arc::new(slow.clone())).in_memory(),
-    );
-    let id = spawn(&first, ("plain", "1")).await.id().clone();
-    slow.set(When::Method("open"), Fault::Wait(gate.clone()));
-    let waiting = {
-        let (late, id) = (late.clone(), id.clone());
-        tokio::spawn(async move { spawn_bundle(&late, SpawnRequest::resume(id, "3")).await })
-    };
+    for others in [1, 2] {
+        let (stage, gate) = (Stage::new(), Gate::new());
+        let memory = Arc::new(MemoryStorage::default());
+        let slow = FaultyStorage::new(memory.clone(), When::Method("open"), Fault::Wait(gate.clone()));
+        let first = stage.builder().storage(memory).in_memory();
+        let late = stage.builder().storage(Arc::new(slow)).in_memory();
+        let id = spawn(&first, ("plain", "1")).await.id().clone();
+        let waiting = {
+            let (late, id) = (late.clone(), id.clone());
+            tokio::spawn(async move { spawn_bundle(&late, SpawnRequest::resume(id, "late")).await })
+        };
+        gate.reached(1).await;
+        for _ in 0..others {
+            settled(&first, &spawn(&first, SpawnRequest::resume(id.clone(), "2")).await).await;
+        }
+        gate.open();
+        let result = soon("the spawn", waiting).await.unwrap().unwrap();
+        assert_eq!(settled(&late, &result).await.activation, Activation(2 + others));
+        assert_eq!(stage.brain.last_request().len(), 3 + 2 * others as usize);
+    }
+}
+
+#[tokio::test]
+async fn an_activation_that_ends_late_takes_no_later_one_out_of_the_table() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    let late = Fault::Late(gate.clone());
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::default()), When::Method("close"), late);
+    let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
+    let first = spawn(&host, SpawnRequest::new("plain", "1").background(true)).await;
     gate.reached(1).await;
-    let quick = spawn(&first, SpawnRequest::resume(id.clone(), "2")).await;
-    assert_eq!(settled(&first, &quick).await.activation, Activation(2));
+    storage.set(When::Never, Fault::Error);
+    let next = spawn(&host, SpawnRequest::resume(first.id().clone(), "2").keep_open()).await;
     gate.open();
-    let result = soon("the spawn", waiting).await.unwrap().unwrap();
-    assert_eq!(settled(&late, &result).await.activation, Activation(3));
-    let asked: Vec<String> = stage.brain.last_request().into_iter().map(|(_, text)| text).collect();
-    assert_eq!(asked, ["1", "done", "2", "done", "3"]);
+    settled_late(&first).await;
+    let live = host.sessions().get(first.id()).expect("the later activation runs");
+    assert_eq!(live.activation(), Activation(2));
+    next.session().end().await;
+    assert!(host.sessions().is_empty());
+}
+
+async fn settled_late(result: &amplifier_foundation::SpawnResult) {
+    soon("the outcome", result.outcome()).await;
+    // The outcome comes before the session leaves the table, without a wait between.
+    tokio::task::yield_now().await;
 }
 
 #[tokio::test]
@@ -315,4 +337,19 @@ async fn a_working_directory_that_is_gone_is_no_reason_to_lose_the_session() {
     std::fs::remove_dir(&elsewhere).unwrap();
     let resumed = spawn(&host, SpawnRequest::resume(result.id().clone(), "2")).await;
     assert_eq!(resumed.session().env().cwd, stage.project.path());
+}
+
+#[tokio::test]
+async fn a_session_that_runs_again_shows_no_outcome_of_before() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    stage.brain.say("one").then(Step::Wait("two".into(), gate.clone()));
+    let host = stage.host_on_disk().await;
+    let first = spawn(&host, ("plain", "1")).await;
+    let again = spawn(&host, SpawnRequest::resume(first.id().clone(), "2").background(true)).await;
+    gate.reached(1).await;
+    let record = metadata(&stage.project.session())["amplifier"].clone();
+    assert_eq!((&record["status"], &record["activation"]), (&json!("running"), &json!(2)));
+    assert!(record.get("outcome").is_none(), "{record}");
+    gate.open();
+    settled(&host, &again).await;
 }

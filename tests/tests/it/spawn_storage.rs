@@ -44,6 +44,7 @@ async fn a_session_of_one_tool_call_asks_the_storage_for_seven_things() {
 async fn check(when: When, n: usize, fault: Fault) {
     let told = format!("{when:?} {fault:?}: {}", CALLS[n]);
     let (stage, tool) = stage();
+    let panics = matches!(fault, Fault::Panic);
     let storage = storage(when.clone(), fault);
     let host = stage.builder().storage(Arc::new(storage.clone())).in_memory();
     let result = match soon(
@@ -74,7 +75,9 @@ async fn check(when: When, n: usize, fault: Fault) {
     assert_eq!(outcome.output, if answered { "the answer" } else { "" }, "{told}");
     assert_eq!(outcome.kind == OutcomeKind::Completed, n > 4, "{told}: {outcome:?}");
     if n < 5 {
-        assert_eq!(outcome.error.as_ref().unwrap().kind, FailureKind::Storage, "{told}: {outcome:?}");
+        let error = outcome.error.as_ref().unwrap();
+        assert_eq!(error.kind, FailureKind::Storage, "{told}: {outcome:?}");
+        assert!(panics || error.message.ends_with(": no storage space"), "{told}: {}", error.message);
         // What the storage refused to keep did not happen: no tool without its call on record.
         assert_eq!(tool.calls().len(), usize::from(n > 2), "{told}");
     }

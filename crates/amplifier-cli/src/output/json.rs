@@ -100,20 +100,18 @@ pub(super) fn error_keys(ended: &Ended<'_>) -> Option<(String, Value)> {
     if ended.code == Code::Success {
         return None;
     }
-    let error = ended.outcome.error.as_ref();
-    let message = match error {
-        Some(error) => error.message.clone(),
-        None if ended.outcome.denied_unasked => {
-            "a permission was needed and nobody could be asked".to_owned()
+    if let Some(error) = &ended.outcome.error {
+        return Some((error.message.clone(), json!(error.kind)));
+    }
+    let (message, kind) = match ended.code {
+        _ if ended.outcome.denied_unasked => {
+            ("a permission was needed and nobody could be asked", "permission")
         }
-        None => "the run was interrupted".to_owned(),
+        Code::Interrupted | Code::Terminated => ("the run was interrupted", "cancelled"),
+        _ if ended.outcome.unrecorded => ("the end of the session could not be written to disk", "storage"),
+        _ => ("the answer could not be written to the file of -o", "failed"),
     };
-    let kind = match error {
-        Some(error) => json!(error.kind),
-        None if ended.outcome.denied_unasked => json!("permission"),
-        None => json!("cancelled"),
-    };
-    Some((message, kind))
+    Some((message.to_owned(), json!(kind)))
 }
 
 impl Display for Json {

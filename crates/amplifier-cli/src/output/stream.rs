@@ -150,7 +150,7 @@ impl Output for Stream {
     fn end(&self, ended: &Ended<'_>) {
         let (facts, outcome) = (ended.facts, ended.outcome);
         let mut body = json!({
-            "type": "result", "subtype": subtype_of(outcome), "is_error": ended.code != Code::Success,
+            "type": "result", "subtype": subtype_of(outcome, ended.code), "is_error": ended.code != Code::Success,
             "result": outcome.output, "num_turns": outcome.turns, "duration_ms": outcome.duration_ms,
             "total_cost_usd": cost(outcome.cost_micro_usd), "usage": outcome.usage, "children": [],
             "model": facts.model,

@@ -31,9 +31,9 @@ pub(super) async fn drive(
     args: &RunArgs,
     prompt: Prompt,
     context: &Context,
+    mut signals: Signals,
     output: &Arc<dyn Output>,
 ) -> Result<Code, Failure> {
-    let mut signals = Signals::listen()?;
     let asked = CancelToken::new();
     let approver = approve::approver(&asked);
     let can_ask = approver.can_answer();
@@ -41,6 +41,8 @@ pub(super) async fn drive(
     let host = builder.approver(approver).open(context.cwd()).await;
     let host = host.map_err(|error| Failure::config(&error))?;
     let began = tokio::select! {
+        // A session that has begun is never told to be none.
+        biased;
         began = begin(args, prompt, context, (&host, can_ask), output) => began,
         signal = signals.next() => Err(not_begun(signal)),
     };
@@ -154,7 +156,8 @@ impl Watch {
     }
 }
 
-fn not_begun(signal: Signalled) -> Failure {
+/// A signal before there was a session.
+pub(super) fn not_begun(signal: Signalled) -> Failure {
     Failure::usage("stopped before the session began").code(signal.code(), "cancelled")
 }
 

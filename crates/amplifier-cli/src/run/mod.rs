@@ -13,14 +13,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::Clock;
-use amplifier_foundation::fs::{read, write};
+use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
 use crate::args::run::{OldMode, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
+use prompt::Prompt;
 pub(crate) use request::new_id;
+use signals::Signals;
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
@@ -61,34 +63,44 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
 
 /// A file that cannot be written is told before a model is paid.
 fn check_target(file: &Path) -> Result<(), Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if read::is_dir(file) || !read::is_dir(folder) {
+    if !write::is_target(file) {
         let message = format!("-o {} names no file that could be written", file.display());
-        return Err(Failure::usage(message).help("name a file in a folder that exists"));
+        return Err(Failure::usage(message).help("name a file in a folder that exists, no pipe"));
     }
     Ok(())
 }
 
 fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
-    let timeout = args.options.timeout.map(|timeout| timeout.0);
-    let prompt = prompt::read(args.prompt.as_deref(), timeout)?;
-    let flags = context::flags(&args.options);
-    let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
-    context.tell_warnings();
     let runtime = context::runtime()?;
-    let code = runtime.block_on(drive::drive(&args, prompt, &context, output));
-    // A module that blocks its thread must not keep the process.
+    let code = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let prompt = tokio::select! {
+            biased;
+            prompt = read_prompt(&args) => prompt?,
+            signal = signals.next() => return Err(drive::not_begun(signal)),
+        };
+        let flags = context::flags(&args.options);
+        let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
+        context.tell_warnings();
+        drive::drive(&args, prompt, &context, signals, output).await
+    });
+    // A module that blocks its thread, or a standard input that nobody fills, must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Reads the prompt in a thread of its own, so that a signal is heard meanwhile.
+async fn read_prompt(args: &RunArgs) -> Result<Prompt, Failure> {
+    let (typed, timeout) = (args.prompt.clone(), args.options.timeout.map(|timeout| timeout.0));
+    let reading = tokio::task::spawn_blocking(move || prompt::read(typed.as_deref(), timeout));
+    reading.await.map_err(|error| Failure::work(&error))?
 }
 
 /// Writes the answer to the file of `-o`.
 fn write_answer(file: &Path, answer: &str) -> Result<(), Failure> {
     let text = format!("{}\n", answer.trim_end_matches(['\n', '\r']));
-    write::replace(file, text.as_bytes(), write::Access::Shared)
-        .map_err(|error| Failure::work(&error))
-        .map_err(|failure| Failure {
-            message: format!("{} cannot be written: {}", file.display(), failure.message),
-            ..failure
-        })
+    write::deliver(file, text.as_bytes()).map_err(|error| Failure::work(&error)).map_err(|failure| Failure {
+        message: format!("{} cannot be written: {}", file.display(), failure.message),
+        ..failure
+    })
 }

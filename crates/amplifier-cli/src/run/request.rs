@@ -34,9 +34,12 @@ pub(super) async fn ask(
     can_ask: bool,
 ) -> Result<Asked, Failure> {
     let earlier = resumed(args, host).await?;
-    let source = match &earlier {
-        Some(earlier) => args.options.bundle.clone().or_else(|| earlier.bundle.clone()),
-        None => Some(context.active().name),
+    let (source, by_project) = match &earlier {
+        Some(earlier) => (args.options.bundle.clone().or_else(|| earlier.bundle.clone()), false),
+        None => {
+            let active = context.chosen(host);
+            (Some(active.name.clone()), active.by_project())
+        }
     };
     let mut facts = Facts {
         parent: earlier.as_ref().and_then(|earlier| earlier.parent.clone()),
@@ -56,7 +59,8 @@ pub(super) async fn ask(
         Some(earlier) => resume(earlier, text, args, host).await?,
         None => {
             let id = new_id(args.session_id.as_deref(), host)?;
-            (id.clone(), SpawnRequest::new(source.unwrap_or_default(), text).session_id(id))
+            let request = SpawnRequest::new(source.unwrap_or_default(), text).session_id(id.clone());
+            (id, request.chosen_by_project(by_project))
         }
     };
     if let Some(piped) = piped {
@@ -132,12 +136,16 @@ async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure
         (None, false) => return Ok(None),
     };
     let stored = host.storage().load(&id).await?;
-    stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
     let metadata = stored.metadata;
     let parent = metadata.spawned_by().cloned();
     // The reference system writes `bundle:name`.
     let named = metadata.bundle.map(|name| name.strip_prefix("bundle:").unwrap_or(&name).to_owned());
-    Ok(Some(Earlier { id, parent, bundle: metadata.amplifier.bundle_source.or(named) }))
+    let bundle = metadata.amplifier.bundle_source.or(named);
+    if bundle.is_none() {
+        // The session that comes to be tells its warnings itself; here none may come.
+        stored.warnings.iter().for_each(|warning| crate::output::say(&format!("warning: {warning}")));
+    }
+    Ok(Some(Earlier { id, parent, bundle }))
 }
 
 async fn latest(host: &Host) -> Result<SessionId, Failure> {

@@ -1,8 +1,12 @@
-//! SIGINT and SIGTERM.
+//! SIGINT, SIGTERM, and SIGHUP, which counts as SIGTERM.
 //!
-//! Guarantees: from the moment this is made no signal kills the process before its session has
-//! settled; a signal that comes while nobody listens is not lost.
+//! Guarantees: from the moment this is made none of them kills the process before its session has
+//! settled; one that comes while nobody listens is not lost. A SIGHUP that the caller ignores
+//! (`nohup`) stays ignored; so far only Linux tells, and elsewhere it ends the process.
 
+use std::path::Path;
+
+use amplifier_foundation::fs::read;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Failure, Signalled};
@@ -12,20 +16,41 @@ use crate::exit::{Failure, Signalled};
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
+
+/// The bit of SIGHUP in a mask of signals.
+const HANGUP: u64 = 1;
 
 impl Signals {
     /// Begins to listen.
     pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::work(&error));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let hangup = if hangup_counts() { Some(listen(SignalKind::hangup())?) } else { None };
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signalled {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Signalled::Interrupt,
             _ = self.terminate.recv() => Signalled::Terminate,
+            _ = hangup => Signalled::Terminate,
         }
     }
+}
+
+/// True if whoever started the process did not ignore SIGHUP.
+fn hangup_counts() -> bool {
+    let status = read::whole(Path::new("/proc/self/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & HANGUP == 0)
 }

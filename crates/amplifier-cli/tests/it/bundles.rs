@@ -102,9 +102,18 @@ fn validate_tells_faults_with_their_place_and_its_code_tells_the_worst() {
         0,
         &["warning: there is no module `tool-nope`"],
     );
+    let typo =
+        "bundle: {name: x}\ntools:\n- {module: tool-bsh}\n- {module: tool-bash, config: {timout: 9}}\n";
+    check(typo, &[], 0, &["x.yaml:3:3: warning: ", "did you mean `tool-bash`?"]);
+    check(typo, &[], 0, &["x.yaml:4:3: warning: `tool-bash` knows no setting `timout`", "`timeout`?"]);
+    let looped = "bundle: {name: x}\nsession: {orchestrator: loop-nope}\n";
+    check(looped, &[], 1, &["x.yaml:2:25: error: there is no module `loop-nope`"]);
+    let moved = "bundle: {name: x}\nsession: {context: tool-bash}\ntools: [{module: loop-basic}]\n";
+    check(moved, &[], 1, &["x.yaml:2:20: error: `tool-bash` is of the kind tool", "x.yaml:3:9: warning: "]);
+    check("bundle: {name: x}\nincludes: [\"x:no/way\"]\n", &[], 1, &["x.yaml:2:12: error: `x:no/way`"]);
     check("bundle: {name: x}\ntools: {a: b}\n", &[], 1, &["x.yaml:2:", "error: "]);
     check("bundle: {name: x\n", &[], 1, &["x.yaml:", "error: "]);
-    check("bundle: {}\n", &[], 1, &["the bundle has no name"]);
+    check("bundle: {}\n", &[], 1, &["x.yaml:1:1: error: the bundle has no name"]);
     place.run(&["bundle", "validate", "nowhere.yaml"]).code(2).says(&["nowhere.yaml"]);
     place.write("a.md", "---\nmeta: {name: helper, description: helps}\n---\nHelp.\n");
     place.run(&["bundle", "validate", "a.md"]).ok().says(&["a.md is valid"]);

@@ -1,6 +1,8 @@
 //! Text, json, json-trace and stream-json, and what becomes of errors in each.
 
 use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::{Value, json};
 
@@ -193,6 +195,29 @@ fn the_answer_is_also_written_to_a_file() {
     let place = Place::scripted("- text: hello");
     place.run(&["run", "-B", "b", "-o", "answer.txt", "go"]).ok();
     assert_eq!(std::fs::read_to_string(place.project().join("answer.txt")).unwrap(), "hello\n");
+}
+
+#[test]
+fn a_link_is_followed_and_a_device_is_written_to() {
+    let place = Place::scripted("- text: hello");
+    let path = |name: &str| place.project().join(name);
+    place.write("real.txt", "old");
+    std::fs::set_permissions(path("real.txt"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("real.txt", path("link")).unwrap();
+    place.run(&["run", "-B", "b", "-o", "link", "go"]).ok();
+    assert_eq!(std::fs::read_to_string(path("real.txt")).unwrap(), "hello\n");
+    assert!(path("link").is_symlink());
+    assert_eq!(path("real.txt").metadata().unwrap().mode() & 0o777, 0o600);
+    // A terminal of our own: if it were replaced, nobody else would miss it.
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let terminal = nix::unistd::ttyname(&pty.slave).unwrap();
+    let name = terminal.to_str().unwrap();
+    place.run(&["run", "-B", "b", "-o", name, "go"]).ok();
+    let mut written = [0; 64];
+    let read = File::from(pty.master).read(&mut written).unwrap();
+    assert_eq!(&written[..read], b"hello\r\n");
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    place.run(&["run", "-B", "b", "-o", "pipe", "go"]).code(2).says(&["no pipe"]);
 }
 
 #[test]

@@ -70,8 +70,13 @@ impl Place {
 
     /// A call of the binary in the project, with an environment of its own.
     pub(crate) fn call(&self, args: &[&str]) -> Call {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_amplifier"));
-        command.args(args).current_dir(self.project()).env_clear();
+        self.call_program(&[&[env!("CARGO_BIN_EXE_amplifier")], args].concat())
+    }
+
+    /// A call of some program that ends up as the binary.
+    pub(crate) fn call_program(&self, line: &[&str]) -> Call {
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).current_dir(self.project()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path().join("home")).env("AMPLIFIER_HOME", self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

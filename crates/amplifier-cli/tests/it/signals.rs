@@ -81,6 +81,49 @@ fn a_termination_becomes_immediate_by_itself() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_goes_away_counts_as_a_termination_and_leaves_no_process() {
+    let place = Place::new();
+    let command = "'echo $$ > pid; exec sleep 60'";
+    place.bundle("b", &SLOW_TOOL.replace("COMMAND", command), "tools: [{module: tool-bash}]");
+    let mut running = start(&place, &["--permission-mode", "bypassPermissions"]);
+    running.until(|line| line["type"] == "tool_start");
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGHUP);
+    check_end(&place, &running.done(), 143);
+    // A command that was cut off before it began has no process either.
+    if let Ok(pid) = std::fs::read_to_string(place.project().join("pid")) {
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "process {pid} is left");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hangup_that_the_caller_ignores_stays_ignored() {
+    let place = Place::scripted("- {text: never, delay_ms: 60000}");
+    let mut args = vec!["nohup", env!("CARGO_BIN_EXE_amplifier")];
+    args.extend(["run", "-B", "b", "--output-format", "stream-json", "go"]);
+    let mut running = place.call_program(&args).start();
+    running.until(|line| line["type"] == "user");
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGINT);
+    check_end(&place, &running.done(), 130);
+}
+
+#[test]
+fn an_interrupt_while_standard_input_is_waited_for_gives_a_result() {
+    let place = Place::scripted("- text: hello");
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let args = ["run", "-B", "b", "--output-format", "json"];
+    let running = place.call(&args).stdin(std::os::fd::OwnedFd::from(reader)).start();
+    running.until_said("waiting for standard input");
+    running.signal(Signal::SIGINT);
+    let done = running.done().code(130);
+    assert_eq!(done.json()["error_type"], "cancelled", "{done:#?}");
+    assert_eq!(place.sessions(), Vec::<String>::new());
+}
+
+#[test]
 #[cfg(feature = "git")]
 fn an_interrupt_before_the_session_begins_still_gives_a_result() {
     // It takes the connection and never says a word.

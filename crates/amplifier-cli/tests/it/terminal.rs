@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 
 use nix::pty::openpty;
 
 use crate::kit::Place;
 
-/// Runs at a terminal. When the screen shows the first text of a pair, the second is typed.
+/// Runs at a terminal. When the screen shows the first text of a pair, the second is typed; if it
+/// is empty, before the program begins.
 #[track_caller]
 fn at_terminal(place: &Place, args: &[&str], typed: &[(&str, &str)], colour: bool) -> (Option<i32>, String) {
     let pty = openpty(None, None).unwrap();
@@ -17,14 +17,16 @@ fn at_terminal(place: &Place, args: &[&str], typed: &[(&str, &str)], colour: boo
     if !colour {
         call = call.env("NO_COLOR", "1");
     }
+    let mut master = File::from(pty.master);
+    let ahead = typed.iter().take_while(|(question, _)| question.is_empty()).count();
+    typed[..ahead].iter().for_each(|(_, line)| master.write_all(line.as_bytes()).unwrap());
     let running = call.stdin(stream()).stdout(stream()).stderr(stream()).start();
     drop(pty.slave);
-    let screen = watch(pty.master, typed);
+    let screen = watch(master, &typed[ahead..]);
     (running.done().code, screen)
 }
 
-fn watch(master: OwnedFd, typed: &[(&str, &str)]) -> String {
-    let mut master = File::from(master);
+fn watch(mut master: File, typed: &[(&str, &str)]) -> String {
     let (mut screen, mut read_to, mut typed) = (String::new(), 0, typed.iter());
     let mut next = typed.next();
     let mut bytes = [0; 4096];
@@ -69,6 +71,8 @@ fn the_person_is_asked_before_a_write_elsewhere() {
     };
     check(&[("[n]o: ", "y\n"), ("[n]o: ", "n\n")], 0, true, false);
     check(&[("[n]o: ", "n\n"), ("[n]o: ", "yes\n")], 0, false, true);
+    // What was typed before the question stood there is no answer to it.
+    check(&[("", "y\n"), ("[n]o: ", "n\n"), ("[n]o: ", "n\n")], 0, false, false);
     check(
         &[("[n]o: ", "what?\n"), ("please answer", ""), ("[n]o: ", "n\n"), ("[n]o: ", "n\n")],
         0,

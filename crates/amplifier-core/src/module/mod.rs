@@ -13,6 +13,7 @@ pub mod tool;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::env::SessionEnv;
 use crate::hook::Hook;
@@ -178,7 +179,91 @@ impl MountError {
 }
 
 /// Reads a module's configuration as a type; unknown keys are the type's decision.
+///
+/// An error names the key and what it takes, and never the value, which may be a secret.
 pub fn parse_config<T: serde::de::DeserializeOwned>(spec: &ModuleSpec) -> Result<T, MountError> {
-    T::deserialize(serde_json::Value::Object(spec.config.clone()))
-        .map_err(|error| MountError::config(spec, format!("config: {error}")))
+    let read = |config: Map<String, Value>| T::deserialize(Value::Object(config));
+    read(spec.config.clone()).map_err(|error| {
+        let text = error.to_string();
+        let wanted = text.rsplit_once("expected ").map_or(text.as_str(), |(_, wanted)| wanted);
+        // The key without which the fault is another one, or none, is the one at fault.
+        let is_culprit = |key: &&String| {
+            let mut rest = spec.config.clone();
+            rest.remove(*key);
+            read(rest).err().is_none_or(|other| other.to_string() != text)
+        };
+        let message = match spec.config.iter().find(|(key, _)| is_culprit(key)) {
+            Some((key, value)) if wanted.len() < text.len() => {
+                format!("config: `{key}` cannot be {}; give {}", kind_of(value), in_words(wanted))
+            }
+            Some((key, _)) => format!("config: `{key}`: {text}"),
+            None => format!("config: several settings are wrong; give {}", in_words(wanted)),
+        };
+        MountError::config(spec, message)
+    })
+}
+
+/// What serde says that it expected, for somebody who writes YAML.
+fn in_words(wanted: &str) -> &str {
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" | "string" => "text",
+        "a sequence" => "a list",
+        other if other.starts_with("struct ") => "a map",
+        other => other,
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "this number",
+        Value::String(_) => "this text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(default)]
+    struct Config {
+        headers: std::collections::BTreeMap<String, String>,
+        size: u32,
+    }
+
+    impl Default for Config {
+        fn default() -> Self {
+            Self { headers: Default::default(), size: 1 }
+        }
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_and_its_value_is_not_shown() {
+        let check = |config: Value, expect: &str| {
+            let mut spec = ModuleSpec::new("m");
+            spec.config = config.as_object().cloned().unwrap_or_default();
+            let said = parse_config::<Config>(&spec)
+                .map_or_else(|error| error.to_string(), |read| format!("{read:?}"));
+            assert_eq!(said, expect);
+        };
+        let json = |text: &str| serde_json::from_str(text).unwrap();
+        check(json(r#"{"size": 3, "else": 1}"#), "Config { headers: {}, size: 3 }");
+        let secret = json(r#"{"size": 3, "headers": "Bearer sk-secret"}"#);
+        check(secret, "module m: config: `headers` cannot be this text; give a map");
+        check(
+            json(r#"{"size": -3}"#),
+            "module m: config: `size` cannot be this number; give a whole number that is not negative",
+        );
+        check(
+            json(r#"{"size": null}"#),
+            "module m: config: `size` cannot be empty; give a whole number that is not negative",
+        );
+    }
 }

@@ -7,7 +7,7 @@ fn path(text: &str) -> ResolvedPath {
 }
 
 fn rule(effect: RuleEffect, text: &str) -> Rule {
-    Rule::parse(effect, text, Path::new("/work"), Path::new("/home/u")).unwrap()
+    Rule::parse(effect, text, Path::new("/proj"), Path::new("/home/u")).unwrap()
 }
 
 #[test]
@@ -15,13 +15,13 @@ fn the_table_of_modes() {
     use Ruling::*;
     let accesses = [
         Access::Read(path("/etc/hosts")),
-        Access::Write(path("/work/src/a")),
-        Access::Write(path("/workshop/a")),
+        Access::Write(path("/proj/src/a")),
+        Access::Write(path("/projector/a")),
         Access::Shell("ls".into()),
         Access::Network("example.org".into()),
     ];
     let check = |mode, asked, expect: [Ruling; 5]| {
-        let layer = Layer::of_mode("test", mode, vec![PathBuf::from("/work")]);
+        let layer = Layer::of_mode("test", mode, vec![PathBuf::from("/proj")]);
         let got: Vec<Ruling> = accesses.iter().map(|access| layer.rule(access, asked)).collect();
         assert_eq!(got, expect, "{mode:?}, asked: {asked}");
     };
@@ -39,7 +39,7 @@ fn the_table_of_modes() {
 
 #[test]
 fn deny_beats_ask_beats_allow_and_a_rule_beats_the_mode() {
-    let mut layer = Layer::of_mode("test", Mode::DontAsk, vec![PathBuf::from("/work")]);
+    let mut layer = Layer::of_mode("test", Mode::DontAsk, vec![PathBuf::from("/proj")]);
     layer.rules = vec![
         rule(RuleEffect::Allow, "write(/tmp/out/**)"),
         rule(RuleEffect::Deny, "write(secrets)"),
@@ -51,8 +51,8 @@ fn deny_beats_ask_beats_allow_and_a_rule_beats_the_mode() {
     let check = |access: Access, expect| assert_eq!(layer.rule(&access, true), expect, "{access}");
     check(Access::Write(path("/tmp/out/a/b")), Ruling::Allow);
     check(Access::Write(path("/tmp/other")), Ruling::Deny);
-    check(Access::Write(path("/work/secrets/key")), Ruling::Deny);
-    check(Access::Write(path("/work/secrets/public/key")), Ruling::Deny);
+    check(Access::Write(path("/proj/secrets/key")), Ruling::Deny);
+    check(Access::Write(path("/proj/secrets/public/key")), Ruling::Deny);
     check(Access::Network("API.example.org".into()), Ruling::Allow);
     check(Access::Network("example.org.evil.net".into()), Ruling::Deny);
     check(Access::Shell("git status".into()), Ruling::Allow);
@@ -65,11 +65,11 @@ fn deny_beats_ask_beats_allow_and_a_rule_beats_the_mode() {
 
 #[test]
 fn an_ask_rule_denies_where_nobody_can_be_asked() {
-    let mut layer = Layer::of_mode("test", Mode::Default, vec![PathBuf::from("/work")]);
+    let mut layer = Layer::of_mode("test", Mode::Default, vec![PathBuf::from("/proj")]);
     layer.rules =
-        vec![rule(RuleEffect::Ask, "read(/work/private)"), rule(RuleEffect::Ask, "shell(git push*)")];
+        vec![rule(RuleEffect::Ask, "read(/proj/private)"), rule(RuleEffect::Ask, "shell(git push*)")];
     let permissions = Permissions::unrestricted().with(layer);
-    for access in [Access::Read(path("/work/private/a")), Access::Shell("git push".into())] {
+    for access in [Access::Read(path("/proj/private/a")), Access::Shell("git push".into())] {
         assert_eq!(permissions.decide(&access, true).ruling, Ruling::Ask, "{access}");
         let unasked = permissions.decide(&access, false);
         assert_eq!((unasked.ruling, unasked.unasked), (Ruling::Deny, true), "{access}");
@@ -86,7 +86,7 @@ fn a_kind_alone_stands_for_all_of_it() {
 #[test]
 fn a_refusal_that_somebody_could_have_lifted_is_marked() {
     let permissions =
-        Permissions::unrestricted().with(Layer::of_mode("mode", Mode::Default, vec![PathBuf::from("/work")]));
+        Permissions::unrestricted().with(Layer::of_mode("mode", Mode::Default, vec![PathBuf::from("/proj")]));
     let decision = permissions.decide(&Access::Write(path("/etc/x")), false);
     assert_eq!((decision.ruling, decision.unasked), (Ruling::Deny, true));
     let plan = permissions.with(Layer::of_mode("plan", Mode::Plan, vec![]));
@@ -105,14 +105,14 @@ fn malformed_rules_are_refused() {
 fn sandboxed_commands_write_only_where_all_layers_agree() {
     let roots = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
     let parent =
-        Permissions::unrestricted().with(Layer::of_mode("p", Mode::DontAsk, roots(&["/work", "/data"])));
-    assert_eq!(parent.writable_roots(), roots(&["/work", "/data"]));
-    let child = parent.with(Layer::of_mode("c", Mode::DontAsk, roots(&["/work/sub", "/"])));
-    assert_eq!(child.writable_roots(), roots(&["/data", "/work", "/work/sub"]));
-    let plan = parent.with(Layer::of_mode("plan", Mode::Plan, roots(&["/work"])));
+        Permissions::unrestricted().with(Layer::of_mode("p", Mode::DontAsk, roots(&["/proj", "/data"])));
+    assert_eq!(parent.writable_roots(), roots(&["/proj", "/data"]));
+    let child = parent.with(Layer::of_mode("c", Mode::DontAsk, roots(&["/proj/sub", "/"])));
+    assert_eq!(child.writable_roots(), roots(&["/data", "/proj", "/proj/sub"]));
+    let plan = parent.with(Layer::of_mode("plan", Mode::Plan, roots(&["/proj"])));
     assert!(plan.writable_roots().is_empty());
     let denied = parent.with(Layer::of_rules("deny", vec![rule(RuleEffect::Deny, "write(/data)")]));
-    assert_eq!(denied.writable_roots(), roots(&["/work"]));
+    assert_eq!(denied.writable_roots(), roots(&["/proj"]));
 }
 
 proptest::proptest! {
@@ -124,11 +124,11 @@ proptest::proptest! {
         asked: bool,
     ) {
         let all = [Mode::Default, Mode::Plan, Mode::AcceptEdits, Mode::DontAsk, Mode::BypassPermissions];
-        let layer = |index: usize| Layer::of_mode("l", all[index], vec![PathBuf::from("/work")]);
+        let layer = |index: usize| Layer::of_mode("l", all[index], vec![PathBuf::from("/proj")]);
         let parent = modes.iter().fold(Permissions::unrestricted(), |list, index| list.with(layer(*index)));
         let child = parent.with(layer(own));
         let access = [
-            Access::Read(path("/x")), Access::Write(path("/work/x")), Access::Write(path("/x")),
+            Access::Read(path("/x")), Access::Write(path("/proj/x")), Access::Write(path("/x")),
             Access::Shell("x".into()), Access::Network("x".into()),
         ][access].clone();
         proptest::prop_assert!(child.decide(&access, asked).ruling >= parent.decide(&access, asked).ruling);

@@ -212,10 +212,18 @@ impl Core {
                 (outcome, error)
             }
             TurnError::Denied { .. } => failed(FailureKind::Denied),
-            TurnError::Transcript(_) => failed(FailureKind::Storage),
+            TurnError::Transcript(transcript) => {
+                (OutcomeKind::Failed, OutcomeError::new(FailureKind::Storage, with_causes(transcript)))
+            }
             TurnError::Module { .. } => failed(FailureKind::Module),
         }
     }
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn limited(limit: LimitReached, error: &TurnError) -> (OutcomeKind, OutcomeError) {

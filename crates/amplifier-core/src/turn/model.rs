@@ -192,7 +192,7 @@ impl Core {
                 Err(error) => error,
             };
             let random = self.env.ids.v4().as_u64_pair().1;
-            let Some(wait) = retry.after(&error, random) else { return Err(error.into()) };
+            let Some(wait) = retry.after(&error, random) else { return Err(retry.given_up(error).into()) };
             self.announce_retry(&error, retry.attempt(), wait.as_millis() as u64).await;
             let deadline = self.env.clock.monotonic().saturating_add(wait);
             let slept = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled()).await;

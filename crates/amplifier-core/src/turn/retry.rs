@@ -68,6 +68,20 @@ impl<'a> Retry<'a> {
         (self.waited <= self.policy.rate_limit_patience).then_some(wait)
     }
 
+    /// The error for whoever asked, after the last attempt: of a rate limit also what it would have taken.
+    pub(super) fn given_up(&self, mut error: ProviderError) -> ProviderError {
+        if error.kind != ProviderErrorKind::RateLimited {
+            return error;
+        }
+        let patience_s = self.policy.rate_limit_patience.as_secs();
+        let why = match error.retry_after {
+            Some(wait) => format!("for {} s, and rate_limit_patience is {patience_s} s", wait.as_secs()),
+            None => format!("for longer than rate_limit_patience, {patience_s} s"),
+        };
+        error.message = format!("{}; it asks to wait {why}; try again later", error.message);
+        error
+    }
+
     pub(super) fn attempt(&self) -> u32 {
         self.failures + self.limited
     }
@@ -111,6 +125,19 @@ mod tests {
         assert_eq!(own[..4], [500, 1_000, 2_000, 4_000]);
         assert!(own.iter().sum::<u64>() <= 120_000);
         assert!(waits(ProviderErrorKind::RateLimited, Some(121)).is_empty());
+    }
+
+    #[test]
+    fn a_rate_limit_that_is_given_up_says_what_it_would_have_taken() {
+        let policy = RetryPolicy::default();
+        let check = |kind, after, expect: &str| {
+            assert_eq!(Retry::new(&policy).given_up(error(kind, after)).message, expect);
+        };
+        let asked = "m; it asks to wait for 3000 s, and rate_limit_patience is 120 s; try again later";
+        check(ProviderErrorKind::RateLimited, Some(3000), asked);
+        let unsaid = "m; it asks to wait for longer than rate_limit_patience, 120 s; try again later";
+        check(ProviderErrorKind::RateLimited, None, unsaid);
+        check(ProviderErrorKind::Auth, Some(3000), "m");
     }
 
     #[test]

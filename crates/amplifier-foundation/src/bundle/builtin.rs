@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Where built-in files seem to be.
 pub const ROOT: &str = "builtin:";
 
+/// `builtin:default` is the built-in bundle, whatever else has that name.
+pub const NAMESPACE: &str = "builtin";
+
 /// The name of the bundle that is used when none is named.
 pub const DEFAULT: &str = "default";
 

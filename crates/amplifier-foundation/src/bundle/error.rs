@@ -30,7 +30,7 @@ pub enum BundleError {
         folder: PathBuf,
     },
     /// An include names a known namespace and a path that is not in it.
-    #[error("{at}: `{include}` names nothing in {}; check the path after `{namespace}:`", folder.display())]
+    #[error("`{include}` names nothing in {}; check the path after `{namespace}:`", folder.display())]
     IncludePath {
         /// The include as written.
         include: String,
@@ -38,8 +38,6 @@ pub enum BundleError {
         namespace: String,
         /// The namespace's folder.
         folder: PathBuf,
-        /// `file:line` of the include.
-        at: String,
     },
     /// Names that were added stand for each other.
     #[error("the name `{name}` leads back to itself; change where it was added")]

@@ -208,7 +208,6 @@ impl<'a> Graph<'a> {
             include: want.include.source.clone(),
             namespace: uri.namespace.clone(),
             folder: base.folder.clone(),
-            at: place(&want.include.origin),
         })?;
         Ok(Located { file, checkout: base.checkout })
     }
@@ -268,8 +267,13 @@ impl<'a> Graph<'a> {
 
     /// What cannot be followed is left out with a warning; a wrong path in a known namespace is fatal.
     fn leave_out(&mut self, want: &Want, error: BundleError) -> Result<(), BundleError> {
-        if matches!(error, BundleError::IncludePath { .. } | BundleError::TooMany { .. }) {
-            return Err(error);
+        match error {
+            BundleError::IncludePath { .. } => {
+                self.note_at(&want.include.origin, Severity::Error, error.to_string());
+                return Err(BundleError::Invalid { diagnostics: std::mem::take(&mut self.diagnostics) });
+            }
+            BundleError::TooMany { .. } => return Err(error),
+            _ => {}
         }
         self.inputs.missing(&error);
         let source = without_credentials(&want.include.source);
@@ -328,10 +332,6 @@ impl<'a> Graph<'a> {
     pub(crate) fn checkout_of(&self, file: &Path) -> Option<&Path> {
         self.nodes.get(self.node_of(file)).and_then(|node| node.checkout.as_deref())
     }
-}
-
-fn place(origin: &Origin) -> String {
-    format!("{}:{}", origin.file.display(), origin.position.line)
 }
 
 /// An error with all that caused it, on one line.

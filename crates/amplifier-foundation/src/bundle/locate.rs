@@ -5,10 +5,10 @@
 //! at most [`MAX_FETCHES`] things at once.
 //! Never here: reading the file that was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use amplifier_core::clock::BoxFuture;
 
@@ -68,6 +68,11 @@ pub(crate) struct Locator {
     pub(crate) project: PathBuf,
     pub(crate) cwd: PathBuf,
     pub(crate) added: BTreeMap<String, String>,
+    /// Names among those that nobody vouches for.
+    pub(crate) untrusted: BTreeSet<String>,
+    /// The files that they, the project's folder of bundles, and folders that answer to a name led to.
+    // Held for one step; never across an await.
+    pub(crate) distrusted: Mutex<BTreeSet<PathBuf>>,
     #[cfg(feature = "git")]
     pub(crate) git: crate::source::git::GitCache,
     #[cfg_attr(not(feature = "git"), allow(dead_code))]
@@ -108,7 +113,11 @@ impl Locator {
     pub(crate) async fn typed(&self, text: &str) -> Result<Located, BundleError> {
         let path = self.cwd.join(text.trim());
         if !text.trim().is_empty() && is_bundle(&path) {
-            return Ok(local(file::bundle_file(&path)?));
+            let found = local(file::bundle_file(&path)?);
+            if !is_place(text) {
+                self.distrust(&found);
+            }
+            return Ok(found);
         }
         self.written(text, &self.cwd, None).await
     }
@@ -207,6 +216,11 @@ impl Locator {
     }
 
     async fn namespaced(&self, uri: &NamespacedUri, aliases: usize) -> Result<Located, BundleError> {
+        if uri.namespace == builtin::NAMESPACE
+            && let Some(file) = builtin::bundle(&uri.path)
+        {
+            return Ok(local(file));
+        }
         let named = self.named(&uri.namespace, aliases).await?;
         let bundle = named.ok_or_else(|| self.not_found(&uri.namespace))?;
         let folder = bundle.file.parent().unwrap_or(Path::new("/")).to_owned();
@@ -215,13 +229,21 @@ impl Locator {
 
     /// The bundle of a name; `None` if nobody knows the name.
     pub(crate) async fn named(&self, name: &str, aliases: usize) -> Result<Option<Located>, BundleError> {
-        for folder in self.name_folders() {
-            if let Some(found) = in_folder(&folder, name) {
-                return Ok(Some(local(file::bundle_file(&found)?)));
-            }
+        let [project, user] = self.name_folders();
+        if let Some(found) = in_folder(&project, name) {
+            let found = local(file::bundle_file(&found)?);
+            self.distrust(&found);
+            return Ok(Some(found));
+        }
+        if let Some(found) = in_folder(&user, name) {
+            return Ok(Some(local(file::bundle_file(&found)?)));
         }
         if let Some(uri) = self.added.get(name) {
-            return self.alias(name, uri, aliases).await.map(Some);
+            let found = self.alias(name, uri, aliases).await?;
+            if self.untrusted.contains(name) {
+                self.distrust(&found);
+            }
+            return Ok(Some(found));
         }
         if let Some(file) = builtin::bundle(name) {
             return Ok(Some(local(file)));
@@ -231,6 +253,11 @@ impl Locator {
             Some(uri) => self.alias(name, uri, aliases).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Remembers what a name of the project led to.
+    fn distrust(&self, found: &Located) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(found.file.clone());
     }
 
     async fn alias(&self, name: &str, uri: &str, aliases: usize) -> Result<Located, BundleError> {
@@ -325,7 +352,16 @@ fn has_suffix(name: &str) -> bool {
     SUFFIXES.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| stem.ends_with('.')))
 }
 
-fn is_bundle(path: &Path) -> bool {
+/// True if a person who writes this points at a place, and does not name something.
+pub(crate) fn is_place(written: &str) -> bool {
+    match written.parse() {
+        Ok(SourceUri::Git(_) | SourceUri::File(_) | SourceUri::Http(_) | SourceUri::Zip(_)) => true,
+        Ok(SourceUri::Name(_)) => has_suffix(written.trim()),
+        _ => false,
+    }
+}
+
+pub(crate) fn is_bundle(path: &Path) -> bool {
     match read::kind(path) {
         Kind::File => path.to_str().is_some_and(has_suffix),
         Kind::Directory => file::folder_bundle(path).is_some(),
@@ -333,11 +369,26 @@ fn is_bundle(path: &Path) -> bool {
     }
 }
 
-fn in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
+pub(crate) fn in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
     let direct = folder.join(name);
     if read::kind(&direct) == Kind::Directory && file::folder_bundle(&direct).is_some() {
         return Some(direct);
     }
     let files = SUFFIXES.iter().map(|suffix| folder.join(format!("{name}.{suffix}")));
     files.into_iter().find(|path| read::kind(path) == Kind::File)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_place;
+
+    #[test]
+    fn a_place_is_told_from_a_name() {
+        for place in ["./x", "../x", "/x", "~/x", "x.md", "a/x.yaml", "git+https://h.io/o/r", "file:///x"] {
+            assert!(is_place(place), "{place}");
+        }
+        for name in ["default", "kit/sub", "ns:path", "builtin:default", ""] {
+            assert!(!is_place(name), "{name}");
+        }
+    }
 }

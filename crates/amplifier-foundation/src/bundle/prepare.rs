@@ -5,17 +5,18 @@
 //! alone; two tasks that want one source load it once.
 //! Never here: mounting modules, settings, trust.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amplifier_core::Clock;
 
+use super::builtin;
 use super::diagnostic::{Diagnostic, Strictness};
 use super::error::BundleError;
 use super::include::Graph;
 use super::inputs::{Inputs, Seen};
-use super::locate::{Located, Locator, NameOrigin, OnNotice};
+use super::locate::{Located, Locator, NameOrigin, OnNotice, in_folder, is_bundle};
 use super::model::{AgentDef, Bundle, SpawnSection};
 use super::parse::{FileKind, kind_of, parse_bundle};
 use super::plan::MountPlan;
@@ -155,6 +156,12 @@ impl PreparedBundle {
             .within(self.checkout_of(&agent.origins))
     }
 
+    /// The checkout of a file that went in, or else its folder.
+    pub(crate) fn place_of<'a>(&'a self, file: &'a Path) -> &'a Path {
+        let checkout = self.checkouts.iter().find(|root| file.starts_with(root));
+        checkout.map(PathBuf::as_path).or(file.parent()).unwrap_or(file)
+    }
+
     /// The checkout of the first of these places that is in one.
     fn checkout_of(&self, origins: &[Origin]) -> Option<PathBuf> {
         let of = |origin: &Origin| self.checkouts.iter().find(|root| origin.file.starts_with(root));
@@ -200,6 +207,8 @@ pub struct LoaderOptions {
     pub cwd: PathBuf,
     /// Names that were added by settings, with their sources.
     pub added: BTreeMap<String, String>,
+    /// Those of the added names that nobody vouches for: see `HostBuilder::untrusted_project`.
+    pub untrusted: BTreeSet<String>,
     /// Whether doubtful input is an error.
     pub strictness: Strictness,
     /// Whether nothing may be fetched.
@@ -233,6 +242,7 @@ impl LoaderOptions {
             cwd: project_dir.clone(),
             project_dir,
             added: BTreeMap::new(),
+            untrusted: BTreeSet::new(),
             strictness: Strictness::Lenient,
             offline: false,
             clock,
@@ -272,6 +282,8 @@ impl BundleLoader {
             project: options.project_dir,
             cwd: options.cwd,
             added: options.added,
+            untrusted: options.untrusted,
+            distrusted: Mutex::default(),
             on_notice: options.on_notice,
         };
         Self { locator, strictness: options.strictness, memo: Arc::default(), kept: Mutex::default() }
@@ -337,6 +349,26 @@ impl BundleLoader {
     /// Every name that resolves, with where it comes from.
     pub fn names(&self) -> Vec<(String, NameOrigin)> {
         self.locator.names()
+    }
+
+    /// Files that names of the project have led to so far.
+    pub(crate) fn distrusted(&self) -> BTreeSet<PathBuf> {
+        self.locator.distrusted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The bundle of the project's own that stands in front of the built-in one, and what counts in
+    /// its place where nobody vouches for the project: the user's own one, or the built-in one.
+    pub fn shadowed_default(&self) -> Option<(PathBuf, String)> {
+        let [project, user] = self.locator.name_folders();
+        let name = builtin::DEFAULT;
+        let typed = Some(self.locator.cwd.join(name)).filter(|path| is_bundle(path));
+        let added = || self.locator.untrusted.contains(name).then(|| self.locator.project.join(".amplifier"));
+        let shadow = typed.or_else(|| in_folder(&project, name)).or_else(added)?;
+        let own = in_folder(&user, name).map(|path| path.display().to_string());
+        let added =
+            || self.locator.added.get(name).filter(|_| !self.locator.untrusted.contains(name)).cloned();
+        let instead = own.or_else(added);
+        Some((shadow, instead.unwrap_or_else(|| format!("{}:{name}", builtin::NAMESPACE))))
     }
 
     /// Where a source leads, without reading what is there; fetched if it must be.

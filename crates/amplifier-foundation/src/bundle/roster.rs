@@ -114,7 +114,11 @@ impl Graph<'_> {
             }
         };
         let short = entry.name.rsplit([':', '/']).next().unwrap_or(&entry.name);
-        let parsed = parse_agent(&text, path, short);
+        let mut parsed = parse_agent(&text, path, short);
+        let owner = entry.name.split_once(':').map_or(&*entry.origin.bundle, |(namespace, _)| namespace);
+        for origin in parsed.value.iter_mut().flat_map(|def| &mut def.origins) {
+            origin.bundle = owner.into();
+        }
         let usable = !parsed.has_errors();
         for mut diagnostic in parsed.diagnostics {
             diagnostic.severity = diagnostic.severity.min(Severity::Warning);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::diagnostic::{Code, Diagnostic, Severity, Strictness};
 use super::model::{Bundle, ModuleEntry};
+use super::node::Position;
 
 /// Faults of any bundle: no name, entries that name no module.
 pub fn check(bundle: &Bundle, strictness: Strictness) -> Vec<Diagnostic> {
@@ -51,7 +52,7 @@ pub fn check_complete(bundle: &Bundle) -> Vec<Diagnostic> {
 
 fn check_name(bundle: &Bundle, all: &mut Vec<Diagnostic>) {
     let file = file(bundle);
-    let position = bundle.set_by.of("bundle.name").last().map(|origin| origin.position);
+    let position = bundle.set_by.of("bundle.name").last().map_or(Position::START, |origin| origin.position);
     let diagnostic = if bundle.name.trim().is_empty() {
         Diagnostic::new(Severity::Error, Code::Missing, file, "the bundle has no name")
             .help("begin the file with `bundle: {name: my-bundle}`")
@@ -62,7 +63,7 @@ fn check_name(bundle: &Bundle, all: &mut Vec<Diagnostic>) {
     } else {
         return;
     };
-    all.push(Diagnostic { position, ..diagnostic });
+    all.push(diagnostic.at(position));
 }
 
 fn file(bundle: &Bundle) -> &Path {

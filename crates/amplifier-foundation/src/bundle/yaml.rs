@@ -145,8 +145,11 @@ pub fn parse(text: &str, file: &Path) -> Result<Node, YamlError> {
 pub fn parse_from(text: &str, file: &Path, lines_before: u32) -> Result<Node, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     read(text)
-        .map_err(|Fault { fault, mut position }| {
+        .map_err(|Fault { mut fault, mut position }| {
             position.line = position.line.saturating_add(lines_before);
+            if let YamlFault::DuplicateKey { first_line, .. } = &mut fault {
+                *first_line = first_line.saturating_add(lines_before);
+            }
             YamlError { file: file.to_owned(), position, fault }
         })
         .map(|node| shift(node, lines_before))

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a file is written beside its target, flushed to the disk and renamed
 //! over it; when [`replace`] has returned `Ok`, the new content survives a power cut.
-//! Never here: a file that is changed in place.
+//! Never here: a regular file that is changed in place, a device that is replaced.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -60,6 +60,45 @@ impl Drop for Staged {
 pub fn replace(target: &Path, content: &[u8], access: Access) -> io::Result<()> {
     Staged::write(target, content, access)?.commit()?;
     sync_dir(folder_of(target)?)
+}
+
+/// Writes to where a person pointed: links are followed, a file is replaced as a whole and keeps
+/// its mode, a device such as `/dev/null` is written to. Check with [`is_target`] before.
+pub fn deliver(path: &Path, content: &[u8]) -> io::Result<()> {
+    let target = match std::fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    match is_device(&target) {
+        true => OpenOptions::new().write(true).open(target)?.write_all(content),
+        false => super::tool_io::replace(&target, content),
+    }
+}
+
+/// True if [`deliver`] may write there: a file, a device, or nothing yet in a folder that is there.
+/// A pipe would wait for its reader, perhaps for ever.
+pub fn is_target(path: &Path) -> bool {
+    use super::read::{Kind, kind};
+    match kind(path) {
+        Kind::File => true,
+        Kind::Missing => {
+            let dangling = std::fs::symlink_metadata(path).is_ok();
+            !dangling && folder_of(path).is_ok_and(Path::is_dir)
+        }
+        _ => is_device(path),
+    }
+}
+
+#[cfg(unix)]
+fn is_device(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device())
+}
+
+#[cfg(not(unix))]
+fn is_device(_path: &Path) -> bool {
+    false
 }
 
 /// Makes a file that must not exist yet. One fsync, of the file.

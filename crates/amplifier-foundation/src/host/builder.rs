@@ -1,6 +1,6 @@
 //! Putting a host together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub struct HostBuilder {
     hooks: Vec<Arc<dyn Hook>>,
     bundles: HashMap<String, String>,
     added: BTreeMap<String, String>,
+    untrusted: Option<BTreeSet<String>>,
     providers: Vec<ModuleSpec>,
     overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     home: Option<PathBuf>,
@@ -56,6 +57,7 @@ impl Default for HostBuilder {
             hooks: Vec::new(),
             bundles: HashMap::new(),
             added: BTreeMap::new(),
+            untrusted: None,
             providers: Vec::new(),
             overrides: HashMap::new(),
             home: None,
@@ -104,6 +106,13 @@ impl HostBuilder {
     /// Names for bundle addresses, as `amplifier bundle add` keeps them.
     pub fn added_bundles(mut self, added: impl IntoIterator<Item = (String, String)>) -> Self {
         self.added.extend(added);
+        self
+    }
+
+    /// Nobody vouches for the project: providers of bundles that its `.amplifier/bundles` or these
+    /// names, which its settings added, bring in may send no key elsewhere. `None`: it is trusted.
+    pub fn untrusted_project(mut self, names: Option<BTreeSet<String>>) -> Self {
+        self.untrusted = names;
         self
     }
 
@@ -239,6 +248,8 @@ impl HostBuilder {
         let mut loader = LoaderOptions::new(loader_home, project.clone(), Arc::clone(&self.clock));
         loader.user_home = user_home.clone();
         loader.added = self.added;
+        let untrusted_project = self.untrusted.is_some();
+        loader.untrusted = self.untrusted.unwrap_or_default();
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         loader.offline = self.offline;
         loader.on_notice = self.on_notice;
@@ -266,6 +277,7 @@ impl HostBuilder {
             retry: self.retry,
             redactor: self.redactor,
             strict: self.strict,
+            untrusted_project,
             router,
             sessions: LiveSessions::default(),
         })

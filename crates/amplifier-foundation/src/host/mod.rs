@@ -78,6 +78,7 @@ pub(crate) struct HostInner {
     pub(crate) retry: RetryPolicy,
     pub(crate) redactor: Redactor,
     pub(crate) strict: bool,
+    pub(crate) untrusted_project: bool,
     pub(crate) router: EventRouter,
     pub(crate) sessions: LiveSessions,
 }
@@ -140,6 +141,12 @@ impl Host {
     /// A handle for the host's own tasks: it keeps the inside alive, and no session running.
     pub(crate) fn uncounted(&self) -> Self {
         Self(Arc::clone(&self.0), None)
+    }
+
+    /// A handle for a task that starts a session: a shutdown waits for its end.
+    pub(crate) fn starting(&self) -> Starting {
+        self.0.sessions.start_began();
+        Starting(self.uncounted())
     }
 
     /// The event router.
@@ -217,6 +224,23 @@ impl Host {
         report.stuck = inner.sessions.ids();
         inner.router.close();
         report
+    }
+}
+
+/// A start under way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Starting(Host);
+
+impl Starting {
+    /// The host of the start.
+    pub(crate) fn host(&self) -> Host {
+        self.0.clone()
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.0.sessions.start_ended();
     }
 }
 

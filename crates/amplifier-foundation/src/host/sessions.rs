@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a session is in the table from before its supervisor starts until
 //! its outcome is published; once the table is closed, only children of sessions
-//! in it are added.
+//! in it are added. A session that is being started counts as one that runs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,8 @@ pub struct LiveSessions {
 #[derive(Debug, Default)]
 struct Table {
     live: HashMap<SessionId, AmplifierSession>,
+    /// Starts that neither entered a session nor took back what they wrote of it.
+    starting: usize,
     closed: bool,
 }
 
@@ -51,15 +53,33 @@ impl LiveSessions {
         sessions.iter().for_each(|session| session.env().cancel.cancel(level, reason));
     }
 
-    /// Resolves once no session runs here.
+    /// Resolves once no session runs here and none is being started.
     pub async fn idle(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.is_empty() {
+            if self.is_idle() {
                 return;
             }
             changed.await;
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        let table = self.lock();
+        table.live.is_empty() && table.starting == 0
+    }
+
+    /// Notes the beginning of a start.
+    pub(super) fn start_began(&self) {
+        self.lock().starting += 1;
+    }
+
+    /// Notes the end of a start, whatever became of it.
+    pub(super) fn start_ended(&self) {
+        let mut table = self.lock();
+        table.starting = table.starting.saturating_sub(1);
+        drop(table);
+        self.changed.notify_waiters();
     }
 
     /// Refuses sessions from now on, save children of those that run.

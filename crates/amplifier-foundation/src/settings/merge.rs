@@ -3,16 +3,16 @@
 //! Guarantees: single values come from the highest scope that sets them; rules of all scopes add
 //! up, so that a denial anywhere stands; maps and providers are merged key by key. Where the
 //! directory is not trusted, the project's files add no allowing rule, no looser mode or limit
-//! and no other address for a provider; what they restrict counts. Each such thing left out is told.
+//! and no other address or key for a provider; what they restrict counts. Each such thing left out is told.
 //! Never here: reading.
 
 use std::collections::BTreeMap;
 
 use amplifier_core::ModuleSpec;
 use amplifier_core::permission::{Mode, RuleEffect};
-use serde_json::Value;
 
 use super::model::{Ignored, LimitSettings, RetrySettings, Settings};
+use super::redirect;
 use super::scope::{Set, Setter};
 use crate::bundle::merge::maps;
 
@@ -161,10 +161,7 @@ fn lowered<T: Ord + Copy>(
     }
 }
 
-/// Keys of a provider's configuration that say where requests, and with them keys, are sent.
-const ADDRESSES: [&str; 7] = ["base_url", "api_base", "endpoint", "azure_endpoint", "host", "url", "proxy"];
-
-/// An address on another machine would get the user's key; it takes trust.
+/// Another machine would get the user's key; that takes trust.
 fn own_addresses(
     providers: &mut [Set<ModuleSpec>],
     overrides: &mut BTreeMap<String, Set<ModuleSpec>>,
@@ -172,48 +169,6 @@ fn own_addresses(
 ) {
     for Set { value: spec, by } in providers.iter_mut().chain(overrides.values_mut()) {
         let name = spec.key().to_owned();
-        for key in ADDRESSES {
-            if spec.config.get(key).and_then(Value::as_str).is_some_and(|url| !is_loopback(url)) {
-                spec.config.shift_remove(key);
-                ignore(format!("{key} of {name}"), by);
-            }
-        }
-    }
-}
-
-fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return false;
-    }
-    if let Some(rest) = authority.strip_prefix("[::1]") {
-        return rest.is_empty() || rest.starts_with(':');
-    }
-    let host = authority.split(':').next().unwrap_or_default();
-    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for url in ["http://127.0.0.1:8080/v1", "http://localhost", "localhost:11434", "http://[::1]:80/"] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "https://api.example.org",
-            "http://127.0.0.1.evil.org",
-            "http://localhost@evil.org/",
-            "http://localhost:x@evil.org",
-            "http://evil.org/#127.0.0.1",
-            "http://[::1].evil.org",
-            "http://evil.org\\@localhost",
-            "",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
+        redirect::strip(&mut spec.config).into_iter().for_each(|key| ignore(format!("{key} of {name}"), by));
     }
 }

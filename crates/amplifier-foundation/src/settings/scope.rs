@@ -155,7 +155,7 @@ impl SettingsFiles {
     }
 
     /// Whether a scope's file came with the project, so that it needs trust to widen anything.
-    pub(super) fn needs_trust(&self, scope: Scope) -> bool {
+    pub fn needs_trust(&self, scope: Scope) -> bool {
         matches!(scope, Scope::Project | Scope::Local) && !self.project_is_home
     }
 }

@@ -14,6 +14,7 @@ mod resolve;
 mod result;
 mod supervisor;
 mod transcript;
+mod untrusted;
 mod wanted;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub use result::{SpawnResult, SpawnTask};
 use supervisor::Supervisor;
 use wanted::Wanted;
 
-use crate::host::Host;
+use crate::host::{Host, Starting};
 use crate::storage::{StorageError, repair};
 
 /// How often a resume is resolved anew because other activations have ended meanwhile.
@@ -45,8 +46,8 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let (background, keep_open) = (request.background, request.keep_open);
     let cancel = CancelToken::new();
     let guard = CancelOnDrop(Some(cancel.clone()));
-    // In a task of the host: a caller that goes away leaves nothing half begun.
-    let starting = tokio::spawn(start(host.uncounted(), request, cancel));
+    // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
+    let starting = tokio::spawn(start(host.starting(), request, cancel));
     let result = match starting.await {
         Ok(started) => SpawnResult::new(started?),
         Err(error) => match error.try_into_panic() {
@@ -64,10 +65,11 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
 }
 
 async fn start(
-    host: Host,
+    starting: Starting,
     request: SpawnRequest,
     cancel: CancelToken,
 ) -> Result<AmplifierSession, SpawnError> {
+    let host = starting.host();
     let (resolved, wanted, recorded) = prepare(&host, &request).await?;
     match run(&host, &request, resolved, wanted, &recorded, &cancel).await {
         Ok(session) => Ok(session),

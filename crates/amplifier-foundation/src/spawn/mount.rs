@@ -35,6 +35,7 @@ pub(super) async fn mount(
 ) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
     let env = surroundings(host, resolved, recorded, cancel);
     warn(&env, "storage", &recorded.warnings);
+    warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", wanted.left_out.as_slice());
     let result = match until(parts(host, &env, &wanted.specs), cancel.cancelled()).await {
         Some(Ok(parts)) => build(host, request, resolved, recorded, env.clone(), parts),

@@ -106,6 +106,7 @@ fn describe(
     record.outcome = None;
     record.terminal_event_id = Some(EventId(host.ids().v7(host.clock().now())));
     record.bundle_source = Some(bare(&resolved.bundle_name));
+    record.bundle_by_project = resolved.chosen_by_project;
     record.bundle_hash = Some(resolved.bundle.content_hash.clone());
     bounds(record, resolved).unwrap_or_else(|error| {
         tracing::warn!(%error, "permissions and limits could not be recorded");

@@ -53,6 +53,7 @@ pub struct SpawnRequest {
     pub(super) text: String,
     pub(super) context: Option<String>,
     pub(super) bundle: Option<BundleRef>,
+    pub(super) chosen_by_project: bool,
     pub(super) session_id: Option<SessionId>,
     pub(super) name: Option<String>,
     pub(super) cwd: Option<PathBuf>,
@@ -83,6 +84,7 @@ impl SpawnRequest {
             text,
             context: None,
             bundle: None,
+            chosen_by_project: false,
             session_id: None,
             name: None,
             cwd: None,
@@ -107,6 +109,13 @@ impl SpawnRequest {
     /// At a resume: another bundle than the one the session had.
     pub fn bundle(mut self, bundle: impl Into<BundleRef>) -> Self {
         self.bundle = Some(bundle.into());
+        self
+    }
+
+    /// True: no person named the bundle, settings of the project did. Where nobody vouches for the
+    /// project, its providers may send no key elsewhere, now and at every resume.
+    pub fn chosen_by_project(mut self, chosen: bool) -> Self {
+        self.chosen_by_project = chosen;
         self
     }
 

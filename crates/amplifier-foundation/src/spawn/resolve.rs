@@ -9,6 +9,7 @@ use amplifier_core::{Limits, Payload, SessionId};
 use super::SpawnError;
 use super::guarded::guarded;
 use super::request::{BundleRef, SpawnRequest, Target};
+use super::untrusted;
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
 use crate::storage::{SessionMetadata, StoredSession};
@@ -19,6 +20,10 @@ pub(super) struct Resolved {
     pub(super) bundle: Arc<PreparedBundle>,
     /// How the bundle was named; recorded for a resume.
     pub(super) bundle_name: String,
+    /// Settings of the project named the bundle.
+    pub(super) chosen_by_project: bool,
+    /// The line about what of the bundle does not count for want of trust.
+    pub(super) distrusted: Option<String>,
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
     pub(super) limits: Limits,
@@ -40,10 +45,15 @@ pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resol
             (reference, Some((id.clone(), stored)))
         }
     };
+    let chosen_by_project = match &earlier {
+        Some((_, stored)) if request.bundle.is_none() => stored.metadata.amplifier.bundle_by_project,
+        _ => request.chosen_by_project,
+    };
     let bundle = match &reference {
         BundleRef::Named(name) => host.prepare(name).await?,
         BundleRef::Prepared(bundle) => Arc::clone(bundle),
     };
+    let (bundle, distrusted) = untrusted::without_redirects(host, bundle, &reference, chosen_by_project);
     let bundle_name = match reference {
         BundleRef::Named(name) => name,
         BundleRef::Prepared(bundle) => bundle.name.clone(),
@@ -62,7 +72,17 @@ pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resol
         None => Limits::default(),
     };
     let (limits, limits_from) = limits(&host.0.limits, &request.limits, &before);
-    Ok(Resolved { bundle, bundle_name, cwd, permissions, limits, limits_from, earlier })
+    Ok(Resolved {
+        bundle,
+        bundle_name,
+        chosen_by_project,
+        distrusted,
+        cwd,
+        permissions,
+        limits,
+        limits_from,
+        earlier,
+    })
 }
 
 /// The bounds of this activation, and who set the one on model calls. Whoever resumes a session may

@@ -55,6 +55,7 @@ fn metadata_of_fork(
         limits: origin.amplifier.limits.clone(),
         mode: origin.amplifier.mode.clone(),
         bundle_source: origin.amplifier.bundle_source.clone(),
+        bundle_by_project: origin.amplifier.bundle_by_project,
         bundle_hash: origin.amplifier.bundle_hash.clone(),
         ..KernelRecord::default()
     };

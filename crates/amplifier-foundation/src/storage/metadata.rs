@@ -104,6 +104,9 @@ pub struct KernelRecord {
     /// Where the bundle came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bundle_source: Option<String>,
+    /// True if settings of the project named the bundle, and no person.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bundle_by_project: bool,
     /// The hash of the bundle's content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bundle_hash: Option<String>,
@@ -145,6 +148,7 @@ impl Default for KernelRecord {
             limits: None,
             mode: None,
             bundle_source: None,
+            bundle_by_project: false,
             bundle_hash: None,
             extra: Map::new(),
         }

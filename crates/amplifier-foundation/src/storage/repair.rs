@@ -25,20 +25,53 @@ pub fn interrupted(messages: &[Arc<Message>]) -> Vec<Message> {
     }
 }
 
-/// The conversation with an answer for each call that has none, right behind the results
-/// that its message did get. Shares all other messages.
+/// The conversation as providers take it: each call has exactly one answer, right behind its
+/// message. A result that stands further down is moved there, a call without one gets an
+/// interrupted one, and a result that answers no call is left out. Shares all other messages.
 pub fn completed(messages: &[Arc<Message>]) -> Vec<Arc<Message>> {
     let mut whole = Vec::with_capacity(messages.len());
+    let mut moved = HashSet::new();
     let mut next = 0;
     while let Some(message) = messages.get(next) {
         let results = results_behind(messages, next);
-        let answers =
-            missing(message, &messages[results.clone()]).map(|call| Arc::new(interrupted_result(call)));
-        whole.extend(messages[next..results.end].iter().cloned());
+        let answers: Vec<Arc<Message>> = missing(message, &messages[results.clone()])
+            .map(|call| match stray(messages, results.end, &call.id, &mut moved) {
+                Some(result) => Arc::clone(result),
+                None => Arc::new(interrupted_result(call)),
+            })
+            .collect();
+        if message.role != Role::Tool {
+            whole.push(Arc::clone(message));
+        }
+        whole.extend(in_place(message, &messages[results.clone()]));
         whole.extend(answers);
         next = results.end;
     }
     whole
+}
+
+/// The results that answer a call of the message, each call's first one.
+fn in_place(caller: &Message, results: &[Arc<Message>]) -> Vec<Arc<Message>> {
+    let mut open: HashSet<&str> = caller.tool_calls.iter().map(|call| call.id.as_str()).collect();
+    let answers = |result: &&Arc<Message>| result.tool_call_id.as_deref().is_some_and(|id| open.remove(id));
+    results.iter().filter(answers).cloned().collect()
+}
+
+/// The result of a call that stands too far down, before the id is called again; each is taken once.
+fn stray<'a>(
+    messages: &'a [Arc<Message>],
+    from: usize,
+    id: &str,
+    taken: &mut HashSet<usize>,
+) -> Option<&'a Arc<Message>> {
+    let rest = messages.iter().enumerate().skip(from);
+    let mut until_again =
+        rest.take_while(|(_, message)| !message.tool_calls.iter().any(|call| call.id == id));
+    let is_result =
+        |message: &Message| message.role == Role::Tool && message.tool_call_id.as_deref() == Some(id);
+    let (at, result) = until_again.find(|(at, message)| is_result(message) && !taken.contains(at))?;
+    taken.insert(at);
+    Some(result)
 }
 
 fn results_behind(messages: &[Arc<Message>], caller: usize) -> Range<usize> {
@@ -115,6 +148,10 @@ mod tests {
             ("u a:1,2 t:2 u a:1 t:1 a", "u a t:2 !:1 u a t:1 a"),
             ("u a:1 u a:2", "u a !:1 u a !:2"),
             ("u a:1 t:1 a", "u a t:1 a"),
+            ("u a:1,2 t:2 u t:1 a", "u a t:2 t:1 u a"),
+            ("u a:1 u a:1 t:1", "u a !:1 u a t:1"),
+            ("u a:1 t:1 t:1 t:9 a t:8 u t:7", "u a t:1 a u"),
+            ("t:1 u a", "u a"),
         ] {
             assert_eq!(script(completed(&conversation(given))), expected, "{given}");
         }

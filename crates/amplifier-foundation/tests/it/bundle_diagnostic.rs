@@ -143,7 +143,7 @@ fn checked(text: &str, strictness: Strictness) -> Vec<String> {
 #[test]
 fn a_bundle_needs_a_usable_name() {
     let missing = " error: the bundle has no name\n  help: begin the file with `bundle: {name: my-bundle}`";
-    assert_eq!(checked("tools: []", Strictness::Lenient), [missing]);
+    assert_eq!(checked("tools: []", Strictness::Lenient), [format!("1:1:{missing}")]);
     assert_eq!(checked("bundle:\n  name: ''", Strictness::Lenient), [format!("2:3:{missing}")]);
     let odd = checked("bundle:\n  name: a:b", Strictness::Lenient);
     assert!(odd[0].starts_with("2:3: warning: the name `a:b`"), "{odd:?}");

@@ -68,6 +68,8 @@ fn values_and_keys_know_their_place() {
 fn places_count_from_the_files_first_line() {
     let node = yaml::parse_from("a: 1\n", Path::new("f"), 3).unwrap();
     assert_eq!(node.as_map().unwrap()[0].key_position.line, 4);
+    let twice = yaml::parse_from("a: 1\na: 2\n", Path::new("f"), 3).unwrap_err();
+    assert!(twice.to_string().contains("first in line 4"), "{twice}");
     let error = yaml::parse_from("a: [", Path::new("f"), 3).unwrap_err();
     assert!(error.position.line >= 4, "{error}");
 }
@@ -78,6 +80,8 @@ fn faults_name_line_and_column() {
     check_error("x:\n  - {k: 1, k: 2}", "2:12: the key `k` stands twice in one map, first in line 2");
     check_error("a: 1\n---\nb: 2\n", "2:1: the file holds several documents; one is read");
     check_error("a: !thing 1", "1:4: the tag `!thing` is not known here");
+    check_error("a: !!python/name:os.system 1", "1:4: the tag `!!python/name:os.system` is not known here");
+    check_error("a: !!binary 1", "1:4: the tag `!!binary` is not known here");
     check_error("? [1]\n: 2", "1:3: a key must be plain text");
     check_error("a: &x [*x]", "1:8: an alias stands inside the value that it names");
     check_error("a: .inf", "1:4: the number is not finite");

@@ -91,8 +91,8 @@ async fn what_is_missing_is_left_out_with_a_warning_or_refused_when_strict() {
 async fn a_wrong_path_in_a_known_namespace_is_fatal() {
     let lab = Lab::new(&[("a.yaml", &bundle("a", &["a:nothing/here"], "ta"))]);
     let error = lab.prepare("./a.yaml").await.unwrap_err();
-    assert!(matches!(error, BundleError::IncludePath { .. }), "{error}");
-    assert!(error.to_string().contains("a.yaml:4: `a:nothing/here` names nothing in"), "{error}");
+    assert!(matches!(error, BundleError::Invalid { .. }), "{error}");
+    assert!(error.to_string().contains("a.yaml:4:5: error: `a:nothing/here` names nothing in"), "{error}");
 }
 
 #[tokio::test]

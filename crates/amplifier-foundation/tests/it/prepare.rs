@@ -119,8 +119,10 @@ async fn the_built_in_bundle_needs_no_disk_and_is_lean() {
         assert!(agent.description.is_some() && agent.instruction.is_some());
     }
     let prompt = default.system_prompt(&lab.path("project"), None).render().text;
-    assert!(!prompt.is_empty() && prompt.len() <= 450, "{} bytes", prompt.len());
+    assert!(!prompt.is_empty() && prompt.len() <= 480, "{} bytes", prompt.len());
     assert_eq!(loader.files_opened(), 0);
+    write(&lab.path("project"), &[("AGENTS.md", "tabs, never spaces")]);
+    assert!(default.system_prompt(&lab.path("project"), None).render().text.contains("tabs, never spaces"));
     assert!(default.diagnostics.is_empty(), "{:?}", default.diagnostics);
 }
 
@@ -143,6 +145,10 @@ async fn an_agents_file_fills_gaps_and_never_overrides() {
         (agent.description.as_deref().unwrap(), agent.instruction.as_deref().unwrap())
     };
     assert_eq!(agent("kit:a"), ("from file", "body of a"));
+    let said = kit.plan.provenance.of("agents.kit:a");
+    let said: Vec<_> =
+        said.iter().map(|origin| (&*origin.bundle, origin.file.file_name().unwrap())).collect();
+    assert_eq!(said, [("kit", "bundle.yaml".as_ref()), ("kit", "a.md".as_ref())]);
     assert_eq!(agent("b"), ("flat", "body of b"));
     assert_eq!(agent("c"), ("inline", "body of c"));
     assert_eq!(kit.agents["kit:a"].base_path.as_deref(), Some(lab.path("project/agents").as_path()));

@@ -13,6 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const ID: &str = "hooks-streaming-ui";
+/// Those of the reference's displays among them, which say nothing to this one.
+const CONFIG_KEYS: &[&str] =
+    &["ui", "show_token_usage", "show_thinking", "show_tools", "show_border", "show_progress_bar"];
 
 /// The module `hooks-streaming-ui`.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +43,7 @@ impl Module for HooksStreamingUi {
             aliases: &["hooks-todo-display"],
             kind: ModuleKind::Hook,
             summary: "Tells the user what each model call cost in tokens",
-            config_keys: &["ui", "show_token_usage", "show_thinking", "show_tools"],
+            config_keys: CONFIG_KEYS,
         }
     }
 

@@ -13,6 +13,7 @@ use amplifier_core::ModuleSpec;
 use amplifier_core::env::Variables;
 use amplifier_core::module::provider::ReasoningEffort;
 use amplifier_core::module::{MountError, parse_config};
+use amplifier_foundation::settings::duration;
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -66,34 +67,34 @@ struct Written {
     api_version: Option<String>,
 }
 
-/// A whole number is milliseconds. The reference system writes seconds, with a point: `300.0`.
+/// A number is seconds, as in bundles of the reference system; a text is a duration: `500ms`, `2m`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "WrittenSpan")]
 struct Span(Duration);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected seconds, or a duration such as 500ms or 2m")]
 enum WrittenSpan {
-    Millis(u64),
     Seconds(f64),
+    Text(String),
 }
 
 impl TryFrom<WrittenSpan> for Span {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(written: WrittenSpan) -> Result<Self, Self::Error> {
         match written {
-            WrittenSpan::Millis(millis) => Ok(Self(Duration::from_millis(millis))),
             WrittenSpan::Seconds(seconds) => Duration::try_from_secs_f64(seconds)
                 .map(Self)
-                .map_err(|_| "a time-out is a whole number of milliseconds, or of seconds with a point"),
+                .map_err(|_| "a time-out is a positive number of seconds, or a duration such as 2m".into()),
+            WrittenSpan::Text(text) => duration::parse(&text).map(Self).map_err(|error| error.to_string()),
         }
     }
 }
 
 /// `true`, `false` or a level.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected true, false, or a level such as medium")]
 enum Effort {
     Switch(bool),
     Level(Level),
@@ -325,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_milliseconds_or_seconds_with_a_point() {
-        let seconds = |timeouts: Timeouts| {
+    fn timeouts_are_seconds_or_durations() {
+        let millis = |timeouts: Timeouts| {
             [timeouts.connect, timeouts.first_byte, timeouts.read].map(|span| span.as_millis())
         };
-        assert_eq!(seconds(timeouts(serde_json::json!({}))), [10_000, 120_000, 120_000]);
-        assert_eq!(seconds(timeouts(serde_json::json!({"timeout": 300.0}))), [10_000, 300_000, 300_000]);
-        let config = serde_json::json!({"timeout": 9, "connect_timeout": 1, "read_timeout": 2});
-        assert_eq!(seconds(timeouts(config)), [1, 9, 2]);
+        assert_eq!(millis(timeouts(serde_json::json!({}))), [10_000, 120_000, 120_000]);
+        assert_eq!(millis(timeouts(serde_json::json!({"timeout": 300.0}))), [10_000, 300_000, 300_000]);
+        let config = serde_json::json!({"timeout": 600, "connect_timeout": "500ms", "read_timeout": "2m"});
+        assert_eq!(millis(timeouts(config)), [500, 600_000, 120_000]);
     }
 
     #[test]

@@ -167,14 +167,14 @@ async fn an_answer_of_another_protocol_says_what_to_check() {
 async fn silence_ends_at_its_deadline() {
     for format in FORMATS {
         let server = Server::always(Reply::never());
-        let provider = format.provider(&server, json!({"first_byte_timeout": 30})).await;
+        let provider = format.provider(&server, json!({"first_byte_timeout": "30ms"})).await;
         let error = ask(&provider, hi()).await.error();
         assert_eq!(error.kind, Kind::Transport, "{format:?}");
         assert!(error.message.contains("first_byte_timeout"), "{error}");
         assert_eq!(server.finish(), 1, "{format:?}: the connection stayed open");
 
         let server = Server::always(Reply::ok(begun(format)).silent());
-        let provider = format.provider(&server, json!({"timeout": 5_000, "read_timeout": 30})).await;
+        let provider = format.provider(&server, json!({"timeout": 5, "read_timeout": "30ms"})).await;
         let heard = ask(&provider, hi()).await;
         assert_eq!(heard.text, "he", "{format:?}");
         let error = heard.error();

@@ -56,6 +56,14 @@ async fn a_time_out_gives_what_was_printed() {
 }
 
 #[tokio::test]
+async fn the_bundle_may_say_how_long_a_command_may_take() {
+    let bench = Bench::with(Setup { speed: 10, bash: json!({"timeout": 2}), ..Setup::default() }).await;
+    let result = bench.call("bash", json!({"command": "sleep 1000"})).await;
+    let Err(ToolError::TimedOut { after_ms, .. }) = result else { panic!("{result:?}") };
+    assert_eq!(after_ms, 2_000);
+}
+
+#[tokio::test]
 async fn a_tree_that_ignores_the_request_to_end_is_killed_after_the_grace() {
     let bench = Bench::with(Setup { speed: 10, ..Setup::default() }).await;
     let command = "trap 'echo asked' TERM; (trap '' TERM; setsid sleep 1000 & sleep 1000) & \

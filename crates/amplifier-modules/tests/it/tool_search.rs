@@ -108,6 +108,10 @@ async fn glob_lists_the_last_changed_first() {
         (json!({"pattern": "m*", "path": "src"}), "src/main.rs"),
         (json!({"pattern": "src/{lib,main}.rs"}), "src/lib.rs\nsrc/main.rs"),
         (json!({"pattern": "*.none"}), "(no files)"),
+        (json!({"pattern": bench.cwd().join("src/m*")}), "src/main.rs"),
+        (json!({"pattern": bench.cwd().join("*.rs")}), "(no files)"),
+        (json!({"pattern": bench.cwd().join("**/*.rs")}), "src/lib.rs\nsrc/main.rs"),
+        (json!({"pattern": bench.cwd().join("src/m*"), "path": bench.cwd()}), "src/main.rs"),
     ] {
         assert_eq!(bench.ok("glob", arguments.clone()).await, expect, "{arguments}");
     }

@@ -201,13 +201,17 @@ impl Guard {
     }
 }
 
+/// The types of YAML's core schema; what lies in its namespace besides (`!!python/…`) is refused.
+const CORE_TYPES: [&str; 7] = ["bool", "float", "int", "map", "null", "seq", "str"];
+
 fn check_tag(tag: Option<&Tag>, at: Position) -> Result<(), Fault> {
-    match tag {
-        Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Fault::new(YamlFault::Tag { tag: tag.to_string() }, at))
-        }
-        _ => Ok(()),
+    let Some(tag) = tag else { return Ok(()) };
+    let core = tag.is_yaml_core_schema();
+    if core && CORE_TYPES.contains(&tag.suffix.as_str()) {
+        return Ok(());
     }
+    let written = if core { format!("!!{}", tag.suffix) } else { tag.to_string() };
+    Err(Fault::new(YamlFault::Tag { tag: written }, at))
 }
 
 fn position(marker: Marker) -> Position {

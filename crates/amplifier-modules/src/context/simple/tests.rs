@@ -147,7 +147,7 @@ fn assert_fits(all: &[Arc<Message>], view: &ContextView, max_tokens: u64, reserv
     if view.tokens + reserved <= max_tokens {
         return;
     }
-    let last_border = all.iter().rposition(|message| message.role != Role::Tool).unwrap();
+    let Some(last_border) = all.iter().rposition(|message| message.role != Role::Tool) else { return };
     let prompts: Vec<usize> = (0..all.len()).filter(|at| all[*at].role == Role::User).collect();
     let place = |shown: &Arc<Message>| all.iter().position(|message| Arc::ptr_eq(message, shown));
     for at in view.messages.to_vec().iter().filter_map(place).filter(|at| *at < last_border) {

@@ -87,7 +87,7 @@ impl Blame {
         let code = status.map(|status| format!(" ({status})")).unwrap_or_default();
         let said = if said.is_empty() { String::new() } else { format!(": {}", self.quoted(said)) };
         let message = match kind {
-            Kind::RateLimited => format!("{host} asks to wait{code}{said}"),
+            Kind::RateLimited => format!("{host} limits the rate{code}{said}"),
             Kind::Unavailable => format!("{host} is in trouble{code}{said}"),
             Kind::Auth => format!("{host} refused the key{code}{said}; check {}", self.key_name),
             Kind::Quota => format!("the account at {host} has no credit or quota left{code}{said}"),

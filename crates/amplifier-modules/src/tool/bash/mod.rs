@@ -45,6 +45,9 @@ pub struct ToolBash;
 #[serde(default)]
 struct Config {
     env_passthrough: Vec<String>,
+    /// Seconds that a command may take if its call does not say.
+    #[serde(deserialize_with = "whole")]
+    timeout: Option<u64>,
 }
 
 #[async_trait]
@@ -55,14 +58,15 @@ impl Module for ToolBash {
             aliases: &[],
             kind: ModuleKind::Tool,
             summary: "runs shell commands",
-            config_keys: &["env_passthrough"],
+            config_keys: &["env_passthrough", "timeout"],
         }
     }
 
     async fn mount(&self, spec: &ModuleSpec, mount: &mut Mount<'_>) -> Result<(), MountError> {
         let config: Config = parse_config(spec)?;
         let processes = Processes::of(mount.env());
-        mount.tool(Arc::new(Bash::new(processes, config.env_passthrough)));
+        let bash = Bash::new(processes, config.env_passthrough);
+        mount.tool(Arc::new(bash.timeout(config.timeout.unwrap_or(DEFAULT_TIMEOUT_S))));
         Ok(())
     }
 }
@@ -83,6 +87,7 @@ pub struct Bash {
     schema: ToolSchema,
     processes: Arc<Processes>,
     passthrough: Vec<String>,
+    timeout_s: u64,
 }
 
 impl Bash {
@@ -97,7 +102,14 @@ impl Bash {
             },
             "required": ["command"],
         });
-        Self { schema: schema("bash", "Run a shell command", input), processes, passthrough }
+        let schema = schema("bash", "Run a shell command", input);
+        Self { schema, processes, passthrough, timeout_s: DEFAULT_TIMEOUT_S }
+    }
+
+    /// The same, with another time in seconds for calls that name none; at most ten minutes.
+    #[must_use]
+    pub fn timeout(self, timeout_s: u64) -> Self {
+        Self { timeout_s, ..self }
     }
 }
 
@@ -118,7 +130,7 @@ impl Tool for Bash {
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
-        let seconds = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT_S).clamp(1, MAX_TIMEOUT_S);
+        let seconds = arguments.timeout.unwrap_or(self.timeout_s).clamp(1, MAX_TIMEOUT_S);
         let timeout = Duration::from_secs(seconds);
         let tree = self.processes.begin().map_err(|closed| ToolError::Refused(closed.to_string()))?;
         let request = Request {

@@ -25,6 +25,26 @@ struct Arguments {
     path: Option<String>,
 }
 
+impl Arguments {
+    /// The folder to search and the pattern below it; an absolute pattern brings its folder along.
+    fn place(&self) -> (&str, &str) {
+        let pattern = self.pattern.as_str();
+        if let Some(folder) = self.path.as_deref() {
+            let below = pattern.strip_prefix(folder).filter(|rest| rest.starts_with('/'));
+            return (folder, below.unwrap_or(pattern));
+        }
+        if !pattern.starts_with('/') && !pattern.starts_with("~/") {
+            return (".", pattern);
+        }
+        let literal = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
+        match pattern[..literal].rfind('/') {
+            // The slash stays with the pattern, which then speaks of this folder alone.
+            Some(slash) => (&pattern[..slash.max(1)], &pattern[slash..]),
+            None => (".", pattern),
+        }
+    }
+}
+
 /// The tool.
 #[derive(Debug)]
 pub struct Glob {
@@ -57,7 +77,7 @@ impl Tool for Glob {
 
     fn access(&self, arguments: &Value, env: &SessionEnv) -> Result<Vec<Access>, ToolError> {
         let arguments: Arguments = parse_arguments(arguments)?;
-        Ok(vec![Access::Read(resolve(env, arguments.path.as_deref().unwrap_or("."))?)])
+        Ok(vec![Access::Read(resolve(env, arguments.place().0)?)])
     }
 
     fn repeat(&self) -> Repeat {
@@ -66,9 +86,9 @@ impl Tool for Glob {
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
         let arguments: Arguments = parse_arguments(&arguments)?;
-        let root = resolve(cx.env, arguments.path.as_deref().unwrap_or("."))?;
-        let root = cx.judged(Access::Read, root)?;
-        let glob = glob_of(&arguments.pattern)?;
+        let (folder, pattern) = arguments.place();
+        let root = cx.judged(Access::Read, resolve(cx.env, folder)?)?;
+        let glob = glob_of(pattern)?;
         let files = Files::new(cx, &root);
         let env = cx.env.clone();
         search(cx, move |stop| Ok(ToolOutput::text(list(&files, &glob, &env, stop)))).await

@@ -1,0 +1,69 @@
+//! What in a provider's configuration could send a user's key elsewhere.
+//!
+//! Guarantees: what [`strip`] leaves names no other machine and no variable. Keys that it leaves go to
+//! the service itself or to this machine.
+//! Never here: who is trusted.
+
+use serde_json::{Map, Value};
+
+/// Keys that say where requests, and with them keys, are sent.
+const ADDRESSES: [&str; 7] = ["base_url", "api_base", "endpoint", "azure_endpoint", "host", "url", "proxy"];
+
+/// Takes out addresses on other machines, and whatever a variable would be put into; the names of
+/// what was taken out.
+pub(crate) fn strip(config: &mut Map<String, Value>) -> Vec<String> {
+    let redirects = |key: &str, value: &Value| {
+        let elsewhere = || !value.as_str().is_some_and(is_loopback);
+        (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)
+    };
+    let taken: Vec<String> =
+        config.iter().filter(|(key, value)| redirects(key, value)).map(|(key, _)| key.clone()).collect();
+    taken.iter().for_each(|key| drop(config.shift_remove(key)));
+    taken
+}
+
+fn has_variable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${"),
+        Value::Array(values) => values.iter().any(has_variable),
+        Value::Object(map) => map.values().any(has_variable),
+        _ => false,
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return false;
+    }
+    if let Some(rest) = authority.strip_prefix("[::1]") {
+        return rest.is_empty() || rest.starts_with(':');
+    }
+    let host = authority.split(':').next().unwrap_or_default();
+    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in ["http://127.0.0.1:8080/v1", "http://localhost", "localhost:11434", "http://[::1]:80/"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://api.example.org",
+            "http://127.0.0.1.evil.org",
+            "http://localhost@evil.org/",
+            "http://localhost:x@evil.org",
+            "http://evil.org/#127.0.0.1",
+            "http://[::1].evil.org",
+            "http://evil.org\\@localhost",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}
