@@ -18,7 +18,12 @@ struct Row {
 pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
     let runs = runs.to_string();
     let mut bench = run::cargo(["bench", "-p", "amplifier-tests", "--bench", "library", "--", &runs]);
-    for line in run::read(&mut bench)?.lines().filter(|line| line.starts_with('{')) {
+    let output = run::read(&mut bench)?;
+    let rows: Vec<&str> = output.lines().filter(|line| line.starts_with('{')).collect();
+    if rows.is_empty() {
+        report.fail("library", "the benchmark printed no figure");
+    }
+    for line in rows {
         match serde_json::from_str::<Row>(line) {
             Ok(row) => report.row(&row.what, unit(&row.unit), row.bound, row.runs),
             Err(error) => report.fail("library", error),

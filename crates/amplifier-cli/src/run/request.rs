@@ -121,8 +121,13 @@ fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) ->
 
 /// The directories of `--add-dir`, which must exist.
 fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
-    let open =
-        |dir: &PathBuf| read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error));
+    let open = |dir: &PathBuf| {
+        let found = read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error))?;
+        match read::is_dir(&found) {
+            true => Ok(found),
+            false => Err(Failure::usage(format!("--add-dir {}: that is no directory", dir.display()))),
+        }
+    };
     given.iter().map(open).collect()
 }
 

@@ -92,7 +92,11 @@ pub(super) async fn list(args: ListArgs, context: &Context, host: &Host) -> Resu
         );
     }
     if rows.is_empty() {
-        output::say("there is no session here; begin one with `amplifier run \"…\"`");
+        output::say(match args.running {
+            true => "no session runs here",
+            false if args.limit == 0 => "no session is listed: the limit is 0",
+            false => "there is no session here; begin one with `amplifier run \"…\"`",
+        });
         return Ok(Code::Success);
     }
     let cells: Vec<[String; 6]> = rows.iter().map(|(summary, status)| cells(summary, status)).collect();

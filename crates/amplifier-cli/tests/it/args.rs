@@ -44,6 +44,7 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&["run", "-C", "nowhere", "hi"], &["nowhere"]);
     check(&["run", "-C", "not-a-dir", "hi"], &["not-a-dir is no directory"]);
     check(&["run", "-B", "b", "--add-dir", "nowhere", "hi"], &["nowhere"]);
+    check(&["run", "-B", "b", "--add-dir", "not-a-dir", "hi"], &["not-a-dir: that is no directory"]);
     check(&["continue", "hi"], &["there is no session in"]);
     check(&["run", "--resume", "abc", "hi"], &["session abc was not found"]);
     check(&["run", "--resume", "../x", "hi"], &["session id", "../x"]);

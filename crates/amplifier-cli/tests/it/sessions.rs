@@ -201,3 +201,16 @@ fn a_bundle_of_an_address_with_credentials_is_resumed_without_them() {
     assert!(!metadata.contains("hunter2"), "{metadata}");
     assert_eq!(place.run(&["run", "--resume", "abc", "go on"]).ok().stdout, "two\n");
 }
+
+#[test]
+fn an_empty_list_says_why_it_is_empty() {
+    let place = Place::scripted("- text: hello");
+    let check = |args: &[&str], says: &str| {
+        let done = place.run(&[&["session", "list"], args].concat()).ok().says(&[says]);
+        assert_eq!(done.stdout, "", "{args:?}");
+    };
+    check(&[], "begin one with");
+    place.run(&["run", "-B", "b", "hi"]).ok();
+    check(&["--running"], "no session runs here");
+    check(&["-n", "0"], "the limit is 0");
+}
