@@ -69,7 +69,11 @@ impl SessionDriver {
     pub async fn turn(&mut self, text: String) -> Result<TurnReply, TurnError> {
         self.announce().await;
         let core = &self.core;
-        core.ledger().partial.clear();
+        {
+            let mut ledger = core.ledger();
+            ledger.partial.clear();
+            ledger.injected_tokens = 0;
+        }
         let result = core.turn(text).await;
         let closed = core.close_open_calls().await;
         self.progress.send_modify(|progress| progress.turns += 1);

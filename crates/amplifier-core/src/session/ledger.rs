@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     pub(crate) approved: HashSet<String>,
     /// What hooks want to tell the model before its next answer.
     pub(crate) injections: Vec<Injection>,
+    /// Estimated tokens that hooks have injected in this turn.
+    pub(crate) injected_tokens: u64,
     /// Text of the answer that is being streamed.
     pub(crate) partial: String,
     /// Text of the last whole answer.

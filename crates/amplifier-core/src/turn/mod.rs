@@ -20,7 +20,7 @@ use crate::budget::BudgetRefusal;
 use crate::cancel::CancelLevel;
 use crate::env::SessionEnv;
 use crate::event::EventType;
-use crate::hook::Round;
+use crate::hook::{Injection, Round};
 use crate::id::SessionId;
 use crate::limits::LimitReached;
 use crate::message::{INTERRUPTED, Message, Role, ToolCall};
@@ -175,7 +175,37 @@ impl Core {
             let level = crate::approval::NoticeLevel::Warning;
             self.env.display.show(&origin, Shown::Notice { level, source, text });
         }
-        self.ledger().injections.extend(round.injections);
+        let injections =
+            round.injections.into_iter().filter(|injection| self.fits(injection)).collect::<Vec<_>>();
+        self.ledger().injections.extend(injections);
+    }
+
+    /// False for an injection over the session's size limit, which is left out and told. One that takes
+    /// the turn over its budget goes in, and the first such is told.
+    fn fits(&self, injection: &Injection) -> bool {
+        let tell = |text: String| {
+            let level = crate::approval::NoticeLevel::Warning;
+            self.env.display.show(&self.env.origin(), Shown::Notice { level, source: "hooks", text: &text });
+        };
+        let size = injection.text.chars().count() as u64;
+        if let Some(limit) = self.options.injection_size_limit.filter(|limit| size > *limit) {
+            tell(format!(
+                "an injection of {size} characters is left out; session.injection_size_limit is {limit}"
+            ));
+            return false;
+        }
+        let before = {
+            let mut ledger = self.ledger();
+            ledger.injected_tokens += size.div_ceil(4);
+            ledger.injected_tokens - size.div_ceil(4)
+        };
+        let over = |budget: &u64| before <= *budget && before + size.div_ceil(4) > *budget;
+        if let Some(budget) = self.options.injection_budget_per_turn.filter(over) {
+            tell(format!(
+                "hooks inject more than session.injection_budget_per_turn, {budget} tokens, in this turn"
+            ));
+        }
+        true
     }
 
     /// Gives every open tool call of a turn that was cut off its interrupted result.

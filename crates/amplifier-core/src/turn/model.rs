@@ -38,6 +38,10 @@ pub struct ModelOptions {
     pub reasoning: Option<ReasoningEffort>,
     /// True: `llm:request` and `llm:response` carry the whole request and answer (`session.raw`).
     pub raw_events: bool,
+    /// Most characters of one injection of a hook; a longer one is left out and told.
+    pub injection_size_limit: Option<u64>,
+    /// Estimated tokens that hooks may inject in one turn; going over is told, not refused.
+    pub injection_budget_per_turn: Option<u64>,
 }
 
 /// What stays the same when a request is made again with less of the conversation.

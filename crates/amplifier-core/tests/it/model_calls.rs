@@ -196,6 +196,30 @@ fn what_a_hook_adds_at_the_request_is_part_of_that_request() {
 }
 
 #[test]
+fn an_injection_over_its_size_is_left_out_and_a_turn_over_its_budget_is_told() {
+    let check = |size: Option<u64>, budget: Option<u64>, request: &[&str], told: &str| {
+        let injection = Injection::ephemeral("it is Sunday");
+        let kit = Kit::new(vec![Answer::Calls(vec![call("c1", "t")])])
+            .tool("t", Does::Answers)
+            .verdict(EventType::ProviderRequest, Verdict::Inject(injection));
+        let mut options = turn::ModelOptions::default();
+        (options.injection_size_limit, options.injection_budget_per_turn) = (size, budget);
+        let mut bench = kit.build_with(|builder| builder.options(options));
+        bench.turn().unwrap();
+        assert_eq!(bench.provider.request_texts(0), request, "{size:?} {budget:?}");
+        let shown = bench.display.0.lock().unwrap().clone();
+        let notices = shown.iter().filter(|line| line.contains("session.injection_")).collect::<Vec<_>>();
+        assert!(notices.iter().all(|line| line.contains(told)), "{notices:?}");
+        notices.len()
+    };
+    let whole = ["hi", "it is Sunday"];
+    assert_eq!(check(None, None, &whole, "-"), 0);
+    assert_eq!(check(Some(12), Some(6), &whole, "-"), 0);
+    assert_eq!(check(Some(11), None, &["hi"], "injection_size_limit is 11"), 2, "each one is told");
+    assert_eq!(check(None, Some(5), &whole, "injection_budget_per_turn, 5 tokens"), 1, "once a turn");
+}
+
+#[test]
 fn what_a_hook_adds_survives_a_squeeze() {
     let mut bench = injecting(true, vec![Answer::Fails(ProviderErrorKind::ContextTooLong, None)]);
     bench.turn().unwrap();

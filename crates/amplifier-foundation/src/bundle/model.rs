@@ -140,7 +140,7 @@ pub struct SessionSection {
     pub raw: Option<bool>,
     /// Put into the metadata of each session.
     pub metadata: Settings,
-    /// Most characters that hooks may inject in one turn.
+    /// Tokens that hooks may inject in one turn; going over is told.
     pub injection_budget_per_turn: Option<u64>,
     /// Most characters of one injection.
     pub injection_size_limit: Option<u64>,

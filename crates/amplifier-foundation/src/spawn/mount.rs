@@ -105,7 +105,10 @@ fn build(
     let mut options = ModelOptions::default();
     options.model = request.model.clone();
     options.max_output_tokens = request.max_output_tokens;
-    options.raw_events = resolved.bundle.plan.session.raw.unwrap_or(false);
+    let section = &resolved.bundle.plan.session;
+    options.raw_events = section.raw.unwrap_or(false);
+    options.injection_size_limit = section.injection_size_limit;
+    options.injection_budget_per_turn = section.injection_budget_per_turn;
     let system = resolved.bundle.system_prompt(&resolved.cwd, host.user_home().map(Path::to_path_buf));
     let transcript =
         StoredTranscript::new(Arc::clone(host.storage()), recorded.id.clone(), recorded.activation);
