@@ -109,6 +109,7 @@ fn a_session_that_was_cut_off_in_a_tool_goes_on_without_running_anything_twice()
         messages[2..5].iter().map(|message| message["tool_call_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["call-1-0", "call-1-1", "call-1-2"]);
     assert_eq!((quick.calls().len(), slow.calls().len()), (1, 1), "nothing ran twice");
+    assert_eq!(stage.hook.count("provider:tool_sequence_repaired"), 1, "hooks hear of the repair");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub struct SessionDriver {
     commands: mpsc::Receiver<Command>,
     progress: watch::Sender<Progress>,
     started: bool,
+    /// Tool calls of earlier activations that were given interrupted results.
+    repaired: usize,
 }
 
 impl SessionDriver {
@@ -52,11 +54,13 @@ impl SessionDriver {
         commands: mpsc::Receiver<Command>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        Self { core, commands, progress, started: false }
+        Self { core, commands, progress, started: false, repaired: 0 }
     }
 
     /// Puts messages of earlier activations into the conversation.
-    pub fn restore(&self, messages: Vec<Arc<Message>>) {
+    /// `repaired` is how many tool calls among them were given interrupted results.
+    pub fn restore(&mut self, messages: Vec<Arc<Message>>, repaired: usize) {
+        self.repaired = repaired;
         self.core.context.replace(messages);
     }
 
@@ -141,6 +145,10 @@ impl SessionDriver {
             let data = || json!({"activation": env.activation, "working_dir": env.cwd});
             let round = self.core.ask_hooks(&event, data).await;
             self.core.absorb(round);
+        }
+        if self.repaired > 0 {
+            let data = json!({"repaired": self.repaired});
+            self.core.notify(EventType::ProviderToolSequenceRepaired, data).await;
         }
     }
 }

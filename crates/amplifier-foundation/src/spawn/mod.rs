@@ -104,9 +104,9 @@ async fn run(
     cancel: &CancelToken,
 ) -> Result<AmplifierSession, SpawnError> {
     let began = host.clock().monotonic();
-    let (session, driver) = mount::mount(host, request, &resolved, wanted, recorded, cancel).await?;
+    let (session, mut driver) = mount::mount(host, request, &resolved, wanted, recorded, cancel).await?;
     match enter(host, &session, recorded, cancel).await {
-        Ok(history) => driver.restore(history),
+        Ok((history, repaired)) => driver.restore(history, repaired),
         Err(error) => {
             host.sessions().remove(&session);
             session.env().coordinator.clean_up().await;
@@ -135,7 +135,7 @@ async fn enter(
     session: &AmplifierSession,
     recorded: &Recorded,
     cancel: &CancelToken,
-) -> Result<Vec<Arc<Message>>, SpawnError> {
+) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
     match cancel.is_cancelled() {
         true => Err(SpawnError::Abandoned),
         false if !host.sessions().insert(session.clone()) => Err(SpawnError::ShutDown),
@@ -144,10 +144,11 @@ async fn enter(
 }
 
 /// Of a resume: gives every tool call that was cut off its result, then marks the activation as
-/// running. The conversation as the model shall see it: gaps further up are closed in it too.
-async fn history(host: &Host, recorded: &Recorded) -> Result<Vec<Arc<Message>>, SpawnError> {
+/// running. The conversation as the model shall see it, in which gaps further up are closed too, and
+/// how many calls were cut off.
+async fn history(host: &Host, recorded: &Recorded) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
     if recorded.activation == Activation::FIRST {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let Recorded { id, activation, metadata, history, .. } = recorded;
     let missing: Vec<Arc<Message>> = repair::interrupted(history).into_iter().map(Arc::new).collect();
@@ -155,7 +156,7 @@ async fn history(host: &Host, recorded: &Recorded) -> Result<Vec<Arc<Message>>, 
         guarded(id, "append to", host.storage().append(id, *activation, &missing)).await?;
     }
     guarded(id, "describe", host.storage().describe(id, *activation, metadata)).await?;
-    Ok(repair::completed(history))
+    Ok((repair::completed(history), missing.len()))
 }
 
 /// Cancels if the caller's future is dropped.
