@@ -150,6 +150,12 @@ fn read_section(reader: &mut Reader, entry: &Entry, bundle: &mut Bundle) {
         "spawn" => bundle.spawn = sections::spawn(reader, node, &mut bundle.set_by),
         key if keys::DECLARED.contains(&key) && !node.is_null() => {
             let origin = reader.origin(entry.key_position);
+            // What somebody wrote to hold a session to something must not be passed over in silence.
+            if matches!(key, "permissions" | "limits") {
+                let message = format!("`{key}` of a bundle is not applied by this version");
+                let help = "say it in settings or with flags, so that it holds";
+                reader.note(Severity::Warning, Code::NotRead, entry.key_position, message, help);
+            }
             bundle.declared.insert(key.to_owned(), vec![Declared { node: node.clone(), origin }]);
         }
         _ => {}

@@ -139,9 +139,10 @@ fn a_bundle_made_by_a_program_is_a_namespace_too() {
 
 #[test]
 fn sections_of_other_parts_are_kept_apart_by_file() {
-    let composed = bundle("a", "limits: {n: 1}").compose(&bundle("b", "limits: {n: 2}"));
-    let limits = &composed.declared["limits"];
-    let said: Vec<_> = limits.iter().map(|d| (&*d.origin.bundle, json!(d.node))).collect();
+    let composed =
+        bundle("a", "background_sessions: {n: 1}").compose(&bundle("b", "background_sessions: {n: 2}"));
+    let sections = &composed.declared["background_sessions"];
+    let said: Vec<_> = sections.iter().map(|d| (&*d.origin.bundle, json!(d.node))).collect();
     assert_eq!(said, [("a", json!({"n": 1})), ("b", json!({"n": 2}))]);
 }
 

@@ -202,3 +202,16 @@ fn an_error_that_is_not_listed_still_counts() {
     assert!(!parse_bundle(&keys, Path::new("f.yaml")).has_errors());
     assert!(parse_bundle(&format!("{keys}tools: 3\n"), Path::new("f.yaml")).has_errors());
 }
+
+#[test]
+fn a_section_that_is_not_applied_is_told_where_it_would_hold_a_session_to_something() {
+    let text = "permissions: {deny: [shell]}\nlimits: {max_turns: 3}\nbackground_sessions: []\n";
+    let line = |line: u8, key: &str| {
+        format!(
+            "{line}:1: warning: `{key}` of a bundle is not applied by this version\n  help: say it in \
+             settings or with flags, so that it holds"
+        )
+    };
+    assert_eq!(said(text), [line(1, "permissions"), line(2, "limits")]);
+    assert!(said("limits:\n").is_empty());
+}
