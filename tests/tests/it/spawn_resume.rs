@@ -241,7 +241,7 @@ async fn settled_late(result: &amplifier_foundation::SpawnResult) {
 }
 
 #[tokio::test]
-async fn a_resume_keeps_the_recorded_permissions_and_the_tighter_limits() {
+async fn a_resume_keeps_the_recorded_permissions_and_limits_within_the_hosts() {
     let stage = Stage::new();
     let layer = |origin: &str, mode| Layer::of_mode(origin, mode, Vec::new());
     let limits = |turns, tokens| {

@@ -1,7 +1,7 @@
 //! What in a provider's configuration could send a user's key elsewhere.
 //!
-//! Guarantees: what [`strip`] leaves names no other machine and no variable. Keys that it leaves go to
-//! the service itself or to this machine.
+//! Guarantees: what [`strip`] leaves names no other machine and no variable. A key that is written out
+//! is the project's own and stays; one that is named (`api_key_env`) is the user's and does not.
 //! Never here: who is trusted.
 
 use serde_json::{Map, Value};
@@ -9,12 +9,15 @@ use serde_json::{Map, Value};
 /// Keys that say where requests, and with them keys, are sent.
 const ADDRESSES: [&str; 7] = ["base_url", "api_base", "endpoint", "azure_endpoint", "host", "url", "proxy"];
 
-/// Takes out addresses on other machines, and whatever a variable would be put into; the names of
-/// what was taken out.
+/// Says which of the user's variables is sent as the key.
+const NAMES_A_SECRET: &str = "api_key_env";
+
+/// Takes out addresses on other machines, the name of a key's variable, and whatever a variable would
+/// be put into; the names of what was taken out.
 pub(crate) fn strip(config: &mut Map<String, Value>) -> Vec<String> {
     let redirects = |key: &str, value: &Value| {
         let elsewhere = || !value.as_str().is_some_and(is_loopback);
-        (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)
+        key == NAMES_A_SECRET || (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)
     };
     let taken: Vec<String> =
         config.iter().filter(|(key, value)| redirects(key, value)).map(|(key, _)| key.clone()).collect();
@@ -46,7 +49,18 @@ fn is_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{is_loopback, strip};
+
+    #[test]
+    fn a_projects_own_key_stays_and_a_name_of_the_users_does_not() {
+        let config = serde_json::json!({
+            "api_key": "own", "api_key_env": "SECRET", "base_url": "http://127.0.0.1:1/v1",
+            "headers": {"x": "${SECRET}"}, "proxy": "https://evil.org", "default_model": "m",
+        });
+        let mut config = config.as_object().unwrap().clone();
+        assert_eq!(strip(&mut config), ["api_key_env", "headers", "proxy"]);
+        assert_eq!(config.keys().collect::<Vec<_>>(), ["api_key", "base_url", "default_model"]);
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

@@ -162,7 +162,8 @@ impl SpawnRequest {
         self
     }
 
-    /// Bounds beside the host's; the tighter counts.
+    /// Bounds beside the host's; the tighter counts. At a resume those that are named here replace the
+    /// recorded ones, the others stay.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = self.limits.stricter(&limits);
         self

@@ -1,7 +1,7 @@
 //! Bundles that a project chose for which nobody vouches.
 //!
 //! Such a bundle runs, but its providers send no key elsewhere: their addresses on other machines,
-//! keys, headers and variables do not count. Who vouches: a person who typed a path or an address,
+//! names of keys' variables and values with variables do not count. Who vouches: a person who typed a path or an address,
 //! for that run; the user's own settings and bundles; the program itself.
 //! Guarantees: what a project's folder, settings or added names lead to, directly or through
 //! includes, is stripped; a bundle that is built in or the user's own never is.

@@ -343,6 +343,7 @@ overrides: {provider-ollama: {config: {base_url: 'http://127.0.0.1:1'}}}
                 "limits.max_depth",
                 "limits.max_budget_usd",
                 "base_url of provider-openai",
+                "api_key_env of provider-openai",
             ]
         );
         let text = settings.ignored[0].to_string();
