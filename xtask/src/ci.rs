@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", is_test: false, work: Work::Tidy },
     check("clippy", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]),
     check("kernel alone", &["build", "-p", "amplifier-core"]),
+    check("bundles without features", &["build", "-p", "amplifier-bundle", "--no-default-features"]),
     check("foundation without features", &["build", "-p", "amplifier-foundation", "--no-default-features"]),
     Step {
         name: "tests",

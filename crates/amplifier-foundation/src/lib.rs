@@ -1,22 +1,18 @@
 //! Foundation of Amplifier: bundles and all that turns them into running sessions.
 //!
 //! [`spawn_bundle`] is the one path by which sessions start; a [`Host`] is what a
-//! process lends to them.
+//! process lends to them. Reading bundles, files and settings is `amplifier-bundle`'s;
+//! its modules have their names here too.
 
 #![warn(missing_docs)]
 
-pub mod bundle;
-pub mod fs;
 pub mod host;
-pub mod mention;
-pub mod redact;
 pub mod router;
-pub mod settings;
-pub mod source;
 pub mod spawn;
 pub mod storage;
 pub mod store;
 
+pub use amplifier_bundle::{bundle, fs, mention, redact, settings, source};
 pub use host::{Host, HostBuilder, Shutdown};
 pub use router::{EventFilter, EventRouter};
 pub use spawn::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};

@@ -9,9 +9,10 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("amplifier-core", &[]),
-    ("amplifier-foundation", &["amplifier-core"]),
+    ("amplifier-bundle", &["amplifier-core"]),
+    ("amplifier-foundation", &["amplifier-core", "amplifier-bundle"]),
     ("amplifier-modules", &["amplifier-core", "amplifier-foundation"]),
     ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
     ("foreman", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
@@ -40,8 +41,8 @@ const KERNEL: [(&str, Option<&[&str]>); 13] = [
 /// Libraries that belong to few crates.
 const OWNED: [(&str, &[&str]); 3] = [
     ("rusqlite", &["amplifier-foundation"]),
-    ("serde_yaml", &["amplifier-foundation"]),
-    ("saphyr-parser", &["amplifier-foundation"]),
+    ("serde_yaml", &["amplifier-bundle"]),
+    ("saphyr-parser", &["amplifier-bundle"]),
 ];
 
 /// Checks one manifest.
@@ -135,14 +136,14 @@ impl Checker<'_> {
     fn arrow(&mut self, name: &str, allowed: &[&str], key: &Spanned<DeString<'_>>) {
         let on = key.get_ref().as_ref();
         if ARROWS.iter().any(|(krate, _)| *krate == on) && !allowed.contains(&on) {
-            let advice = "arrows go core ← foundation ← modules ← amplifier-cli, foreman";
+            let advice = "arrows go core ← bundle ← foundation ← modules ← amplifier-cli, foreman";
             self.note("arrow", key, &format!("is no dependency for `{name}`"), advice);
         }
         let owners = OWNED.iter().find(|(library, _)| *library == on);
         if let Some((_, owners)) = owners
             && !owners.contains(&name)
         {
-            self.note("arrow", key, &format!("is no library for `{name}`"), "ask the foundation for it");
+            self.note("arrow", key, &format!("is no library for `{name}`"), "ask the crate that owns it");
         }
     }
 
@@ -224,12 +225,15 @@ mod tests {
     fn an_arrow_against_the_direction_fails() {
         let up = |from: &str, to: &str| member(from, &format!("[dependencies]\n{to}.workspace = true"));
         for (from, to) in [
+            ("amplifier-core", "amplifier-bundle"),
             ("amplifier-core", "amplifier-foundation"),
+            ("amplifier-bundle", "amplifier-foundation"),
             ("amplifier-foundation", "amplifier-modules"),
             ("amplifier-modules", "amplifier-cli"),
             ("foreman", "amplifier-cli"),
             ("amplifier-cli", "amplifier-tests"),
             ("amplifier-cli", "rusqlite"),
+            ("amplifier-foundation", "serde_yaml"),
             ("amplifier-modules", "serde_yaml"),
         ] {
             assert!(up(from, to).contains(&format!("6:arrow {to}")), "{from} → {to}");
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn arrows_along_the_direction_and_those_of_tests_pass() {
-        let shipped = "[dependencies]\namplifier-core.workspace = true\nrusqlite.workspace = true\n";
+        let shipped = "[dependencies]\namplifier-bundle.workspace = true\nrusqlite.workspace = true\n";
         let tests =
             "[dev-dependencies]\namplifier-tests.workspace = true\namplifier-modules.workspace = true";
         assert!(member("amplifier-foundation", &format!("{shipped}{tests}")).is_empty());

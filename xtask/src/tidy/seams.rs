@@ -35,8 +35,8 @@ const NO_RENAME: [&str; 6] = ["SystemTime", "Instant", "Zoned", "Uuid", "Amplifi
 
 const HOST: [&str; 2] =
     ["crates/amplifier-foundation/src/host/clock", "crates/amplifier-foundation/src/host/ids"];
-const FILES: [&str; 2] = ["crates/amplifier-foundation/src/fs/", "crates/amplifier-foundation/src/fs.rs"];
-const YAML: &str = "crates/amplifier-foundation/src/bundle/yaml";
+const FILES: [&str; 2] = ["crates/amplifier-bundle/src/fs/", "crates/amplifier-bundle/src/fs.rs"];
+const YAML: &str = "crates/amplifier-bundle/src/bundle/yaml";
 const SPAWN: [&str; 2] =
     ["crates/amplifier-foundation/src/spawn/", "crates/amplifier-foundation/src/spawn.rs"];
 
@@ -184,9 +184,9 @@ mod tests {
         fails("use std::{fs, io};", "files");
         fails("use std::fs::{self, File};", "files");
         fails("fn a() { use tokio::fs::File; }", "files");
-        passes("crates/amplifier-foundation/src/fs/atomic.rs", "use std::fs;");
-        passes("crates/amplifier-foundation/src/fs.rs", "use std::fs;");
-        fails_in("crates/amplifier-foundation/src/fsync.rs", "use std::fs;", "files");
+        passes("crates/amplifier-bundle/src/fs/atomic.rs", "use std::fs;");
+        passes("crates/amplifier-bundle/src/fs.rs", "use std::fs;");
+        fails_in("crates/amplifier-bundle/src/fsync.rs", "use std::fs;", "files");
         passes(ELSEWHERE, "use amplifier_foundation::fs;\n#[cfg(test)]\nmod tests { use std::fs; }");
     }
 
@@ -194,7 +194,7 @@ mod tests {
     fn yaml_has_one_reader() {
         fails("use serde_yaml::Value;", "yaml");
         fails("fn a() { serde_yaml::from_str(b); }", "yaml");
-        passes("crates/amplifier-foundation/src/bundle/yaml.rs", "use serde_yaml::Value;");
+        passes("crates/amplifier-bundle/src/bundle/yaml.rs", "use serde_yaml::Value;");
     }
 
     #[test]

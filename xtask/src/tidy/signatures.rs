@@ -1,4 +1,4 @@
-//! Untyped JSON in the public surface of the kernel and the foundation.
+//! Untyped JSON in the public surface of the kernel, the bundles and the foundation.
 //!
 //! Guarantees: public functions, methods, fields, variants, aliases and constants
 //! are read, also inside inline modules. Never the methods of a trait's
@@ -13,7 +13,7 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 2] = ["amplifier-core", "amplifier-foundation"];
+const CRATES: [&str; 3] = ["amplifier-core", "amplifier-bundle", "amplifier-foundation"];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 
 /// The rule's name, as the allow list names it.

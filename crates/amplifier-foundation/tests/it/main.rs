@@ -3,26 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
-mod bundle_compose;
-mod bundle_diagnostic;
-mod bundle_parse;
-mod bundle_yaml;
-mod corpus;
-mod docs_bundles;
-mod docs_settings;
-mod fs_log;
-mod fs_paths;
-mod fs_tool_io;
-mod include;
-mod mention;
-mod prepare;
-mod settings;
-mod settings_edit;
-mod settings_keys;
-mod settings_permissions;
-mod settings_trust;
-mod source;
-mod source_kit;
 mod storage;
 mod storage_cost;
 mod storage_damage;

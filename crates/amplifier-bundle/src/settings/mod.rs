@@ -22,7 +22,7 @@ pub mod model;
 pub mod money;
 mod parse;
 pub mod permissions;
-pub(crate) mod redirect;
+pub mod redirect;
 pub mod scope;
 pub mod trust;
 

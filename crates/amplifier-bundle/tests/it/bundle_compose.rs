@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use amplifier_foundation::bundle::{AgentAccess, Bundle, parse_bundle};
+use amplifier_bundle::bundle::{AgentAccess, Bundle, parse_bundle};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

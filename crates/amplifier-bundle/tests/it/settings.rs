@@ -4,13 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amplifier_core::permission::Mode;
-use amplifier_core::turn::RetryPolicy;
-use amplifier_foundation::settings::environment::ProcessEnv;
-use amplifier_foundation::settings::home::AmplifierHome;
-use amplifier_foundation::settings::{
+use amplifier_bundle::settings::environment::ProcessEnv;
+use amplifier_bundle::settings::home::AmplifierHome;
+use amplifier_bundle::settings::{
     Flags, ProjectTrust, Scope, Set, Settings, SettingsError, SettingsFiles, load,
 };
+use amplifier_core::permission::Mode;
+use amplifier_core::turn::RetryPolicy;
 
 /// A home and a project on the disk.
 pub(crate) struct World {

@@ -352,8 +352,9 @@ fn has_suffix(name: &str) -> bool {
     SUFFIXES.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| stem.ends_with('.')))
 }
 
-/// True if a person who writes this points at a place, and does not name something.
-pub(crate) fn is_place(written: &str) -> bool {
+/// True if a person who writes this points at a place, and does not name something. Looks at the text
+/// alone: there may be nothing at that place.
+pub fn is_place(written: &str) -> bool {
     match written.parse() {
         Ok(SourceUri::Git(_) | SourceUri::File(_) | SourceUri::Http(_) | SourceUri::Zip(_)) => true,
         Ok(SourceUri::Name(_)) => has_suffix(written.trim()),

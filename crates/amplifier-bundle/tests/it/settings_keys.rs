@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use amplifier_bundle::settings::environment::ProcessEnv;
+use amplifier_bundle::settings::home::AmplifierHome;
+use amplifier_bundle::settings::keys::{Keys, KeysError};
 use amplifier_core::env::Variables;
-use amplifier_foundation::settings::environment::ProcessEnv;
-use amplifier_foundation::settings::home::AmplifierHome;
-use amplifier_foundation::settings::keys::{Keys, KeysError};
 use secrecy::ExposeSecret;
 
 const SECRET: &str = "sk-very-secret-value";

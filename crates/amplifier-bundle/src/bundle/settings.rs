@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// A map of settings that another part reads.
 #[derive(Clone, PartialEq, Default, Serialize)]
 #[serde(transparent)]
-pub struct Settings(pub(crate) Map<String, Value>);
+pub struct Settings(#[doc(hidden)] pub Map<String, Value>);
 
 impl Settings {
     /// Whether there are none.

@@ -13,8 +13,8 @@ const ADDRESSES: [&str; 7] = ["base_url", "api_base", "endpoint", "azure_endpoin
 const NAMES_A_SECRET: &str = "api_key_env";
 
 /// Takes out addresses on other machines, the name of a key's variable, and whatever a variable would
-/// be put into; the names of what was taken out.
-pub(crate) fn strip(config: &mut Map<String, Value>) -> Vec<String> {
+/// be put into; the names of what was taken out, in the order of the configuration.
+pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
     let redirects = |key: &str, value: &Value| {
         let elsewhere = || !value.as_str().is_some_and(is_loopback);
         key == NAMES_A_SECRET || (ADDRESSES.contains(&key) && elsewhere()) || has_variable(value)

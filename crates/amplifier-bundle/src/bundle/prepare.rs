@@ -156,8 +156,8 @@ impl PreparedBundle {
             .within(self.checkout_of(&agent.origins))
     }
 
-    /// The checkout of a file that went in, or else its folder.
-    pub(crate) fn place_of<'a>(&'a self, file: &'a Path) -> &'a Path {
+    /// The checkout of a file that went in, or else its folder; for a path without a folder, the path itself.
+    pub fn place_of<'a>(&'a self, file: &'a Path) -> &'a Path {
         let checkout = self.checkouts.iter().find(|root| file.starts_with(root));
         checkout.map(PathBuf::as_path).or(file.parent()).unwrap_or(file)
     }
@@ -351,8 +351,9 @@ impl BundleLoader {
         self.locator.names()
     }
 
-    /// Files that names of the project have led to so far.
-    pub(crate) fn distrusted(&self) -> BTreeSet<PathBuf> {
+    /// Files that names of the project have led to since this loader was made: nobody vouches for them
+    /// unless the project is trusted.
+    pub fn distrusted(&self) -> BTreeSet<PathBuf> {
         self.locator.distrusted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use amplifier_foundation::mention::{FailureReason, MAX_FILE_BYTES, MAX_TOTAL_BYTES, MentionResolver};
+use amplifier_bundle::mention::{FailureReason, MAX_FILE_BYTES, MAX_TOTAL_BYTES, MentionResolver};
 use tempfile::TempDir;
 
 use crate::source_kit::write;
@@ -141,8 +141,8 @@ fn a_path_is_resolved_without_reading() {
 
 #[test]
 fn what_the_session_may_not_read_is_left_out_and_reported() {
+    use amplifier_bundle::fs::paths::SystemPaths;
     use amplifier_core::permission::{Layer, Permissions, Rule, RuleEffect};
-    use amplifier_foundation::fs::paths::SystemPaths;
     let (dir, resolver) = project(&[
         ("work/open.md", "open @./private/key"),
         ("work/private/key", "secret"),

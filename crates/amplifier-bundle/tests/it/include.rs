@@ -1,6 +1,6 @@
 //! Includes: order, diamonds, circles, namespaces, and what happens to what is missing.
 
-use amplifier_foundation::bundle::{BundleError, Severity};
+use amplifier_bundle::bundle::{BundleError, Severity};
 
 use crate::source_kit::{Lab, commit, noticed, repository, tools, write};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amplifier_foundation::bundle::{BundleError, NameOrigin, PreparedBundle};
-use amplifier_foundation::mention::FailureReason;
+use amplifier_bundle::bundle::{BundleError, NameOrigin, PreparedBundle};
+use amplifier_bundle::mention::FailureReason;
 
 use crate::source_kit::{Lab, commit, noticed, repository, tools, write};
 
@@ -280,7 +280,7 @@ async fn an_updated_repository_is_read_anew() {
     assert_eq!(tools(&loader.prepare(&source).await.unwrap()), ["old"]);
     write(&repo, &[("bundle.yaml", &with_tool("new"))]);
     commit(&repo);
-    let Ok(amplifier_foundation::source::SourceUri::Git(uri)) = source.parse() else { panic!("{source}") };
+    let Ok(amplifier_bundle::source::SourceUri::Git(uri)) = source.parse() else { panic!("{source}") };
     loader.git().update(&uri).await.unwrap();
     assert_eq!(tools(&loader.prepare(&source).await.unwrap()), ["new"]);
 }

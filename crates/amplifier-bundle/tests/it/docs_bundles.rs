@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use amplifier_foundation::bundle::validate::check;
-use amplifier_foundation::bundle::{Diagnostic, Strictness, parse_agent, parse_bundle};
+use amplifier_bundle::bundle::validate::check;
+use amplifier_bundle::bundle::{Diagnostic, Strictness, parse_agent, parse_bundle};
 
 /// Pages whose examples of YAML and markdown are bundles or agents.
 const PAGES: [&str; 3] = ["bundles.md", "providers.md", "tools.md"];

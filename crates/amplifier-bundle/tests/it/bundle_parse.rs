@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use amplifier_foundation::bundle::{
+use amplifier_bundle::bundle::{
     AgentAccess, AgentDef, Bundle, Code, ContextTarget, FileKind, kind_of, parse_agent, parse_bundle,
 };
 use proptest::prelude::*;

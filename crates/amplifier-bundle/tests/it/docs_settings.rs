@@ -1,8 +1,8 @@
 //! The examples of `docs/settings.md` are settings and keys without a fault.
 
-use amplifier_foundation::settings::environment::ProcessEnv;
-use amplifier_foundation::settings::home::AmplifierHome;
-use amplifier_foundation::settings::{Flags, ProjectTrust, SettingsFiles, load};
+use amplifier_bundle::settings::environment::ProcessEnv;
+use amplifier_bundle::settings::home::AmplifierHome;
+use amplifier_bundle::settings::{Flags, ProjectTrust, SettingsFiles, load};
 
 use crate::docs_bundles::{examples, page};
 

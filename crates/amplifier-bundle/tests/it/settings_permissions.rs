@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use amplifier_core::Permissions;
-use amplifier_core::permission::{Access, Mode, ResolvedPath, Ruling};
-use amplifier_foundation::settings::environment::ProcessEnv;
-use amplifier_foundation::settings::{
+use amplifier_bundle::settings::environment::ProcessEnv;
+use amplifier_bundle::settings::{
     Flags, PermissionContext, PermissionsError, ProjectTrust, Scope, load, permission_layers,
 };
+use amplifier_core::Permissions;
+use amplifier_core::permission::{Access, Mode, ResolvedPath, Ruling};
 
 use crate::settings::World;
 
@@ -232,7 +232,7 @@ fn a_rule_in_an_unknown_home_is_an_error() {
     let world = World::new();
     world.write(Scope::User, "permissions: {deny: ['read(~/x)']}");
     let settings = world.load(ProjectTrust::Trusted).unwrap();
-    let home = amplifier_foundation::settings::home::AmplifierHome::at(world.path("home"));
+    let home = amplifier_bundle::settings::home::AmplifierHome::at(world.path("home"));
     let project = world.path("project");
     let context = PermissionContext { project: &project, add_dirs: &[], home: &home, asked: true };
     let error = permission_layers(&settings, &context).unwrap_err();

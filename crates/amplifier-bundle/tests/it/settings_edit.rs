@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use amplifier_foundation::bundle::yaml;
-use amplifier_foundation::settings::edit::{Change, EditError, edit};
-use amplifier_foundation::settings::{ProjectTrust, Scope, SettingsError};
+use amplifier_bundle::bundle::yaml;
+use amplifier_bundle::settings::edit::{Change, EditError, edit};
+use amplifier_bundle::settings::{ProjectTrust, Scope, SettingsError};
 
 use crate::settings::World;
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use amplifier_bundle::settings::home::AmplifierHome;
+use amplifier_bundle::settings::trust::{TrustError, TrustList};
 use amplifier_core::Timestamp;
-use amplifier_foundation::settings::home::AmplifierHome;
-use amplifier_foundation::settings::trust::{TrustError, TrustList};
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_342_331_000_000);
 

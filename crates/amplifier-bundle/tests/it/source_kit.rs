@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use amplifier_core::clock::BoxFuture;
-use amplifier_core::{Clock, MonoTime, Timestamp};
-use amplifier_foundation::bundle::{
+use amplifier_bundle::bundle::{
     BundleError, BundleLoader, LoaderOptions, Notice, PreparedBundle, Strictness,
 };
+use amplifier_core::clock::BoxFuture;
+use amplifier_core::{Clock, MonoTime, Timestamp};
 use tempfile::TempDir;
 
 /// The machine's clock.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use amplifier_foundation::bundle::yaml::{self, MAX_BYTES, YamlError, YamlFault};
-use amplifier_foundation::bundle::{Diagnostic, Node};
+use amplifier_bundle::bundle::yaml::{self, MAX_BYTES, YamlError, YamlFault};
+use amplifier_bundle::bundle::{Diagnostic, Node};
 use proptest::prelude::*;
 use serde_json::json;
 

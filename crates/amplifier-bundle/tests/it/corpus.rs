@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use amplifier_foundation::bundle::validate::check;
-use amplifier_foundation::bundle::{Diagnostic, FileKind, Strictness, kind_of, parse_agent, parse_bundle};
+use amplifier_bundle::bundle::validate::check;
+use amplifier_bundle::bundle::{Diagnostic, FileKind, Strictness, kind_of, parse_agent, parse_bundle};
 
 fn corpus() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");

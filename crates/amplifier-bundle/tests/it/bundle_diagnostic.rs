@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use amplifier_foundation::bundle::validate::{check, check_complete};
-use amplifier_foundation::bundle::{Code, Diagnostic, Severity, Strictness, parse_agent, parse_bundle};
+use amplifier_bundle::bundle::validate::{check, check_complete};
+use amplifier_bundle::bundle::{Code, Diagnostic, Severity, Strictness, parse_agent, parse_bundle};
 
 /// Everything said about a YAML bundle, without the file's name.
 fn said(text: &str) -> Vec<String> {

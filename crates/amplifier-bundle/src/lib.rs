@@ -1,0 +1,16 @@
+//! All that Amplifier reads before a session exists: bundles and where they come from,
+//! the files that a prompt mentions, settings, and the one door to the file system.
+//!
+//! [`bundle::parse_bundle`] reads one text; a [`bundle::BundleLoader`] finds a bundle,
+//! fetches what it includes and composes it to a [`bundle::PreparedBundle`].
+//!
+//! Never here: a session, a module, a task of its own.
+
+#![warn(missing_docs)]
+
+pub mod bundle;
+pub mod fs;
+pub mod mention;
+pub mod redact;
+pub mod settings;
+pub mod source;
