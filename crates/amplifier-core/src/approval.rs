@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use crate::id::SessionId;
 use crate::message::{Message, ToolCall};
+use crate::outcome::SessionOutcome;
 
 /// Somebody, or something, that answers requests for approval.
 #[async_trait]
@@ -109,6 +110,20 @@ pub enum Shown<'a> {
         is_error: bool,
         /// How long it ran.
         took: Duration,
+    },
+    /// A sub-session began; shown as its own doing.
+    ChildStarted {
+        /// The agent that it runs; `None` for a bundle.
+        agent: Option<&'a str>,
+        /// Its bundle.
+        bundle: &'a str,
+        /// Levels below the root.
+        depth: u32,
+    },
+    /// A sub-session has its outcome; shown as its own doing.
+    ChildEnded {
+        /// The outcome.
+        outcome: &'a SessionOutcome,
     },
     /// A notice for a person.
     Notice {

@@ -441,7 +441,7 @@ async fn mentions_are_judged_and_context_has_none() {
     let host = stage.host_on_disk().await;
     let request = SpawnRequest::new("plain", "see @open.md and @private.md")
         .permissions(Permissions::unrestricted().with(layer))
-        .context("<stdin>\n@open.md\n</stdin>")
+        .input("<stdin>\n@open.md\n</stdin>")
         .keep_open();
     let result = spawn(&host, request).await;
     let asked = stage.brain.last_request()[0].1.clone();
@@ -455,7 +455,7 @@ async fn mentions_are_judged_and_context_has_none() {
     assert_eq!(asked, "@private.md again");
     soon("the end", result.session().end()).await;
     stage.brain.say("third");
-    let only = SpawnRequest::new("plain", "").context("all of it is piped: @open.md");
+    let only = SpawnRequest::new("plain", "").input("all of it is piped: @open.md");
     spawn(&host, only).await;
     assert_eq!(stage.brain.last_request()[0].1, "all of it is piped: @open.md");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amplifier_core::ModuleSpec;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::node::Node;
 use super::provenance::{Origin, Provenance};
@@ -230,16 +230,16 @@ pub struct AgentDef {
 }
 
 /// A provider and model that an agent would rather have.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProviderPreference {
     /// `anthropic`, `provider-anthropic`, or an instance's id.
     pub provider: String,
     /// A model, or a glob of models: `claude-sonnet-*`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Merged into the provider's settings.
-    #[serde(skip_serializing_if = "Settings::is_empty")]
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub config: Settings,
 }
 

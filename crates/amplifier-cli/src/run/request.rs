@@ -64,7 +64,7 @@ pub(super) async fn ask(
         }
     };
     if let Some(piped) = piped {
-        request = request.context(piped);
+        request = request.input(piped);
     }
     facts.session = Some(id);
     Ok(Asked { request: with_options(request, args, context).permissions(permissions), facts })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Core, Progress, TurnReply};
+use super::{Core, Progress, Settler, TurnReply};
 use crate::cancel::CancelLevel;
 use crate::event::EventType;
 use crate::id::Activation;
@@ -97,17 +97,11 @@ impl SessionDriver {
                 (kind, Some(error))
             }
         };
-        let ledger = self.core.ledger();
         let output = match result {
             Ok(reply) => reply.text.clone(),
-            Err(_) => ledger.output_so_far(),
+            Err(_) => self.core.ledger().output_so_far(),
         };
-        let mut outcome = SessionOutcome::new(kind, activation, output, error);
-        outcome.usage = ledger.usage;
-        outcome.cost_micro_usd = ledger.cost_micro_usd;
-        outcome.turns = ledger.turns;
-        outcome.denied_unasked = ledger.denied_unasked;
-        outcome
+        self.core.used(SessionOutcome::new(kind, activation, output, error))
     }
 
     /// Tells the hooks that the session has ended, runs the clean-ups, and closes the door.
@@ -121,13 +115,12 @@ impl SessionDriver {
 
     /// Publishes the outcome to everybody who waits. The first call counts.
     pub fn settle(&self, outcome: Arc<SessionOutcome>) {
-        self.progress.send_if_modified(|progress| {
-            let first = progress.outcome.is_none();
-            if first {
-                progress.outcome = Some(outcome);
-            }
-            first
-        });
+        self.settler().settle(outcome);
+    }
+
+    /// What publishes the outcome, for who ends the session without the driver.
+    pub fn settler(&self) -> Settler {
+        Settler(self.progress.clone())
     }
 
     async fn announce(&mut self) {

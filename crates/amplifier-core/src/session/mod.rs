@@ -25,7 +25,7 @@ use crate::module::context::ContextManager;
 use crate::module::orchestrator::Orchestrator;
 use crate::module::provider::Provider;
 use crate::module::tool::ToolSet;
-use crate::outcome::SessionOutcome;
+use crate::outcome::{OutcomeError, OutcomeKind, SessionOutcome};
 use crate::payload::Payload;
 use crate::permission::Permissions;
 use crate::transcript::{MessageView, Transcript};
@@ -78,6 +78,33 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters what the activation has used so far.
+    pub(crate) fn used(&self, mut outcome: SessionOutcome) -> SessionOutcome {
+        let ledger = self.ledger();
+        outcome.usage = ledger.usage;
+        outcome.cost_micro_usd = ledger.cost_micro_usd;
+        outcome.turns = ledger.turns;
+        outcome.denied_unasked = ledger.denied_unasked;
+        outcome
+    }
+}
+
+/// Publishes the outcome of one activation, from wherever that becomes known. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Settler(watch::Sender<Progress>);
+
+impl Settler {
+    /// Publishes the outcome to everybody who waits. The first call counts.
+    pub fn settle(&self, outcome: Arc<SessionOutcome>) {
+        self.0.send_if_modified(|progress| {
+            let first = progress.outcome.is_none();
+            if first {
+                progress.outcome = Some(outcome);
+            }
+            first
+        });
     }
 }
 
@@ -221,6 +248,14 @@ impl AmplifierSession {
     /// The outcome, if there is one already.
     pub fn try_outcome(&self) -> Option<Arc<SessionOutcome>> {
         self.progress.borrow().outcome.clone()
+    }
+
+    /// The outcome of an activation that its driver did not bring to an end, with what it has used so far.
+    pub fn cut_off(&self, kind: OutcomeKind, error: OutcomeError, duration_ms: u64) -> SessionOutcome {
+        let mut outcome = self.core.used(SessionOutcome::new(kind, self.activation(), "", Some(error)));
+        outcome.output = self.core.ledger().output_so_far();
+        outcome.duration_ms = duration_ms;
+        outcome
     }
 
     /// Emits an event in the session's name. `Ok` when the router has it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use amplifier_core::approval::{Approver, Display, NoDisplay, NobodyToAsk};
 use amplifier_core::env::{NoVariables, Variables};
@@ -20,7 +20,9 @@ use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
+use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
+use crate::store::{MemoryStore, OwnerId, Store};
 
 /// Takes what a process lends to its sessions.
 #[must_use]
@@ -40,6 +42,7 @@ pub struct HostBuilder {
     approver: Arc<dyn Approver>,
     display: Arc<dyn Display>,
     storage: Option<Arc<dyn SessionStorage>>,
+    store: Option<Arc<dyn Store>>,
     permissions: Permissions,
     limits: Limits,
     retry: RetryPolicy,
@@ -67,6 +70,7 @@ impl Default for HostBuilder {
             approver: Arc::new(NobodyToAsk),
             display: Arc::new(NoDisplay),
             storage: None,
+            store: None,
             permissions: Permissions::unrestricted(),
             limits: Limits::default(),
             retry: RetryPolicy::default(),
@@ -174,6 +178,12 @@ impl HostBuilder {
         self
     }
 
+    /// Where outcomes and all else that must be true after a crash are kept; in memory by default.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// What sessions may do. Unrestricted by default: the program that embeds decides.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
@@ -240,6 +250,11 @@ impl HostBuilder {
             (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
             (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
         };
+        let store: Arc<dyn Store> = match self.store {
+            Some(store) => store,
+            None => Arc::new(MemoryStore::new(Arc::clone(&self.clock), self.ids.as_ref())),
+        };
+        let owner = OwnerId::fresh(self.ids.as_ref());
         let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
         let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
@@ -265,7 +280,7 @@ impl HostBuilder {
             home: amplifier_home,
             user_home: user_home.clone(),
             project_paths: paths,
-            clock: self.clock,
+            clock: Arc::clone(&self.clock),
             ids: self.ids,
             paths: Arc::new(SystemPaths::with_home(user_home)),
             variables: self.variables,
@@ -275,11 +290,15 @@ impl HostBuilder {
             permissions: self.permissions,
             limits: self.limits,
             retry: self.retry,
-            redactor: self.redactor,
+            redactor: Arc::new(self.redactor),
             strict: self.strict,
             untrusted_project,
             router,
-            sessions: LiveSessions::default(),
+            sessions: LiveSessions::new(Arc::clone(&self.clock), Arc::clone(&store)),
+            store,
+            owner,
+            watchdog: Watchdog::default(),
+            plans: Mutex::default(),
         })
     }
 }

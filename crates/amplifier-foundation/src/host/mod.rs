@@ -12,7 +12,7 @@ mod sessions;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::approval::{Approver, Display};
@@ -27,7 +27,11 @@ use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, 
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::redact::Redactor;
 use crate::router::EventRouter;
+use crate::spawn::SpawnError;
+use crate::spawn::plan::{self, SessionPlan};
+use crate::spawn::watchdog::Watchdog;
 use crate::storage::{ProjectPaths, SessionStorage};
+use crate::store::{OwnerId, Store};
 
 pub use builder::HostBuilder;
 pub use clock::SystemClock;
@@ -76,12 +80,21 @@ pub(crate) struct HostInner {
     pub(crate) permissions: Permissions,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
-    pub(crate) redactor: Redactor,
+    pub(crate) redactor: Arc<Redactor>,
     pub(crate) strict: bool,
     pub(crate) untrusted_project: bool,
     pub(crate) router: EventRouter,
     pub(crate) sessions: LiveSessions,
+    pub(crate) store: Arc<dyn Store>,
+    /// This start of this process, in the store.
+    pub(crate) owner: OwnerId,
+    pub(crate) watchdog: Watchdog,
+    /// Plans of roots, by prepared bundle; the last ones that were made. Held for a look-up or a push.
+    pub(crate) plans: Mutex<Vec<(Arc<PreparedBundle>, Arc<SessionPlan>)>>,
 }
+
+/// How many plans of roots a host keeps.
+const MAX_PLANS: usize = 16;
 
 /// Why a host could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +175,34 @@ impl Host {
     /// Where sessions are kept.
     pub fn storage(&self) -> &Arc<dyn SessionStorage> {
         &self.0.storage
+    }
+
+    /// Where outcomes are kept, and all else that must be true after a crash.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// The plan of a session of this bundle that nobody spawned; made once for each prepared bundle.
+    pub(crate) fn root_plan(
+        &self,
+        bundle: &Arc<PreparedBundle>,
+        provider: Option<&str>,
+    ) -> Result<Arc<SessionPlan>, SpawnError> {
+        let plans = || self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if provider.is_none()
+            && let Some((_, plan)) = plans().iter().find(|(known, _)| Arc::ptr_eq(known, bundle))
+        {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(plan::of_root(self, Arc::clone(bundle), provider)?);
+        if provider.is_none() {
+            let mut plans = plans();
+            if plans.len() == MAX_PLANS {
+                plans.remove(0);
+            }
+            plans.push((Arc::clone(bundle), Arc::clone(&plan)));
+        }
+        Ok(plan)
     }
 
     /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.

@@ -1,21 +1,34 @@
-//! The sessions that run in this process.
+//! The sessions that run in this process, and the outcomes of those that ran.
 //!
 //! Guarantees: a session is in the table from before its supervisor starts until
 //! its outcome is published; once the table is closed, only children of sessions
-//! in it are added. A session that is being started counts as one that runs.
+//! in it are added. A session that is being started counts as one that runs. A wait
+//! ends at its deadline, whatever the sessions do.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
-use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, SessionId};
+use amplifier_core::until::until;
+use amplifier_core::{
+    AmplifierSession, CancelLevel, CancelReason, Clock, MonoTime, SessionId, SessionOutcome,
+};
 use tokio::sync::Notify;
 
+use crate::spawn::mark_awaited;
+use crate::store::{Store, StoreError};
+
 /// The table of live sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LiveSessions {
     // Held for a look-up or a change; never across an await.
     table: Mutex<Table>,
     changed: Notify,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
 }
 
 #[derive(Debug, Default)]
@@ -26,10 +39,41 @@ struct Table {
     closed: bool,
 }
 
+/// Why sessions cannot be waited for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// No such session runs here, and none that ended is known.
+    #[error(
+        "session {session} is not known here; it neither runs in this process nor is its outcome recorded"
+    )]
+    Unknown {
+        /// The session.
+        session: SessionId,
+    },
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An outcome that is there, or will be.
+type Pending = Pin<Box<dyn Future<Output = Arc<SessionOutcome>> + Send>>;
+
 impl LiveSessions {
+    pub(super) fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Self {
+        Self { table: Mutex::default(), changed: Notify::new(), clock, store }
+    }
+
     /// The session of this id, if it runs here.
     pub fn get(&self, id: &SessionId) -> Option<AmplifierSession> {
         self.lock().live.get(id).cloned()
+    }
+
+    /// All sessions that run here, by id.
+    pub fn list(&self) -> Vec<AmplifierSession> {
+        let mut live: Vec<AmplifierSession> = self.lock().live.values().cloned().collect();
+        live.sort_by(|a, b| a.id().cmp(b.id()));
+        live
     }
 
     /// The ids of all sessions that run here.
@@ -47,10 +91,82 @@ impl LiveSessions {
         self.len() == 0
     }
 
+    /// Asks a session to stop. False if it does not run here.
+    pub fn cancel(&self, id: &SessionId, level: CancelLevel) -> bool {
+        let session = self.get(id);
+        session.inspect(|session| session.cancel(level)).is_some()
+    }
+
+    /// Waits for one session, at most this long; `None`: it still runs. One that has ended is found too.
+    pub async fn wait(
+        &self,
+        id: &SessionId,
+        within: Duration,
+    ) -> Result<Option<Arc<SessionOutcome>>, WaitError> {
+        let deadline = self.deadline(within);
+        let pending = self.pending(id).await?;
+        Ok(until(pending, self.clock.sleep_until(deadline)).await)
+    }
+
+    /// Waits for all of them, at most this long in all; `None` for those that still run then.
+    pub async fn wait_all(
+        &self,
+        ids: &[SessionId],
+        within: Duration,
+    ) -> Result<Vec<(SessionId, Option<Arc<SessionOutcome>>)>, WaitError> {
+        let deadline = self.deadline(within);
+        let mut waits = Vec::with_capacity(ids.len());
+        for id in ids {
+            waits.push((id.clone(), self.pending(id).await?));
+        }
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for (id, pending) in waits {
+            // Past the deadline each wait still sees an outcome that is there already.
+            outcomes.push((id, until(pending, self.clock.sleep_until(deadline)).await));
+        }
+        Ok(outcomes)
+    }
+
+    /// Waits for the first of them to end, at most this long; `None`: all still run.
+    pub async fn wait_any(
+        &self,
+        ids: &[SessionId],
+        within: Duration,
+    ) -> Result<Option<(SessionId, Arc<SessionOutcome>)>, WaitError> {
+        let deadline = self.deadline(within);
+        let mut waits = Vec::with_capacity(ids.len());
+        for id in ids {
+            waits.push((id.clone(), self.pending(id).await?));
+        }
+        let first = std::future::poll_fn(|cx| {
+            let found = waits.iter_mut().find_map(|(id, pending)| match pending.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Some((id.clone(), outcome)),
+                Poll::Pending => None,
+            });
+            found.map_or(Poll::Pending, Poll::Ready)
+        });
+        Ok(until(first, self.clock.sleep_until(deadline)).await)
+    }
+
+    fn deadline(&self, within: Duration) -> MonoTime {
+        self.clock.monotonic().saturating_add(within)
+    }
+
+    async fn pending(&self, id: &SessionId) -> Result<Pending, WaitError> {
+        if let Some(session) = self.get(id) {
+            mark_awaited(&session);
+            return Ok(Box::pin(async move { session.outcome().await }));
+        }
+        let row = self.store.session(id).await?;
+        match row.and_then(|row| row.settled) {
+            Some(settled) => Ok(Box::pin(std::future::ready(settled.outcome))),
+            None => Err(WaitError::Unknown { session: id.clone() }),
+        }
+    }
+
     /// Asks every session to stop.
     pub fn cancel_all(&self, level: CancelLevel, reason: CancelReason) {
-        let sessions: Vec<AmplifierSession> = self.lock().live.values().cloned().collect();
-        sessions.iter().for_each(|session| session.env().cancel.cancel(level, reason));
+        self.list().iter().for_each(|session| session.env().cancel.cancel(level, reason));
     }
 
     /// Resolves once no session runs here and none is being started.

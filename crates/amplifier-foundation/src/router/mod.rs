@@ -175,6 +175,11 @@ impl EventRouter {
         self.shared.tail()
     }
 
+    /// The project that every event names.
+    pub(crate) fn scope(&self) -> Arc<str> {
+        Arc::clone(&self.scope)
+    }
+
     /// How many subscriptions there are now.
     pub fn subscribers(&self) -> usize {
         self.shared.readers()

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use amplifier_core::budget::BudgetRefusal;
+use amplifier_core::limits::LimitReached;
 use amplifier_core::module::MountError;
 use amplifier_core::session::BuildError;
 use amplifier_core::{SessionId, SessionOutcome};
 
 use crate::bundle::BundleError;
 use crate::storage::StorageError;
+use crate::store::StoreError;
 
 /// Why no session exists. Nothing was recorded, and nothing ran.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,62 @@ pub enum SpawnError {
         /// What there is.
         known: String,
     },
+    /// The agent that was asked for is not there.
+    #[error("there is no agent `{wanted}` here; there are: {known}")]
+    UnknownAgent {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// An agent without a parent.
+    #[error("agent `{agent}` has no parent session whose agent it could be; name the parent")]
+    NoParent {
+        /// The agent.
+        agent: String,
+    },
+    /// The tool runs in a session that `spawn_bundle` has not started.
+    #[error("this session cannot spawn others; it was not started by a host")]
+    NoSpawner,
+    /// A limit of the tree of sessions is reached. Nothing was spawned.
+    #[error("not spawned: {0}")]
+    Limit(#[from] LimitReached),
+    /// The budget of the parent or an ancestor is used up. Nothing was spawned.
+    #[error("not spawned: {0}")]
+    Budget(#[from] BudgetRefusal),
+    /// The bundle does not hold any more what the spec was pinned to.
+    #[error("bundle {bundle} has changed: it was pinned to {wanted} and is {found}; pin it again")]
+    BundleChanged {
+        /// The bundle.
+        bundle: String,
+        /// The hash that was pinned.
+        wanted: String,
+        /// The hash that it has.
+        found: String,
+    },
+    /// A session of this key runs somewhere else.
+    #[error("session {session} of this key is running already, owned by {owner}; wait for it there")]
+    AlreadyRunning {
+        /// The session.
+        session: SessionId,
+        /// Who runs it.
+        owner: String,
+    },
+    /// A key is malformed.
+    #[error(transparent)]
+    Key(#[from] amplifier_core::id::InvalidId),
+    /// What is kept under a key is no session.
+    #[error("the session of this key cannot be read; use another key")]
+    KeyValue(#[source] amplifier_core::payload::PayloadError),
+    /// The store could not take the session.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Starting the session panicked.
+    #[error("the session could not be started: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
     /// A module could not be mounted.
     #[error(transparent)]
     Mount(#[from] MountError),
@@ -74,7 +133,7 @@ pub enum SpawnError {
     Recorded {
         /// The session.
         id: SessionId,
-        /// `permissions` or `limits`.
+        /// `permissions`, `limits` or `spawn record`.
         what: &'static str,
         /// What is wrong.
         #[source]
@@ -85,7 +144,20 @@ pub enum SpawnError {
 impl SpawnError {
     /// True if a person must change a bundle, a setting or the command line.
     pub fn is_configuration(&self) -> bool {
-        !matches!(self, Self::Storage(_) | Self::ShutDown | Self::Abandoned)
+        let of_the_moment = matches!(
+            self,
+            Self::Storage(_)
+                | Self::Store(_)
+                | Self::ShutDown
+                | Self::Abandoned
+                | Self::AlreadyRunning { .. }
+        );
+        !of_the_moment && !self.is_limit() && !matches!(self, Self::Panicked { .. })
+    }
+
+    /// True if a limit or budget refused the session.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::Limit(_) | Self::Budget(_))
     }
 }
 
@@ -104,4 +176,13 @@ pub struct SessionFailed {
 
 fn reason(outcome: &SessionOutcome) -> String {
     outcome.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
+}
+
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }

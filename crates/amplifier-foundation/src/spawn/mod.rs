@@ -3,34 +3,66 @@
 //! Guarantees: `Err` means that no session exists. Once one exists it runs in a
 //! task of the host and gets exactly one outcome per activation, whatever its
 //! caller does. Dropping a foreground call cancels the session, first gracefully,
-//! after ten seconds at once.
+//! after ten seconds at once. A child can do at most what its parent can, and what all sessions
+//! of a tree use together never passes a limit of an ancestor.
 
+mod bounds;
+mod closed;
+pub mod context;
 mod error;
+mod finish;
 mod guarded;
+mod inherit;
+mod key;
+mod lineage;
 mod mount;
+mod node;
+mod places;
+pub(crate) mod plan;
 mod record;
 mod request;
 mod resolve;
 mod result;
+mod spawner;
+mod spec;
 mod supervisor;
 mod transcript;
 mod untrusted;
-mod wanted;
+pub(crate) mod watchdog;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use amplifier_core::approval::Shown;
+use amplifier_core::budget::Amount;
+use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::Message;
-use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken};
+use amplifier_core::panic::caught;
+use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime};
+use tokio::sync::oneshot;
 
+pub use bounds::{
+    DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS, DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
+};
+pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
+use finish::Ending;
 use guarded::guarded;
+pub use inherit::{Inherit, Selection};
+use key::Keyed;
+use lineage::Parent;
+use mount::Mounted;
+use node::Child;
+pub use node::ChildSummary;
+use places::Place;
+pub use plan::{Layer, SELF};
 use record::Recorded;
-use request::Target;
-pub use request::{BundleRef, SpawnRequest};
+pub use request::{BundleRef, ParentRef, SpawnRequest};
 use resolve::Resolved;
 pub use result::{SpawnResult, SpawnTask};
+pub use spawner::{AgentSummary, SpawnExt, Spawner};
+pub use spec::{BundlePin, SpawnSpec, SpawnTarget};
 use supervisor::Supervisor;
-use wanted::Wanted;
 
 use crate::host::{Host, Starting};
 use crate::storage::{StorageError, repair};
@@ -43,18 +75,15 @@ const RESOLVES: usize = 5;
 /// Dropped before that, no session exists.
 pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Result<SpawnResult, SpawnError> {
     let request = request.into();
-    let (background, keep_open) = (request.background, request.keep_open);
-    let cancel = CancelToken::new();
+    let (background, keep_open) = (request.spec.background, request.spec.keep_open);
+    let parent = request.spec.parent.as_ref().and_then(|id| lineage::live(host, id));
+    let cancel = parent.as_ref().and_then(|parent| parent.live.as_ref());
+    let cancel = cancel.map_or_else(CancelToken::new, |live| live.env().cancel.child());
     let guard = CancelOnDrop(Some(cancel.clone()));
+    let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    let starting = tokio::spawn(start(host.starting(), request, cancel));
-    let result = match starting.await {
-        Ok(started) => SpawnResult::new(started?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => return Err(SpawnError::ShutDown),
-        },
-    };
+    tokio::spawn(life(host.starting(), request, parent, cancel, tell));
+    let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
         (false, true) => result.session().first_turn().await,
@@ -64,99 +93,224 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     Ok(result)
 }
 
+/// A session from its request to its outcome.
+async fn life(
+    starting: Starting,
+    request: SpawnRequest,
+    parent: Option<Parent>,
+    cancel: CancelToken,
+    tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
+) {
+    // Apart, so that a session that runs does not carry what it took to start it.
+    let start = Box::pin(start(starting, request, parent, cancel));
+    let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
+    let (answer, supervisor) = match started {
+        Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
+        Ok(Started::Known(session)) => (Ok(session), None),
+        Err(error) => (Err(error), None),
+    };
+    // Nobody there to hear it has dropped the guard, which cancels.
+    let _ = tell.send(answer);
+    if let Some(supervisor) = supervisor {
+        supervisor.run().await;
+    }
+}
+
+/// What a request led to.
+enum Started {
+    /// A session that begins now.
+    New(Box<Supervisor>),
+    /// One of the same key that there was already.
+    Known(AmplifierSession),
+}
+
+/// Steps 1 to 6.
 async fn start(
     starting: Starting,
     request: SpawnRequest,
+    parent: Option<Parent>,
     cancel: CancelToken,
-) -> Result<AmplifierSession, SpawnError> {
+) -> Result<Started, SpawnError> {
     let host = starting.host();
-    let (resolved, wanted, recorded) = prepare(&host, &request).await?;
-    match run(&host, &request, resolved, wanted, &recorded, &cancel).await {
-        Ok(session) => Ok(session),
+    let began = host.clock().monotonic();
+    let key = match key::look_up(&host, &request).await? {
+        Keyed::Known(session) => return Ok(Started::Known(session)),
+        Keyed::Free(key) => key,
+    };
+    let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
+    match enter(&host, &resolved, &recorded, &cancel, key.as_ref()).await {
+        Ok((mounted, messages)) => {
+            let supervisor = supervise(&host, request, resolved, recorded, mounted, messages, place, began);
+            drop(starting);
+            Ok(Started::New(Box::new(supervisor)))
+        }
         Err(error) => {
-            record::undo(&host, &recorded).await;
-            Err(error)
+            record::undo(&recorded).await;
+            place.into_iter().for_each(Place::undo);
+            match (error, key) {
+                (Refused::Taken, Some(key)) => key::attach(&host, &key).await.map(Started::Known),
+                (Refused::Taken, None) => Err(SpawnError::Abandoned),
+                (Refused::Error(error), _) => Err(error),
+            }
         }
     }
 }
 
-/// Steps 1 to 3. Two that resume one session may both have read it before either opened it;
+/// Steps 1 to 5. Two that resume one session may both have read it before either opened it;
 /// the later one then resolves again what the earlier one left.
-async fn prepare(host: &Host, request: &SpawnRequest) -> Result<(Resolved, Wanted, Recorded), SpawnError> {
+async fn prepare(
+    host: &Host,
+    request: &SpawnRequest,
+    parent: Option<&Parent>,
+) -> Result<(Resolved, Recorded, Option<Place>), SpawnError> {
     for _ in 0..RESOLVES {
-        let mut resolved = resolve::resolve(host, request).await?;
-        let wanted = wanted::wanted(host, &resolved.bundle.plan, request.provider.as_deref())?;
-        if let Some(recorded) = record::record(host, request, &mut resolved).await? {
-            return Ok((resolved, wanted, recorded));
+        let mut resolved = resolve::resolve(host, request, parent).await?;
+        let place = admit(&resolved)?;
+        match record::record(host, request, &mut resolved).await {
+            Ok(Some(recorded)) => return Ok((resolved, recorded, place)),
+            Ok(None) => place.into_iter().for_each(Place::undo),
+            Err(error) => {
+                place.into_iter().for_each(Place::undo);
+                return Err(error);
+            }
         }
     }
-    let Target::Resume(id) = &request.target else { return Err(SpawnError::Abandoned) };
+    let SpawnTarget::Resume(id) = &request.spec.target else { return Err(SpawnError::Abandoned) };
     Err(StorageError::Locked { id: id.clone(), holder: None }.into())
 }
 
-/// Steps 4 and 5. `Err`: what was mounted is cleaned up, and nothing runs.
-async fn run(
-    host: &Host,
-    request: &SpawnRequest,
-    resolved: Resolved,
-    wanted: Wanted,
-    recorded: &Recorded,
-    cancel: &CancelToken,
-) -> Result<AmplifierSession, SpawnError> {
-    let began = host.clock().monotonic();
-    let (session, mut driver) = mount::mount(host, request, &resolved, wanted, recorded, cancel).await?;
-    match enter(host, &session, recorded, cancel).await {
-        Ok((history, repaired)) => driver.restore(history, repaired),
-        Err(error) => {
-            host.sessions().remove(&session);
-            session.env().coordinator.clean_up().await;
-            return Err(error);
-        }
+/// Step 3: depth, breadth and budget of the tree. A place among the running descendants, for a child.
+fn admit(resolved: &Resolved) -> Result<Option<Place>, SpawnError> {
+    let Some(parent) = &resolved.parent else { return Ok(None) };
+    let bounds = &parent.node.bounds;
+    if let Some(max) = bounds.limits.max_depth
+        && resolved.depth() > max
+    {
+        let by = bounds.set_by(LimitKind::Depth);
+        return Err(LimitReached::new(LimitKind::Depth, u64::from(max), u64::from(max), by).into());
     }
-    let user_home = host.user_home().map(std::path::Path::to_path_buf);
-    let supervisor = Supervisor {
-        host: host.clone(),
-        session: session.clone(),
-        driver,
-        recorded: recorded.clone(),
-        first: request.text.clone(),
-        context: request.context.clone(),
-        mentions: resolved.bundle.mentions(&resolved.cwd, user_home),
-        keep_open: request.keep_open,
-        began,
-    };
-    tokio::spawn(supervisor.run());
-    Ok(session)
+    // Nothing can be done with an empty budget: refused here, the parent can act on it.
+    let least = Amount { tokens: 1, micro_usd: 0 };
+    parent.node.budget.reserve(least)?.settle(Amount::default());
+    Ok(Some(parent.node.places.take()?))
 }
 
-/// Puts the session into the host's table before anything says that it runs.
+/// Why a session did not begin though it was recorded.
+enum Refused {
+    /// Another session of its key began first.
+    Taken,
+    Error(SpawnError),
+}
+
+impl<E: Into<SpawnError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Step 6 and the last of step 5. `Err`: what was mounted is cleaned up, and nothing runs.
 async fn enter(
     host: &Host,
-    session: &AmplifierSession,
+    resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
-) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
-    match cancel.is_cancelled() {
-        true => Err(SpawnError::Abandoned),
-        false if !host.sessions().insert(session.clone()) => Err(SpawnError::ShutDown),
-        false => history(host, recorded).await,
+    key: Option<&key::SessionKey>,
+) -> Result<(Mounted, (Vec<Arc<Message>>, usize)), Refused> {
+    let mounted = mount::mount(host, resolved, recorded, cancel).await?;
+    let session = &mounted.session;
+    let entered = async {
+        if cancel.is_cancelled() {
+            return Err(SpawnError::Abandoned.into());
+        }
+        // In the host's table before anything says that it runs.
+        if !host.sessions().insert(session.clone()) {
+            return Err(SpawnError::ShutDown.into());
+        }
+        let messages = history(recorded).await?;
+        match key::open(host, session, resolved, key).await? {
+            true => Ok(messages),
+            false => Err(Refused::Taken),
+        }
+    };
+    match entered.await {
+        Ok(messages) => Ok((mounted, messages)),
+        Err(refused) => {
+            host.sessions().remove(session);
+            session.env().coordinator.clean_up().await;
+            Err(refused)
+        }
     }
 }
 
-/// Of a resume: gives every tool call that was cut off its result, then marks the activation as
-/// running. The conversation as the model shall see it, in which gaps further up are closed too, and
-/// how many calls were cut off.
-async fn history(host: &Host, recorded: &Recorded) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
-    if recorded.activation == Activation::FIRST {
-        return Ok((Vec::new(), 0));
+#[expect(clippy::too_many_arguments, reason = "everything that the steps before have made")]
+fn supervise(
+    host: &Host,
+    request: SpawnRequest,
+    resolved: Resolved,
+    recorded: Recorded,
+    mounted: Mounted,
+    (messages, repaired): (Vec<Arc<Message>>, usize),
+    place: Option<Place>,
+    began: MonoTime,
+) -> Supervisor {
+    let Mounted { session, mut driver, node } = mounted;
+    driver.restore(messages, repaired);
+    let child = resolved.parent.as_ref().map(|parent| {
+        let child = Arc::new(Child {
+            node,
+            agent: resolved.agent().map(Arc::from),
+            background: request.spec.background,
+            end: std::sync::OnceLock::new(),
+            awaited: AtomicBool::new(!request.spec.background),
+        });
+        parent.node.add(Arc::clone(&child));
+        let env = session.env();
+        let (agent, bundle, depth) = (resolved.agent(), resolved.plan.bundle.name.as_str(), env.depth);
+        env.display.show(&env.origin(), Shown::ChildStarted { agent, bundle, depth });
+        child
+    });
+    let user_home = host.user_home().map(std::path::Path::to_path_buf);
+    let mentions = resolved.plan.bundle.mentions(&resolved.cwd, user_home);
+    let ending = Ending::new(host.clone(), session.clone(), driver.settler(), &recorded, child, place, began);
+    host.0.watchdog.watch(&ending);
+    Supervisor {
+        host: host.clone(),
+        session,
+        driver,
+        recorded,
+        ending,
+        first: resolved.text,
+        input: request.spec.input,
+        mentions,
+        keep_open: request.spec.keep_open,
     }
-    let Recorded { id, activation, metadata, history, .. } = recorded;
+}
+
+/// The conversation as the model shall see it, and how many tool calls in it were cut off. Of a resume:
+/// gives every tool call that was cut off its result, closes gaps further up, then marks the activation as
+/// running. Of a fork: makes the parent's messages the session's own.
+async fn history(recorded: &Recorded) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
+    let Recorded { id, activation, metadata, history, storage, .. } = recorded;
+    if *activation == Activation::FIRST {
+        if !history.is_empty() {
+            guarded(id, "append to", storage.append(id, *activation, history)).await?;
+        }
+        return Ok((history.clone(), 0));
+    }
     let missing: Vec<Arc<Message>> = repair::interrupted(history).into_iter().map(Arc::new).collect();
     if !missing.is_empty() {
-        guarded(id, "append to", host.storage().append(id, *activation, &missing)).await?;
+        guarded(id, "append to", storage.append(id, *activation, &missing)).await?;
     }
-    guarded(id, "describe", host.storage().describe(id, *activation, metadata)).await?;
+    guarded(id, "describe", storage.describe(id, *activation, metadata)).await?;
     Ok((repair::completed(history), missing.len()))
+}
+
+/// Notes that somebody waits for the outcome of a child.
+pub(crate) fn mark_awaited(session: &AmplifierSession) {
+    let spawner = session.env().coordinator.capability::<Spawner>();
+    if let Some(parent) = spawner.as_ref().and_then(|spawner| spawner.node().parent.as_ref()) {
+        parent.awaited(session.id());
+    }
 }
 
 /// Cancels if the caller's future is dropped.

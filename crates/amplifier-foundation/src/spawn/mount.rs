@@ -1,8 +1,8 @@
-//! Step 4: the session's surroundings, its modules, and the session itself.
+//! Step 6: the session's surroundings, its modules, and the session itself.
 //!
-//! Guarantees: the surroundings are complete before the first module is mounted;
-//! each session gets its own copy of every module's configuration; what was
-//! mounted is cleaned up if a later module fails, or the caller goes away meanwhile.
+//! Guarantees: the surroundings are complete before the first module is mounted; what a parent lends
+//! (approver, display, cancellation) is among them; no two sessions share a configuration that a module
+//! could change; what was mounted is cleaned up if a later module fails, or the caller goes away meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,42 +10,55 @@ use std::sync::Arc;
 use amplifier_core::approval::{NoticeLevel, Shown};
 use amplifier_core::coordinator::Coordinator;
 use amplifier_core::env::{SessionEnv, SessionEnvInner};
+use amplifier_core::limits::LimitKind;
+use amplifier_core::module::provider::Provider;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
 use amplifier_core::turn::ModelOptions;
 use amplifier_core::until::until;
-use amplifier_core::{AmplifierSession, CancelToken, ModuleSpec};
+use amplifier_core::{AmplifierSession, CancelToken};
 
 use super::SpawnError;
+use super::node::{Node, NodeParts};
+use super::plan::SessionPlan;
 use super::record::Recorded;
-use super::request::SpawnRequest;
 use super::resolve::Resolved;
+use super::spawner::Spawner;
 use super::transcript::StoredTranscript;
-use super::wanted::Wanted;
 use crate::host::Host;
+
+/// A session with everything mounted, and nothing run.
+pub(super) struct Mounted {
+    pub(super) session: AmplifierSession,
+    pub(super) driver: SessionDriver,
+    pub(super) node: Arc<Node>,
+}
 
 pub(super) async fn mount(
     host: &Host,
-    request: &SpawnRequest,
     resolved: &Resolved,
-    wanted: Wanted,
     recorded: &Recorded,
     cancel: &CancelToken,
-) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
-    let env = surroundings(host, resolved, recorded, cancel);
+) -> Result<Mounted, SpawnError> {
+    let node = node(resolved, recorded);
+    let env = surroundings(host, resolved, recorded, &node, cancel);
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
-    warn(&env, "bundle", wanted.left_out.as_slice());
-    let result = match until(parts(host, &env, &wanted.specs), cancel.cancelled()).await {
-        Some(Ok(parts)) => build(host, request, resolved, recorded, env.clone(), parts),
+    warn(&env, "bundle", resolved.plan.left_out.as_slice());
+    env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node))));
+    let result = match until(parts(host, &env, &resolved.plan), cancel.cancelled()).await {
+        Some(Ok(parts)) => build(host, resolved, recorded, env.clone(), &node, parts),
         Some(Err(error)) => Err(error.into()),
         None => Err(SpawnError::Abandoned),
     };
-    if result.is_err() {
-        env.coordinator.clean_up().await;
+    match result {
+        Ok((session, driver)) => Ok(Mounted { session, driver, node }),
+        Err(error) => {
+            env.coordinator.clean_up().await;
+            Err(error)
+        }
     }
-    result
 }
 
 fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
@@ -54,33 +67,58 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
     }
 }
 
-fn surroundings(host: &Host, resolved: &Resolved, recorded: &Recorded, cancel: &CancelToken) -> SessionEnv {
+fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
+    let metadata = &recorded.metadata;
+    Node::new(NodeParts {
+        id: recorded.id.clone(),
+        root: metadata.trace_id.clone().unwrap_or_else(|| recorded.id.clone()),
+        depth: resolved.depth(),
+        self_depth: metadata.self_delegation_depth.unwrap_or(0),
+        plan: Arc::clone(&resolved.plan),
+        bounds: resolved.bounds.clone(),
+        permissions: resolved.permissions.clone(),
+        storage: Arc::clone(&resolved.storage),
+        cwd: resolved.cwd.clone(),
+        wish: resolved.wish.clone(),
+        chosen_by_project: resolved.chosen_by_project,
+        parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
+    })
+}
+
+fn surroundings(
+    host: &Host,
+    resolved: &Resolved,
+    recorded: &Recorded,
+    node: &Node,
+    cancel: &CancelToken,
+) -> SessionEnv {
     let inner = &host.0;
-    let folder = inner.project_paths.as_ref().map(|paths| paths.session(&recorded.id));
+    let lender = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref()).map(AmplifierSession::env);
     SessionEnv::new(SessionEnvInner {
-        session: recorded.id.clone(),
+        session: node.id.clone(),
         parent: recorded.metadata.spawned_by().cloned(),
-        root: recorded.metadata.trace_id.clone().unwrap_or_else(|| recorded.id.clone()),
-        depth: 0,
+        root: node.root.clone(),
+        depth: node.depth,
         activation: recorded.activation,
         cwd: resolved.cwd.clone(),
-        folder,
+        folder: inner.project_paths.as_ref().map(|paths| paths.session(&recorded.id)),
         clock: Arc::clone(&inner.clock),
         ids: Arc::clone(&inner.ids),
         paths: Arc::clone(&inner.paths),
         variables: Arc::clone(&inner.variables),
         cancel: cancel.clone(),
-        approver: Arc::clone(&inner.approver),
-        display: Arc::clone(&inner.display),
+        approver: Arc::clone(lender.map_or(&inner.approver, |env| &env.approver)),
+        display: Arc::clone(lender.map_or(&inner.display, |env| &env.display)),
         events: Arc::new(inner.router.clone()),
         coordinator: Coordinator::new(),
     })
 }
 
-async fn parts(host: &Host, env: &SessionEnv, specs: &[ModuleSpec]) -> Result<Parts, MountError> {
-    env.coordinator.provide(Arc::new(host.0.redactor.clone()));
+async fn parts(host: &Host, env: &SessionEnv, plan: &SessionPlan) -> Result<Parts, MountError> {
+    env.coordinator.provide(Arc::clone(&host.0.redactor));
     let mut parts = Parts::default();
-    for spec in specs {
+    for planned in plan.modules() {
+        let spec = planned.spec.as_ref();
         let Some(module) = host.modules().get(&spec.module) else { continue };
         let mut mount = Mount::new(env, &mut parts);
         let panicked = |message| MountError::Panicked { module: spec.module.clone(), message };
@@ -93,31 +131,52 @@ async fn parts(host: &Host, env: &SessionEnv, specs: &[ModuleSpec]) -> Result<Pa
 
 fn build(
     host: &Host,
-    request: &SpawnRequest,
     resolved: &Resolved,
     recorded: &Recorded,
     env: SessionEnv,
+    node: &Node,
     mut parts: Parts,
 ) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
-    if let Some(wanted) = &request.provider {
-        super::wanted::prefer(&mut parts.providers, wanted)?;
+    if let Some(wanted) = &resolved.wish.provider {
+        prefer(&mut parts.providers, wanted)?;
     }
     let mut options = ModelOptions::default();
-    options.model = request.model.clone();
-    options.max_output_tokens = request.max_output_tokens;
-    let section = &resolved.bundle.plan.session;
-    options.raw_events = section.raw.unwrap_or(false);
-    options.injection_size_limit = section.injection_size_limit;
-    options.injection_budget_per_turn = section.injection_budget_per_turn;
-    let system = resolved.bundle.system_prompt(&resolved.cwd, host.user_home().map(Path::to_path_buf));
+    options.model.clone_from(&resolved.wish.model);
+    options.max_output_tokens = resolved.wish.max_output_tokens;
+    let plan = &resolved.plan;
+    options.raw_events = plan.section.raw.unwrap_or(false);
+    options.injection_size_limit = plan.section.injection_size_limit;
+    options.injection_budget_per_turn = plan.section.injection_budget_per_turn;
+    let user_home = host.user_home().map(Path::to_path_buf);
+    let system = match &plan.agent {
+        Some(agent) => agent.home.agent_prompt(&agent.def, &resolved.cwd, user_home),
+        None => plan.bundle.system_prompt(&resolved.cwd, user_home),
+    };
     let transcript =
-        StoredTranscript::new(Arc::clone(host.storage()), recorded.id.clone(), recorded.activation);
+        StoredTranscript::new(Arc::clone(&recorded.storage), recorded.id.clone(), recorded.activation);
     let builder = AmplifierSession::builder(env)
         .parts(parts)
         .system(Arc::new(system))
         .permissions(resolved.permissions.clone())
-        .limits(resolved.limits.clone(), resolved.limits_from)
+        .limits(resolved.bounds.limits.clone(), resolved.bounds.set_by(LimitKind::Turns))
+        .budget(Arc::clone(&node.budget))
         .options(options)
         .retry(host.0.retry.clone());
     Ok(builder.build(Arc::new(transcript))?)
+}
+
+/// Puts the provider that was asked for in front and lets no other one answer.
+fn prefer(providers: &mut Vec<Arc<dyn Provider>>, wanted: &str) -> Result<(), SpawnError> {
+    let short = wanted.trim_start_matches("provider-");
+    let known: Vec<String> = providers.iter().map(|provider| provider.info().name.clone()).collect();
+    providers.retain(|provider| {
+        let info = provider.info();
+        [info.name.as_str(), info.module.as_str()].contains(&wanted)
+            || info.name == short
+            || info.module.trim_start_matches("provider-") == short
+    });
+    match providers.is_empty() {
+        true => Err(SpawnError::UnknownProvider { wanted: wanted.to_owned(), known: known.join(", ") }),
+        false => Ok(()),
+    }
 }

@@ -1,4 +1,4 @@
-//! Steps 2 and 3: who the session is, and its first trace in the storage.
+//! Steps 4 and 5: who the session is, and its first trace in the storage.
 //!
 //! Guarantees: after `Ok` the session is durable in the storage, open for
 //! writing here, and marked as running under its activation.
@@ -11,11 +11,12 @@ use amplifier_core::{Activation, EventId, Payload, SessionId};
 
 use super::SpawnError;
 use super::guarded::guarded;
+use super::lineage::Parent;
 use super::request::SpawnRequest;
 use super::resolve::Resolved;
 use crate::host::Host;
 use crate::source::uri::bare;
-use crate::storage::{KernelRecord, SessionMetadata, StorageError};
+use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError};
 
 /// A session that is on record and open for writing.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub(super) struct Recorded {
     pub(super) history: Vec<Arc<Message>>,
     /// What the storage found amiss, for the user.
     pub(super) warnings: Vec<String>,
+    pub(super) storage: Arc<dyn SessionStorage>,
 }
 
 /// What the metadata says of an activation that is under way.
@@ -54,34 +56,87 @@ async fn reopen(
     id: SessionId,
     before: Activation,
 ) -> Result<Option<Recorded>, SpawnError> {
-    let activation = before.next();
-    let stored = match guarded(&id, "open", host.storage().open(&id, activation)).await {
+    let (activation, storage) = (before.next(), Arc::clone(&resolved.storage));
+    let stored = match guarded(&id, "open", storage.open(&id, activation)).await {
         Err(StorageError::Fenced { .. }) => return Ok(None),
         other => other?,
     };
     if stored.metadata.amplifier.activation != before {
-        guarded(&id, "close", host.storage().close(&id)).await?;
+        guarded(&id, "close", storage.close(&id)).await?;
         return Ok(None);
     }
     let (mut metadata, warnings) = (stored.metadata, stored.warnings);
     describe(host, request, resolved, &mut metadata, activation);
-    Ok(Some(Recorded { id, activation, metadata, history: stored.transcript, warnings }))
+    Ok(Some(Recorded { id, activation, metadata, history: stored.transcript, warnings, storage }))
 }
 
 async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Result<Recorded, SpawnError> {
-    let id = match &request.session_id {
-        Some(id) => id.clone(),
-        None => SessionId::new(host.ids().v4().to_string()).map_err(StorageError::from)?,
+    let span = resolved.parent.as_ref().map(|_| span(host));
+    let id = match (&request.spec.session_id, &resolved.parent, &span) {
+        (Some(id), ..) => id.clone(),
+        (None, Some(parent), Some(span)) => child_id(parent, span, resolved)?,
+        _ => SessionId::new(host.ids().v4().to_string()).map_err(StorageError::from)?,
     };
     let mut metadata = SessionMetadata::new(id.clone(), host.clock().now());
-    metadata.add_extra(resolved.bundle.plan.session.metadata.0.clone());
-    metadata.add_extra(request.metadata.clone());
+    metadata.add_extra(resolved.plan.section.metadata.0.clone());
+    metadata.add_extra(request.spec.metadata.0.clone());
     metadata.trace_id = Some(id.clone());
     metadata.turn_count = Some(0);
+    if let (Some(parent), Some(spawned)) = (&resolved.parent, &resolved.spawned) {
+        let again = u32::from(spawned.agent.as_deref() == Some(super::plan::SELF));
+        metadata.parent_id = Some(parent.node.id.clone());
+        metadata.trace_id = Some(parent.node.root.clone());
+        metadata.child_span = span;
+        metadata.agent_name.clone_from(&spawned.agent);
+        metadata.self_delegation_depth = Some(parent.node.self_depth * again + again);
+    }
     describe(host, request, resolved, &mut metadata, Activation::FIRST);
-    guarded(&id, "create", host.storage().create(&id, &metadata)).await?;
-    let (history, warnings) = (Vec::new(), Vec::new());
-    Ok(Recorded { id, activation: Activation::FIRST, metadata, history, warnings })
+    let storage = Arc::clone(&resolved.storage);
+    guarded(&id, "create", storage.create(&id, &metadata)).await?;
+    let (history, warnings) = (resolved.forked.clone(), Vec::new());
+    Ok(Recorded { id, activation: Activation::FIRST, metadata, history, warnings, storage })
+}
+
+/// Half a random UUID: 16 hex digits.
+fn span(host: &Host) -> String {
+    format!("{:016x}", host.ids().v4().as_u64_pair().0)
+}
+
+/// `<parent's span>-<own span>_<agent>`, the reference's form: of fixed length however deep, and
+/// recognised as no top-level session by its `_`.
+fn child_id(parent: &Parent, span: &str, resolved: &Resolved) -> Result<SessionId, SpawnError> {
+    let above = parent_span(&parent.node.id, &parent.node.root);
+    let name = resolved.agent().unwrap_or(&resolved.plan.bundle.name);
+    let id = format!("{above}-{span}_{}", slug(name));
+    Ok(SessionId::new(id).map_err(StorageError::from)?)
+}
+
+/// The parent's own span, else the middle of its root's UUID, else zeros.
+fn parent_span(parent: &SessionId, root: &SessionId) -> String {
+    let is_hex =
+        |text: &str| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let own = parent.as_str().split_once('-').and_then(|(above, rest)| {
+        let (own, _) = rest.split_once('_')?;
+        (is_hex(above) && is_hex(own)).then(|| own.to_owned())
+    });
+    let digits: String = root.as_str().chars().filter(|c| *c != '-').collect();
+    let middle =
+        || digits.get(8..24).filter(|middle| digits.len() == 32 && is_hex(middle)).map(str::to_owned);
+    own.or_else(middle).unwrap_or_else(|| "0".repeat(16))
+}
+
+/// Lower case, everything but letters and digits as one `-`.
+fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for c in name.chars().take(64) {
+        match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9') => slug.push(c),
+            _ if slug.ends_with('-') => {}
+            _ => slug.push('-'),
+        }
+    }
+    let slug = slug.trim_matches('-');
+    if slug.is_empty() { "agent".to_owned() } else { slug.to_owned() }
 }
 
 /// Fills in what this activation is: whose bundle, which directory, how far, under which bounds.
@@ -92,10 +147,10 @@ fn describe(
     metadata: &mut SessionMetadata,
     activation: Activation,
 ) {
-    if let Some(name) = &request.name {
+    if let Some(name) = &request.spec.name {
         metadata.name = Some(name.clone());
     }
-    metadata.bundle = Some(resolved.bundle.name.clone());
+    metadata.bundle = Some(resolved.plan.bundle.name.clone());
     metadata.working_dir = Some(resolved.cwd.clone());
     if activation != Activation::FIRST {
         metadata.last_updated = Some(host.clock().now());
@@ -107,7 +162,7 @@ fn describe(
     record.terminal_event_id = Some(EventId(host.ids().v7(host.clock().now())));
     record.bundle_source = Some(bare(&resolved.bundle_name));
     record.bundle_by_project = resolved.chosen_by_project;
-    record.bundle_hash = Some(resolved.bundle.content_hash.clone());
+    record.bundle_hash = Some(resolved.plan.bundle.content_hash.clone());
     bounds(record, resolved).unwrap_or_else(|error| {
         tracing::warn!(%error, "permissions and limits could not be recorded");
     });
@@ -115,20 +170,43 @@ fn describe(
 
 fn bounds(record: &mut KernelRecord, resolved: &Resolved) -> Result<(), PayloadError> {
     record.permissions = Some(Payload::encode(&resolved.permissions)?);
-    record.limits = Some(Payload::encode(&resolved.limits)?);
+    record.limits = Some(Payload::encode(&resolved.bounds.recorded())?);
+    record.spawn = resolved.spawned.as_ref().map(Payload::encode).transpose()?;
     Ok(())
 }
 
 /// Takes back what `record` did for a session that cannot start.
-pub(super) async fn undo(host: &Host, recorded: &Recorded) {
-    let id = &recorded.id;
-    let result = match guarded(id, "close", host.storage().close(id)).await {
-        Ok(()) if recorded.activation == Activation::FIRST => {
-            guarded(id, "delete", host.storage().delete(id)).await
-        }
+pub(super) async fn undo(recorded: &Recorded) {
+    let (id, storage) = (&recorded.id, &recorded.storage);
+    let result = match guarded(id, "close", storage.close(id)).await {
+        Ok(()) if recorded.activation == Activation::FIRST => guarded(id, "delete", storage.delete(id)).await,
         other => other,
     };
     if let Err(error) = result {
         tracing::warn!(session = %recorded.id, %error, "a session that could not start left traces");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_childs_id_has_the_references_form_at_every_depth() {
+        let check = |parent: &str, root: &str, expect: &str| {
+            let id = |text: &str| SessionId::new(text).unwrap();
+            assert_eq!(parent_span(&id(parent), &id(root)), expect);
+        };
+        let root = "a1b2c3d4-e5f6-4a1b-8c2d-3e4f5a6b7c8d";
+        check(root, root, "e5f64a1b8c2d3e4f");
+        check("e5f64a1b8c2d3e4f-0123456789abcdef_explorer", root, "0123456789abcdef");
+        check("mine", "mine", "0000000000000000");
+        for (name, expect) in [
+            ("Web Research/v2", "web-research-v2"),
+            ("foundation:explorer", "foundation-explorer"),
+            ("…", "agent"),
+        ] {
+            assert_eq!(slug(name), expect);
+        }
     }
 }

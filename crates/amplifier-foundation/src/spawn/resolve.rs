@@ -1,147 +1,311 @@
-//! Step 1: which bundle, which directory, which earlier life.
+//! Steps 1 and 2: which bundle, which parent, which earlier life; and what comes of them together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amplifier_core::permission::Permissions;
-use amplifier_core::{Limits, Payload, SessionId};
+use amplifier_core::{Limits, Message, Permissions, SessionId};
 
 use super::SpawnError;
+use super::bounds::Bounds;
+use super::context::{self, ContextForm};
 use super::guarded::guarded;
-use super::request::{BundleRef, SpawnRequest, Target};
+use super::lineage::{self, Parent, Spawned};
+use super::node::Node;
+use super::plan::{self, SessionPlan};
+use super::request::{BundleRef, SpawnRequest, Wish};
+use super::spec::{BundlePin, SpawnTarget};
 use super::untrusted;
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
-use crate::storage::{SessionMetadata, StoredSession};
+use crate::storage::{SessionMetadata, SessionStorage, StoredSession};
 
 /// What a session will be.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    pub(super) bundle: Arc<PreparedBundle>,
+    pub(super) plan: Arc<SessionPlan>,
     /// How the bundle was named; recorded for a resume.
     pub(super) bundle_name: String,
     /// Settings of the project named the bundle.
     pub(super) chosen_by_project: bool,
     /// The line about what of the bundle does not count for want of trust.
     pub(super) distrusted: Option<String>,
+    pub(super) parent: Option<Parent>,
+    /// What is recorded of the inheritance, of a child.
+    pub(super) spawned: Option<Spawned>,
+    pub(super) storage: Arc<dyn SessionStorage>,
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
-    pub(super) limits: Limits,
-    /// Who set the limits, for refusals.
-    pub(super) limits_from: &'static str,
+    pub(super) bounds: Bounds,
+    pub(super) wish: Wish,
+    /// Messages of the parent with which the conversation begins.
+    pub(super) forked: Vec<Arc<Message>>,
+    /// The user message, with what is quoted of the parent's conversation in front.
+    pub(super) text: String,
     /// Of a resume: the session as it was read.
     pub(super) earlier: Option<(SessionId, StoredSession)>,
 }
 
-pub(super) async fn resolve(host: &Host, request: &SpawnRequest) -> Result<Resolved, SpawnError> {
-    let (reference, earlier) = match &request.target {
-        Target::New(bundle) => (bundle.clone(), None),
-        Target::Resume(id) => {
-            let stored = guarded(id, "load", host.storage().load(id)).await?;
-            let reference = match &request.bundle {
-                Some(bundle) => bundle.clone(),
-                None => recorded_bundle(id, &stored.metadata)?,
-            };
-            (reference, Some((id.clone(), stored)))
+impl Resolved {
+    /// Levels below the root.
+    pub(super) fn depth(&self) -> u32 {
+        self.spawned.as_ref().map_or(0, |spawned| spawned.depth)
+    }
+
+    /// The agent that the session runs, as it was asked for.
+    pub(super) fn agent(&self) -> Option<&str> {
+        self.spawned.as_ref()?.agent.as_deref()
+    }
+}
+
+/// Step 1. `parent`: of a request that names one that runs here.
+pub(super) async fn resolve(
+    host: &Host,
+    request: &SpawnRequest,
+    live: Option<&Parent>,
+) -> Result<Resolved, SpawnError> {
+    let inherited = live.map(|parent| &parent.node.storage);
+    let storage = request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage());
+    let storage = Arc::clone(storage);
+    match &request.spec.target {
+        SpawnTarget::Resume(id) => again(host, request, storage, id).await,
+        _ => anew(host, request, storage, live).await,
+    }
+}
+
+async fn anew(
+    host: &Host,
+    request: &SpawnRequest,
+    storage: Arc<dyn SessionStorage>,
+    live: Option<&Parent>,
+) -> Result<Resolved, SpawnError> {
+    let spec = &request.spec;
+    let parent = match (live, &spec.parent) {
+        (Some(live), _) => Some(live.clone()),
+        (None, Some(id)) => Some(lineage::find(host, &storage, id).await?),
+        (None, None) => None,
+    };
+    let wish = wish(request, parent.as_ref());
+    let (inherited, provider) = (parent.as_ref().map(|parent| &parent.node), wish.provider.as_deref());
+    let (plan, named) = match (&spec.target, inherited) {
+        (SpawnTarget::Agent(name), Some(parent)) => {
+            let agent = lineage::candidate(&parent.plan, name)?;
+            let plan = plan::of_agent(host, &parent.plan, agent, &spec.inherit, provider)?;
+            (Arc::new(plan), Named::of_parent(parent))
         }
+        (SpawnTarget::Agent(name), None) => {
+            return Err(SpawnError::NoParent { agent: name.clone() });
+        }
+        (SpawnTarget::Bundle(pin), inherited) => {
+            let named = bundle(host, pin, request.prepared.as_ref(), spec.chosen_by_project).await?;
+            let plan = match inherited {
+                None => host.root_plan(&named.bundle, provider)?,
+                Some(parent) => {
+                    let bundle = Arc::clone(&named.bundle);
+                    Arc::new(plan::of_bundle_child(host, bundle, &parent.plan, &spec.inherit, provider)?)
+                }
+            };
+            (plan, named)
+        }
+        (SpawnTarget::Resume(id), _) => return Err(SpawnError::NoBundle { id: id.clone() }),
     };
-    let chosen_by_project = match &earlier {
-        Some((_, stored)) if request.bundle.is_none() => stored.metadata.amplifier.bundle_by_project,
-        _ => request.chosen_by_project,
-    };
-    let bundle = match &reference {
-        BundleRef::Named(name) => host.prepare(name).await?,
-        BundleRef::Prepared(bundle) => Arc::clone(bundle),
-    };
-    let (bundle, distrusted) = untrusted::without_redirects(host, bundle, &reference, chosen_by_project);
-    let bundle_name = match reference {
-        BundleRef::Named(name) => name,
-        BundleRef::Prepared(bundle) => bundle.name.clone(),
-    };
-    let metadata = earlier.as_ref().map(|(_, stored)| &stored.metadata);
-    let cwd = working_dir(host, request, metadata)?;
-    let mut permissions = host.0.permissions.clone();
-    for layer in request.permissions.layers() {
-        permissions = permissions.with(layer.as_ref().clone());
-    }
-    if let Some((id, stored)) = &earlier {
-        permissions = recorded_permissions(id, &stored.metadata, permissions)?;
-    }
-    let before = match &earlier {
-        Some((id, stored)) => recorded(id, "limits", stored.metadata.amplifier.limits.as_ref())?,
-        None => Limits::default(),
-    };
-    let (limits, limits_from) = limits(&host.0.limits, &request.limits, &before);
+    let spawned = parent.as_ref().map(|parent| Spawned {
+        depth: parent.node.depth + 1,
+        agent: match &spec.target {
+            SpawnTarget::Agent(name) => Some(name.clone()),
+            _ => None,
+        },
+        inherit: spec.inherit.clone(),
+        preferences: spec.preferences.clone(),
+        wish: wish.clone(),
+    });
+    let above = parent.as_ref().map(|parent| &parent.node.bounds);
+    let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
+    let (forked, text) = told(request, parent.as_ref());
     Ok(Resolved {
-        bundle,
-        bundle_name,
-        chosen_by_project,
-        distrusted,
-        cwd,
-        permissions,
-        limits,
-        limits_from,
-        earlier,
+        plan: preferring(plan, &spec.preferences),
+        bundle_name: named.name,
+        chosen_by_project: named.chosen_by_project,
+        distrusted: named.distrusted,
+        cwd: working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?,
+        permissions: with_layers(from.clone(), &spec.permissions),
+        bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
+        parent,
+        spawned,
+        storage,
+        wish,
+        forked,
+        text,
+        earlier: None,
     })
 }
 
-/// The bounds of this activation, and who set the one on model calls. Whoever resumes a session may
-/// name its bounds anew; those it does not name stay as recorded. The host's always hold.
-fn limits(host: &Limits, request: &Limits, before: &Limits) -> (Limits, &'static str) {
-    let own = request.or(before);
-    let limits = host.stricter(&own);
-    let from = match limits.max_turns {
-        turns if turns == host.max_turns => "the settings",
-        turns if turns == request.max_turns => "the request",
-        _ => "an earlier run of the session",
+async fn again(
+    host: &Host,
+    request: &SpawnRequest,
+    storage: Arc<dyn SessionStorage>,
+    id: &SessionId,
+) -> Result<Resolved, SpawnError> {
+    let spec = &request.spec;
+    let stored = guarded(id, "load", storage.load(id)).await?;
+    let metadata = &stored.metadata;
+    let parent = match metadata.spawned_by() {
+        Some(parent) => lineage::find(host, &storage, parent).await.map(Some).or_else(orphaned)?,
+        None => None,
     };
-    (limits, from)
+    let (pin, prepared, by_project) = match &spec.bundle {
+        Some(pin) => (pin.clone(), request.prepared_instead.as_ref(), spec.chosen_by_project),
+        None => {
+            (BundlePin::new(lineage::bundle_name(id, metadata)?), None, metadata.amplifier.bundle_by_project)
+        }
+    };
+    let named = bundle(host, &pin, prepared, by_project).await?;
+    let mut spawned: Spawned = lineage::read(id, "spawn record", metadata.amplifier.spawn.as_ref())?;
+    let (own, before) = (request.wish(), std::mem::take(&mut spawned.wish));
+    let wish = Wish {
+        provider: own.provider.or(before.provider),
+        model: own.model.or(before.model),
+        max_output_tokens: own.max_output_tokens.or(before.max_output_tokens),
+    };
+    let above = parent.as_ref().map(|parent| &parent.node);
+    let bundle = Arc::clone(&named.bundle);
+    let plan = lineage::again(host, bundle, above.map(Arc::as_ref), &spawned, wish.provider.as_deref())?;
+    let limits: Limits = lineage::read(id, "limits", metadata.amplifier.limits.as_ref())?;
+    let recorded: Permissions = lineage::read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
+    let now = with_layers(host.0.permissions.clone(), &spec.permissions);
+    let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
+    let cwd = working_dir_again(host, request, metadata)?;
+    Ok(Resolved {
+        plan: preferring(Arc::new(plan), &spec.preferences),
+        bundle_name: named.name,
+        chosen_by_project: named.chosen_by_project,
+        distrusted: named.distrusted,
+        cwd,
+        permissions: with_layers(recorded, &now),
+        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &spec.limits, &limits),
+        spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
+        parent,
+        storage,
+        wish,
+        forked: Vec::new(),
+        text: spec.text.clone(),
+        earlier: Some((id.clone(), stored)),
+    })
 }
 
-/// The bundle that a session had: as we recorded it, else as the reference system names it.
-fn recorded_bundle(id: &SessionId, metadata: &SessionMetadata) -> Result<BundleRef, SpawnError> {
-    let named = metadata.amplifier.bundle_source.as_deref().or(metadata.bundle.as_deref());
-    let name = named.map(|name| name.strip_prefix("bundle:").unwrap_or(name)).filter(|name| !name.is_empty());
-    name.map(BundleRef::from).ok_or_else(|| SpawnError::NoBundle { id: id.clone() })
+/// A child whose parent is deleted or cannot be read goes on as a root.
+fn orphaned(error: SpawnError) -> Result<Option<Parent>, SpawnError> {
+    match error {
+        SpawnError::Storage(error) => {
+            tracing::warn!(%error, "the parent of a session cannot be read; it is resumed without it");
+            Ok(None)
+        }
+        other => Err(other),
+    }
+}
+
+/// A bundle that was found, and how it was named.
+struct Named {
+    bundle: Arc<PreparedBundle>,
+    name: String,
+    chosen_by_project: bool,
+    distrusted: Option<String>,
+}
+
+impl Named {
+    /// An agent runs within its parent's bundle.
+    fn of_parent(parent: &Node) -> Self {
+        let bundle = Arc::clone(&parent.plan.bundle);
+        let name = bundle.source.clone();
+        Self { bundle, name, chosen_by_project: parent.chosen_by_project, distrusted: None }
+    }
+}
+
+async fn bundle(
+    host: &Host,
+    pin: &BundlePin,
+    prepared: Option<&Arc<PreparedBundle>>,
+    chosen_by_project: bool,
+) -> Result<Named, SpawnError> {
+    let (reference, found) = match prepared {
+        Some(bundle) => (BundleRef::Prepared(Arc::clone(bundle)), Arc::clone(bundle)),
+        None => (BundleRef::Named(pin.source.clone()), host.prepare(&pin.source).await?),
+    };
+    if let Some(wanted) = pin.content_hash.as_ref().filter(|hash| **hash != found.content_hash) {
+        let (bundle, wanted, found) = (pin.source.clone(), wanted.clone(), found.content_hash.clone());
+        return Err(SpawnError::BundleChanged { bundle, wanted, found });
+    }
+    let (bundle, distrusted) = untrusted::without_redirects(host, found, &reference, chosen_by_project);
+    Ok(Named { bundle, name: pin.source.clone(), chosen_by_project, distrusted })
+}
+
+/// What the caller asked of provider and model, else what its parent was asked.
+fn wish(request: &SpawnRequest, parent: Option<&Parent>) -> Wish {
+    let own = request.wish();
+    match parent {
+        Some(parent) if own == Wish::default() && request.spec.preferences.is_empty() => {
+            parent.node.wish.clone()
+        }
+        _ => own,
+    }
+}
+
+/// The caller's preferences in front of the plan's own.
+fn preferring(plan: Arc<SessionPlan>, preferences: &[crate::bundle::ProviderPreference]) -> Arc<SessionPlan> {
+    if preferences.is_empty() {
+        return plan;
+    }
+    let mut plan = SessionPlan::clone(&plan);
+    plan.preferences = preferences.to_vec();
+    Arc::new(plan)
+}
+
+/// What the child is told of its parent's conversation: as history, and in front of its instruction.
+fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, String) {
+    let spec = &request.spec;
+    let live = parent.and_then(|parent| parent.live.as_ref());
+    match live {
+        Some(live) if !spec.context.is_none() => {
+            let messages = live.messages().to_vec();
+            match spec.context.form {
+                ContextForm::Fork => (context::forked(&messages, &spec.context), spec.text.clone()),
+                _ => (Vec::new(), context::framed(&messages, &spec.context, &spec.text)),
+            }
+        }
+        _ => (Vec::new(), spec.text.clone()),
+    }
+}
+
+/// Layers behind those there are; one that is there already is not repeated.
+fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
+    let before = all.clone();
+    for layer in more.layers().iter().filter(|layer| !before.layers().contains(layer)) {
+        all = all.with(layer.as_ref().clone());
+    }
+    all
+}
+
+fn working_dir(host: &Host, request: &SpawnRequest, parent: Option<&Path>) -> Result<PathBuf, SpawnError> {
+    match (&request.spec.cwd, parent) {
+        (Some(cwd), _) => open(cwd),
+        (None, Some(parent)) => Ok(parent.to_path_buf()),
+        (None, None) => Ok(host.project().to_path_buf()),
+    }
 }
 
 /// A working directory that is gone since is no reason to lose the session.
-fn working_dir(
+fn working_dir_again(
     host: &Host,
     request: &SpawnRequest,
-    metadata: Option<&SessionMetadata>,
+    metadata: &SessionMetadata,
 ) -> Result<PathBuf, SpawnError> {
-    let open = |path: &PathBuf| {
-        crate::fs::read::real_path(path)
-            .map_err(|source| SpawnError::WorkingDirectory { path: path.clone(), source })
-    };
-    match (&request.cwd, metadata.and_then(|metadata| metadata.working_dir.as_ref())) {
+    match (&request.spec.cwd, &metadata.working_dir) {
         (Some(cwd), _) => open(cwd),
         (None, Some(cwd)) => Ok(open(cwd).unwrap_or_else(|_| host.project().to_path_buf())),
         (None, None) => Ok(host.project().to_path_buf()),
     }
 }
 
-/// The recorded layers first, then those of now that are not among them: a resume never widens.
-fn recorded_permissions(
-    id: &SessionId,
-    metadata: &SessionMetadata,
-    current: Permissions,
-) -> Result<Permissions, SpawnError> {
-    let before: Permissions = recorded(id, "permissions", metadata.amplifier.permissions.as_ref())?;
-    let mut all = before.clone();
-    for layer in current.layers().iter().filter(|layer| !before.layers().contains(layer)) {
-        all = all.with(layer.as_ref().clone());
-    }
-    Ok(all)
-}
-
-fn recorded<T: serde::de::DeserializeOwned + Default>(
-    id: &SessionId,
-    what: &'static str,
-    payload: Option<&Payload>,
-) -> Result<T, SpawnError> {
-    let decode = |payload: &Payload| payload.decode::<T>();
-    let unreadable = |source| SpawnError::Recorded { id: id.clone(), what, source };
-    payload.map(decode).transpose().map_err(unreadable).map(Option::unwrap_or_default)
+fn open(cwd: &Path) -> Result<PathBuf, SpawnError> {
+    crate::fs::read::real_path(cwd)
+        .map_err(|source| SpawnError::WorkingDirectory { path: cwd.to_path_buf(), source })
 }

@@ -7,6 +7,9 @@ use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelLevel, SessionId, SessionOutcome};
 
 use super::error::SessionFailed;
+use super::mark_awaited;
+use super::node::ChildSummary;
+use super::spawner::Spawner;
 
 /// A session that exists. It has, or will have, exactly one outcome.
 #[derive(Debug, Clone)]
@@ -40,8 +43,16 @@ impl SpawnResult {
         &self.task
     }
 
+    /// What is known of the sessions that this one has spawned, and those that they spawned, each parent
+    /// before its children; also after the session has ended.
+    pub fn descendants(&self) -> Vec<ChildSummary> {
+        let spawner = self.session().env().coordinator.capability::<Spawner>();
+        spawner.map(|spawner| spawner.descendants()).unwrap_or_default()
+    }
+
     /// Waits for the outcome.
     pub async fn outcome(&self) -> Arc<SessionOutcome> {
+        mark_awaited(self.session());
         self.task.session.outcome().await
     }
 
@@ -69,6 +80,7 @@ impl SpawnTask {
 
     /// Waits for the outcome, at most this long.
     pub async fn wait(&self, deadline: Duration) -> Option<Arc<SessionOutcome>> {
+        mark_awaited(&self.session);
         let clock = &self.session.env().clock;
         let end = clock.monotonic().saturating_add(deadline);
         until(self.session.outcome(), clock.sleep_until(end)).await

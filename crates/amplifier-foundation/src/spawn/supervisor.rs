@@ -1,9 +1,10 @@
-//! Steps 5 to 8: the task of the host in which a session lives.
+//! Step 7: the task of the host in which a session lives.
 //!
 //! Guarantees: whatever happens inside, the session gets exactly one outcome. The
-//! order of the end is: outcome durable in the metadata, clean-ups, storage
+//! order of the end is: outcome durable in the metadata, clean-ups, store settled, storage
 //! closed, terminal event, outcome published. A storage that fails, panics or hangs
 //! then turns no finished answer into an error; the outcome says that it is unrecorded.
+//! A task that is dropped, because its runtime ends, still publishes an outcome.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,12 +17,9 @@ use amplifier_core::panic::caught;
 use amplifier_core::session::{Command, SessionDriver, TurnReply};
 use amplifier_core::turn::TurnError;
 use amplifier_core::until::until;
-use amplifier_core::{
-    AmplifierSession, CancelLevel, CancelReason, EventId, EventType, MonoTime, NewEvent, OutcomeKind,
-    Payload, SessionOutcome,
-};
-use serde_json::{Value, json};
+use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, Payload, SessionOutcome};
 
+use super::finish::Ending;
 use super::guarded::guarded;
 use super::record::Recorded;
 use crate::host::Host;
@@ -34,8 +32,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const STORAGE_GRACE: Duration = Duration::from_secs(30);
 /// How long running tools may take after the caller stopped waiting.
 const DROPPED_GRACE: Duration = Duration::from_secs(10);
-/// Longest preview of the answer in a terminal event, in bytes.
-const PREVIEW_BYTES: usize = 16 * 1024;
 
 /// A session's life from its first message to its outcome.
 pub(super) struct Supervisor {
@@ -43,79 +39,76 @@ pub(super) struct Supervisor {
     pub(super) session: AmplifierSession,
     pub(super) driver: SessionDriver,
     pub(super) recorded: Recorded,
+    pub(super) ending: Arc<Ending>,
     pub(super) first: String,
     /// Stands behind the first message as it is.
-    pub(super) context: Option<String>,
+    pub(super) input: Option<String>,
     /// Brings the files that a user message mentions.
     pub(super) mentions: MentionResolver,
     pub(super) keep_open: bool,
-    pub(super) began: MonoTime,
 }
 
 type TurnResult = Result<TurnReply, TurnError>;
 
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if !self.ending.is_published() {
+            let reason = self.session.env().cancel.reason();
+            self.ending.force(self.ending.cut_off(reason, Some("its runtime ended before it did")));
+        }
+    }
+}
+
 impl Supervisor {
     pub(super) async fn run(mut self) {
-        let deadline = self.session.limits().timeout().map(|span| self.began.saturating_add(span));
-        let result = match caught(self.turns(deadline)).await {
+        let result = match caught(self.turns()).await {
             Ok(result) => result,
             Err(message) => Err(TurnError::Module { module: "session".into(), message }),
         };
         let mut outcome = self.driver.outcome_of(&result);
-        let clock = Arc::clone(&self.host.0.clock);
-        let took = clock.monotonic().saturating_since(self.began);
-        outcome.duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        outcome.duration_ms = self.ending.took_ms();
         let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
         outcome.unrecorded = !kept && !outcome.output.is_empty();
-        self.settle(&mut outcome).await;
+        self.record(&mut outcome).await;
+        let clock = Arc::clone(&self.host.0.clock);
         let grace = clock.sleep_until(clock.monotonic().saturating_add(GRACE));
         if until(caught(self.driver.clean_up(&outcome)), grace).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
+        // Before the storage is given free: who opens the session next finds this activation settled.
+        let outcome = self.ending.settle(outcome).await;
         let id = &self.recorded.id;
-        match self.bounded("close", self.host.storage().close(id)).await {
-            Ok(()) => {}
-            Err(error) => tracing::warn!(session = %id, %error, "the session's storage could not be closed"),
+        if let Err(error) = self.bounded("close", self.recorded.storage.close(id)).await {
+            tracing::warn!(session = %id, %error, "the session's storage could not be closed");
         }
-        self.finish(outcome);
+        self.ending.publish(outcome);
     }
 
     /// The first turn, and for a session that is kept open those that its handles ask for.
-    async fn turns(&mut self, deadline: Option<MonoTime>) -> TurnResult {
+    async fn turns(&mut self) -> TurnResult {
         let typed = std::mem::take(&mut self.first);
         let first = self.with_mentions(&typed);
-        let first = match self.context.take() {
-            Some(context) if first.is_empty() => context,
-            Some(context) => format!("{first}\n\n{context}"),
+        let first = match self.input.take() {
+            Some(input) if first.is_empty() => input,
+            Some(input) => format!("{first}\n\n{input}"),
             None => first,
         };
-        let mut last = self.turn(first, deadline).await;
+        let mut last = self.turn(first).await;
         if !self.keep_open {
             return last;
         }
         loop {
             let cancel = self.session.env().cancel.clone();
-            let clock = Arc::clone(&self.host.0.clock);
-            let out_of_time = async {
-                match deadline {
-                    Some(deadline) => clock.sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let stop = async { until(cancel.cancelled(), out_of_time).await };
-            match until(self.driver.next_command(), stop).await {
+            match until(self.driver.next_command(), cancel.cancelled()).await {
                 Some(Some(Command::Execute { text, reply })) => {
                     let text = self.with_mentions(&text);
-                    let result = self.turn(text, deadline).await;
+                    let result = self.turn(text).await;
                     last = copy_of(&result);
                     let _ = reply.send(result);
                 }
                 Some(Some(Command::End) | None) => return last,
                 Some(Some(_)) => {}
-                None => {
-                    cancel.cancel(CancelLevel::Immediate, CancelReason::TimedOut);
-                    return Err(TurnError::Cancelled);
-                }
+                None => return Err(TurnError::Cancelled),
             }
         }
     }
@@ -137,38 +130,32 @@ impl Supervisor {
         text
     }
 
-    /// One turn, stopped at the deadline, and some time after its caller went away.
-    async fn turn(&mut self, text: String, deadline: Option<MonoTime>) -> TurnResult {
+    /// One turn, stopped some time after it should have stopped by itself.
+    async fn turn(&mut self, text: String) -> TurnResult {
         let clock = Arc::clone(&self.host.0.clock);
         let cancel = self.session.env().cancel.clone();
-        let at = |time: Option<MonoTime>| {
-            let clock = Arc::clone(&clock);
-            async move {
-                match time {
-                    Some(time) => clock.sleep_until(time).await,
-                    None => std::future::pending().await,
-                }
-            }
-        };
+        let after = |grace: Duration| clock.sleep_until(clock.monotonic().saturating_add(grace));
         let abandoned = async {
             cancel.cancelled().await;
             let dropped = matches!(cancel.reason(), Some(CancelReason::Dropped | CancelReason::Shutdown));
-            at(dropped.then(|| clock.monotonic().saturating_add(DROPPED_GRACE))).await;
+            match dropped {
+                true => drop(until(cancel.cancelled_now(), after(DROPPED_GRACE)).await),
+                false => cancel.cancelled_now().await,
+            }
         };
         let mut turn = Box::pin(self.driver.turn(text));
-        if let Some(result) = until(&mut turn, until(abandoned, at(deadline))).await {
+        if let Some(result) = until(&mut turn, abandoned).await {
             return result;
         }
-        cancel.cancel(CancelLevel::Immediate, CancelReason::TimedOut);
-        let last_chance = at(Some(clock.monotonic().saturating_add(GRACE)));
-        until(turn, last_chance).await.unwrap_or(Err(TurnError::Cancelled))
+        cancel.cancel(CancelLevel::Immediate, cancel.reason().unwrap_or(CancelReason::Dropped));
+        until(turn, after(GRACE)).await.unwrap_or(Err(TurnError::Cancelled))
     }
 
     /// Makes the outcome durable in the metadata, or says in it that it is not.
-    async fn settle(&mut self, outcome: &mut SessionOutcome) {
+    async fn record(&mut self, outcome: &mut SessionOutcome) {
         self.describe(outcome);
-        let Recorded { id, activation, metadata, .. } = &self.recorded;
-        let describe = self.host.storage().describe(id, *activation, metadata);
+        let Recorded { id, activation, metadata, storage, .. } = &self.recorded;
+        let describe = storage.describe(id, *activation, metadata);
         if let Err(error) = self.bounded("describe", describe).await {
             tracing::error!(session = %id, %error, "the outcome could not be recorded");
             outcome.unrecorded = true;
@@ -203,48 +190,6 @@ impl Supervisor {
             metadata.model = Some(model);
         }
     }
-
-    /// The terminal event, then the outcome to everybody who waits.
-    fn finish(self, outcome: SessionOutcome) {
-        let id = self.recorded.metadata.amplifier.terminal_event_id;
-        let id = id.unwrap_or_else(|| EventId(self.host.ids().v7(self.host.clock().now())));
-        let kind = match outcome.kind {
-            OutcomeKind::Completed => EventType::SessionCompleted,
-            _ => EventType::SessionError,
-        };
-        let payload = Payload::from(terminal_payload(&self.recorded, &outcome));
-        let event = NewEvent::of(kind, payload).from_session(self.recorded.id.clone());
-        if let Err(error) = self.host.router().record(event, id) {
-            tracing::debug!(session = %self.recorded.id, %error, "no router took the terminal event");
-        }
-        self.driver.settle(Arc::new(outcome));
-        self.host.sessions().remove(&self.session);
-    }
-}
-
-fn terminal_payload(recorded: &Recorded, outcome: &SessionOutcome) -> Value {
-    let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
-    let metadata = &recorded.metadata;
-    json!({
-        "session_id": recorded.id,
-        "activation": recorded.activation,
-        "parent_id": metadata.spawned_by(),
-        "root_id": metadata.trace_id,
-        "name": metadata.name,
-        "bundle": metadata.bundle,
-        "agent": metadata.agent_name,
-        "outcome": outcome.kind,
-        "output": outcome.output[..cut],
-        "output_truncated": cut < outcome.output.len(),
-        "error": outcome.error.as_ref().map(|error| json!({"kind": error.kind, "message": error.message})),
-        "usage": outcome.usage,
-        "cost_usd": outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
-        "duration_ms": outcome.duration_ms,
-        "turns": outcome.turns,
-        "run_id": null,
-        "trigger_id": null,
-        "metadata": metadata.extra,
-    })
 }
 
 /// Enough of a result to make the outcome of it; the result itself goes to who asked.

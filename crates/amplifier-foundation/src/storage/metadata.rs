@@ -110,6 +110,9 @@ pub struct KernelRecord {
     /// The hash of the bundle's content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bundle_hash: Option<String>,
+    /// Of a spawned session: what it inherits, so that a resume makes the same session of it.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
+    pub spawn: Option<Payload>,
     /// Further keys; kept as they were.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -150,6 +153,7 @@ impl Default for KernelRecord {
             bundle_source: None,
             bundle_by_project: false,
             bundle_hash: None,
+            spawn: None,
             extra: Map::new(),
         }
     }

@@ -91,6 +91,13 @@ name!(
     "queue name"
 );
 
+impl OwnerId {
+    /// An owner that there has never been before.
+    pub fn fresh(ids: &dyn amplifier_core::Ids) -> Self {
+        Self(ids.v4().to_string().into())
+    }
+}
+
 /// One activation of one session: that for which everything happens once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActivationId {

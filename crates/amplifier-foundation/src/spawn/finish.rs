@@ -1,0 +1,198 @@
+//! Steps 8 and 9: the outcome and the terminal event of an activation, exactly once.
+//!
+//! Guarantees: whoever tries it, and however often, an activation gets one outcome and one terminal
+//! event. The store is asked first; what it has already settled counts. A store that fails does not keep
+//! anybody waiting: the outcome then says that it is unrecorded.
+//! Never here: waiting for modules. What ends a session from outside can always call this.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use amplifier_core::approval::Shown;
+use amplifier_core::outcome::{FailureKind, OutcomeError, outcome_of_cancel};
+use amplifier_core::panic::caught;
+use amplifier_core::session::Settler;
+use amplifier_core::until::until;
+use amplifier_core::{
+    AmplifierSession, CancelReason, EventId, EventType, MonoTime, NewEvent, OutcomeKind, Payload,
+    SessionEvent, SessionOutcome,
+};
+use serde_json::{Value, json};
+
+use super::node::Child;
+use super::places::Place;
+use super::record::Recorded;
+use crate::host::Host;
+use crate::storage::SessionMetadata;
+use crate::store::{ActivationId, Commit, Receipt, Repeated, Write};
+
+/// Longest preview of the answer in a terminal event, in bytes.
+const PREVIEW_BYTES: usize = 16 * 1024;
+/// How long the store may take to settle an outcome.
+const STORE_GRACE: Duration = Duration::from_secs(30);
+
+/// The end of one activation, waiting to happen.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) host: Host,
+    pub(super) session: AmplifierSession,
+    pub(super) began: MonoTime,
+    settler: Settler,
+    facts: Facts,
+    child: Option<Arc<Child>>,
+    // Held to take the place out; never across an await.
+    place: Mutex<Option<Place>>,
+    published: AtomicBool,
+}
+
+/// What the terminal event says of a session beside its outcome.
+#[derive(Debug)]
+struct Facts {
+    event: EventId,
+    name: Option<String>,
+    bundle: Option<String>,
+    agent: Option<String>,
+    metadata: serde_json::Map<String, Value>,
+}
+
+impl Facts {
+    fn of(host: &Host, metadata: &SessionMetadata) -> Self {
+        let event = metadata.amplifier.terminal_event_id;
+        Self {
+            event: event.unwrap_or_else(|| EventId(host.ids().v7(host.clock().now()))),
+            name: metadata.name.clone(),
+            bundle: metadata.bundle.clone(),
+            agent: metadata.agent_name.clone(),
+            metadata: metadata.extra.clone(),
+        }
+    }
+}
+
+impl Ending {
+    pub(super) fn new(
+        host: Host,
+        session: AmplifierSession,
+        settler: Settler,
+        recorded: &Recorded,
+        child: Option<Arc<Child>>,
+        place: Option<Place>,
+        began: MonoTime,
+    ) -> Arc<Self> {
+        let facts = Facts::of(&host, &recorded.metadata);
+        let place = Mutex::new(place);
+        let published = AtomicBool::new(false);
+        Arc::new(Self { host, session, began, settler, facts, child, place, published })
+    }
+
+    /// Settles in the store. The outcome that counts: one that was settled before wins.
+    pub(super) async fn settle(&self, mut outcome: SessionOutcome) -> Arc<SessionOutcome> {
+        let clock = self.host.clock();
+        let late = clock.sleep_until(clock.monotonic().saturating_add(STORE_GRACE));
+        let commit = caught(self.host.store().commit(self.commit(Arc::new(outcome.clone()))));
+        let failed = match until(commit, late).await {
+            Some(Ok(Ok(Receipt::Repeated(Repeated::Settled { settled, .. })))) => return settled.outcome,
+            Some(Ok(Ok(_))) => return Arc::new(outcome),
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(panic)) => format!("the store panicked: {panic}"),
+            None => "the store took too long".to_owned(),
+        };
+        tracing::error!(session = %self.session.id(), error = failed, "the outcome could not be settled");
+        outcome.unrecorded = true;
+        Arc::new(outcome)
+    }
+
+    /// Settles and publishes for who cannot wait: the store is told, and not asked.
+    pub(super) fn force(&self, outcome: SessionOutcome) {
+        if self.is_published() {
+            return;
+        }
+        let outcome = Arc::new(outcome);
+        if let Err(error) = self.host.store().post(self.commit(Arc::clone(&outcome))) {
+            tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
+        }
+        self.publish(outcome);
+    }
+
+    /// What there is to say of an activation that did not come to its own end.
+    pub(super) fn cut_off(&self, reason: Option<CancelReason>, message: Option<&str>) -> SessionOutcome {
+        let (kind, mut error) = match reason {
+            Some(reason) => outcome_of_cancel(Some(reason)),
+            None => (OutcomeKind::Lost, OutcomeError::new(FailureKind::Lost, "the session's task is gone")),
+        };
+        if let Some(message) = message {
+            error.message = format!("{error}; {message}");
+        }
+        self.session.cut_off(kind, error, self.took_ms())
+    }
+
+    /// Time of this activation so far, in milliseconds.
+    pub(super) fn took_ms(&self) -> u64 {
+        let took = self.host.clock().monotonic().saturating_since(self.began);
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// The terminal event, then the outcome to everybody who waits. The first call counts.
+    pub(super) fn publish(&self, outcome: Arc<SessionOutcome>) {
+        if self.published.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let event = self.event(&outcome);
+        if let Err(error) = self.host.router().record(event, self.facts.event) {
+            tracing::debug!(session = %self.session.id(), %error, "no router took the terminal event");
+        }
+        if let Some(child) = &self.child {
+            child.ended(&outcome);
+            let env = self.session.env();
+            env.display.show(&env.origin(), Shown::ChildEnded { outcome: &outcome });
+        }
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.settler.settle(outcome);
+        self.host.sessions().remove(&self.session);
+    }
+
+    fn commit(&self, outcome: Arc<SessionOutcome>) -> Commit {
+        let of = ActivationId::new(self.session.id().clone(), self.session.activation());
+        let now = self.host.clock().now();
+        let event = self.event(&outcome);
+        let event = SessionEvent::seal(event, self.facts.event, None, self.host.router().scope(), now);
+        Write::Settle { of, outcome, event: Box::new(event) }.into()
+    }
+
+    fn event(&self, outcome: &SessionOutcome) -> NewEvent {
+        let kind = match outcome.kind {
+            OutcomeKind::Completed => EventType::SessionCompleted,
+            _ => EventType::SessionError,
+        };
+        NewEvent::of(kind, Payload::from(self.payload(outcome))).from_session(self.session.id().clone())
+    }
+
+    fn payload(&self, outcome: &SessionOutcome) -> Value {
+        let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
+        let env = self.session.env();
+        json!({
+            "session_id": env.session,
+            "activation": env.activation,
+            "parent_id": env.parent,
+            "root_id": env.root,
+            "name": self.facts.name,
+            "bundle": self.facts.bundle,
+            "agent": self.facts.agent,
+            "outcome": outcome.kind,
+            "output": outcome.output[..cut],
+            "output_truncated": cut < outcome.output.len(),
+            "error": outcome.error.as_ref().map(|error| json!({"kind": error.kind, "message": error.message})),
+            "usage": outcome.usage,
+            "cost_usd": outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
+            "duration_ms": outcome.duration_ms,
+            "turns": outcome.turns,
+            "run_id": null,
+            "trigger_id": null,
+            "metadata": self.facts.metadata,
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! What a session keeps for those that it spawns, and what it knows of them.
+//!
+//! Guarantees: there before the first module is mounted, as a typed capability of the session; what a
+//! child is given of it never changes. A child is listed from the moment it is recorded, and its end is
+//! entered before its outcome is published.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use amplifier_core::budget::Budget;
+use amplifier_core::{OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
+
+use super::bounds::Bounds;
+use super::places::Places;
+use super::plan::SessionPlan;
+use super::request::Wish;
+use crate::storage::SessionStorage;
+
+/// One session in the tree of those that spawn each other.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: SessionId,
+    pub(crate) root: SessionId,
+    /// Levels below the root.
+    pub(crate) depth: u32,
+    /// Times that an agent delegated to itself above.
+    pub(crate) self_depth: u32,
+    pub(crate) plan: Arc<SessionPlan>,
+    pub(crate) bounds: Bounds,
+    pub(crate) permissions: Permissions,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) storage: Arc<dyn SessionStorage>,
+    pub(crate) cwd: PathBuf,
+    /// Provider and model that were asked for; children go on with them.
+    pub(crate) wish: Wish,
+    /// Settings of the project named the bundle.
+    pub(crate) chosen_by_project: bool,
+    pub(crate) parent: Option<Arc<Node>>,
+    // Held to add a child, or to copy the list; never across an await.
+    children: Mutex<Vec<Arc<Child>>>,
+}
+
+/// What [`Node::new`] is made of.
+#[derive(Debug)]
+pub(super) struct NodeParts {
+    pub(super) id: SessionId,
+    pub(super) root: SessionId,
+    pub(super) depth: u32,
+    pub(super) self_depth: u32,
+    pub(super) plan: Arc<SessionPlan>,
+    pub(super) bounds: Bounds,
+    pub(super) permissions: Permissions,
+    pub(super) storage: Arc<dyn SessionStorage>,
+    pub(super) cwd: PathBuf,
+    pub(super) wish: Wish,
+    pub(super) chosen_by_project: bool,
+    pub(super) parent: Option<Arc<Node>>,
+}
+
+impl Node {
+    pub(super) fn new(parts: NodeParts) -> Arc<Self> {
+        let NodeParts {
+            id,
+            root,
+            depth,
+            self_depth,
+            plan,
+            bounds,
+            permissions,
+            storage,
+            cwd,
+            wish,
+            chosen_by_project,
+            parent,
+        } = parts;
+        let limits = &bounds.limits;
+        let by = bounds.set_by(match limits.max_tokens {
+            Some(_) => amplifier_core::limits::LimitKind::Tokens,
+            None => amplifier_core::limits::LimitKind::Cost,
+        });
+        let above = parent.as_ref().map(|parent| Arc::clone(&parent.budget));
+        let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
+        let places = Places::new(&bounds, parent.as_ref().map(|parent| Arc::clone(&parent.places)));
+        let children = Mutex::default();
+        Arc::new(Self {
+            id,
+            root,
+            depth,
+            self_depth,
+            plan,
+            bounds,
+            permissions,
+            budget,
+            places,
+            storage,
+            cwd,
+            wish,
+            chosen_by_project,
+            parent,
+            children,
+        })
+    }
+
+    /// Enters a child.
+    pub(super) fn add(&self, child: Arc<Child>) {
+        self.lock().push(child);
+    }
+
+    /// Notes that somebody waits for the outcome of a child.
+    pub(super) fn awaited(&self, id: &SessionId) {
+        let children = self.lock();
+        for child in children.iter().filter(|child| child.node.id == *id) {
+            child.awaited.store(true, Ordering::Release);
+        }
+    }
+
+    /// What is known of the descendants, each parent before its children.
+    pub(crate) fn descendants(&self) -> Vec<ChildSummary> {
+        let children = self.lock().clone();
+        children
+            .iter()
+            .flat_map(|child| {
+                let own = child.summary(&self.id);
+                std::iter::once(own).chain(child.node.descendants())
+            })
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Child>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A spawned session, as its parent knows it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(super) node: Arc<Node>,
+    pub(super) agent: Option<Arc<str>>,
+    pub(super) background: bool,
+    pub(super) end: OnceLock<ChildEnd>,
+    /// Somebody has asked for the outcome.
+    pub(super) awaited: AtomicBool,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChildEnd {
+    kind: OutcomeKind,
+    usage: Usage,
+    cost_micro_usd: Option<u64>,
+}
+
+impl Child {
+    pub(super) fn ended(&self, outcome: &SessionOutcome) {
+        let end =
+            ChildEnd { kind: outcome.kind, usage: outcome.usage, cost_micro_usd: outcome.cost_micro_usd };
+        // A later activation of the child tells its own parent.
+        let _ = self.end.set(end);
+    }
+
+    fn summary(&self, parent: &SessionId) -> ChildSummary {
+        let end = self.end.get();
+        ChildSummary {
+            id: self.node.id.clone(),
+            parent: parent.clone(),
+            agent: self.agent.as_deref().map(str::to_owned),
+            depth: self.node.depth,
+            background: self.background,
+            awaited: self.awaited.load(Ordering::Acquire),
+            outcome: end.map(|end| end.kind),
+            usage: end.map(|end| end.usage).unwrap_or_default(),
+            cost_micro_usd: end.and_then(|end| end.cost_micro_usd),
+        }
+    }
+}
+
+/// A descendant of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildSummary {
+    /// The descendant.
+    pub id: SessionId,
+    /// Who spawned it.
+    pub parent: SessionId,
+    /// The agent that it runs; `None` for a bundle.
+    pub agent: Option<String>,
+    /// Levels below the root.
+    pub depth: u32,
+    /// True if its caller did not wait for it.
+    pub background: bool,
+    /// True if somebody has waited for its outcome.
+    pub awaited: bool,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<OutcomeKind>,
+    /// Tokens of the activation that was spawned here.
+    pub usage: Usage,
+    /// Its cost in millionths of a US dollar, where known.
+    pub cost_micro_usd: Option<u64>,
+}
+
+impl ChildSummary {
+    /// True if nobody took care of it: it still runs, or it failed in the background with nobody waiting.
+    pub fn is_abandoned(&self) -> bool {
+        match self.outcome {
+            None => true,
+            Some(OutcomeKind::Completed) => false,
+            Some(_) => self.background && !self.awaited,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How a module of a session spawns another one: by a typed capability.
+//!
+//! Guarantees: there before the first module is mounted; what is spawned through it is a child of the
+//! session, with everything that follows: inheritance, limits, budget, cancellation.
+
+use std::sync::Arc;
+
+use amplifier_core::SessionId;
+use amplifier_core::module::tool::{ToolContext, ToolError};
+use async_trait::async_trait;
+
+use super::error::{SessionFailed, SpawnError};
+use super::node::{ChildSummary, Node};
+use super::request::SpawnRequest;
+use super::result::SpawnResult;
+use super::spawn_bundle;
+use super::spec::SpawnTarget;
+use crate::host::Host;
+
+/// Spawns children of one session: `env.coordinator.capability::<Spawner>()`.
+#[derive(Debug)]
+pub struct Spawner {
+    host: Host,
+    node: Arc<Node>,
+}
+
+/// An agent that a session may delegate to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentSummary {
+    /// Its name.
+    pub name: String,
+    /// When to use it.
+    pub description: Option<String>,
+}
+
+impl Spawner {
+    pub(super) fn new(host: Host, node: Arc<Node>) -> Self {
+        Self { host: host.uncounted(), node }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.node.id
+    }
+
+    /// Levels between the session and its root.
+    pub fn depth(&self) -> u32 {
+        self.node.depth
+    }
+
+    /// How many levels a session below this root may have; `None` for no limit.
+    pub fn max_depth(&self) -> Option<u32> {
+        self.node.bounds.limits.max_depth
+    }
+
+    /// Times that an agent delegated to itself on the way down to this session.
+    pub fn self_depth(&self) -> u32 {
+        self.node.self_depth
+    }
+
+    /// Whom the session may delegate to, by name; `self` is not among them.
+    pub fn agents(&self) -> Vec<AgentSummary> {
+        let summary = |(name, one): (&String, &super::plan::Candidate)| AgentSummary {
+            name: name.clone(),
+            description: one.def.description.clone(),
+        };
+        self.node.plan.agents.iter().map(summary).collect()
+    }
+
+    /// The descendants that were spawned by this activation, each parent before its children.
+    pub fn descendants(&self) -> Vec<ChildSummary> {
+        self.node.descendants()
+    }
+
+    /// Spawns a child. A request that resumes a session leaves that session's lineage as it is.
+    pub async fn spawn(&self, request: impl Into<SpawnRequest>) -> Result<SpawnResult, SpawnError> {
+        let mut request = request.into();
+        if request.spec.parent.is_none() && !matches!(request.spec.target, SpawnTarget::Resume(_)) {
+            request = request.parent(&self.node.id);
+        }
+        spawn_bundle(&self.host, request).await
+    }
+}
+
+/// Spawning from inside a tool.
+#[async_trait]
+pub trait SpawnExt {
+    /// Spawns a child of the session whose tool this is. `Err` if no session came of it.
+    async fn spawn<R: Into<SpawnRequest> + Send>(&self, request: R) -> Result<SpawnResult, SpawnError>;
+}
+
+#[async_trait]
+impl SpawnExt for ToolContext<'_> {
+    async fn spawn<R: Into<SpawnRequest> + Send>(&self, request: R) -> Result<SpawnResult, SpawnError> {
+        let request = request.into();
+        let spawner = self.env.coordinator.capability::<Spawner>().ok_or(SpawnError::NoSpawner)?;
+        spawner.spawn(request).await
+    }
+}
+
+/// A refused spawn is a result that the model can act on.
+impl From<SpawnError> for ToolError {
+    fn from(error: SpawnError) -> Self {
+        Self::Refused(super::error::with_causes(&error))
+    }
+}
+
+/// A child that did not complete is a result that the model can act on.
+impl From<SessionFailed> for ToolError {
+    fn from(failed: SessionFailed) -> Self {
+        Self::Refused(failed.to_string())
+    }
+}
