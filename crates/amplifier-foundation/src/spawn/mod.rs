@@ -5,6 +5,7 @@
 //! caller does. Dropping a foreground call cancels the session, first gracefully,
 //! after ten seconds at once.
 
+pub mod context;
 mod error;
 mod guarded;
 mod mount;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use amplifier_core::message::Message;
 use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken};
 
+pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
 use guarded::guarded;
 use record::Recorded;
