@@ -9,6 +9,7 @@ pub mod context;
 mod error;
 mod guarded;
 mod mount;
+pub mod preferences;
 mod record;
 mod request;
 mod resolve;
