@@ -136,6 +136,11 @@ fn is_reference(text: &str) -> bool {
     name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
+/// True for a key whose value may be a secret.
+pub fn names_secret(key: &str) -> bool {
+    kind_of(key) != Kind::Plain
+}
+
 fn kind_of(key: &str) -> Kind {
     let words = words_of(key);
     let joined = words.concat();

@@ -19,6 +19,7 @@ mod mount;
 mod node;
 mod places;
 pub(crate) mod plan;
+pub mod preferences;
 mod record;
 mod request;
 mod resolve;

@@ -334,7 +334,7 @@ async fn the_protocol_adds_little_to_a_small_request() {
     for format in FORMATS {
         let mut request = hi();
         request.tools = tools(8);
-        let size = sent(format, json!({}), request).await.body_len;
+        let size = sent(format, json!({}), request).await.raw.len();
         assert!(size < schemas + 800, "{format:?}: {size} bytes for {schemas} bytes of schemas");
     }
 }

@@ -19,8 +19,8 @@ pub struct Seen {
     pub head: String,
     /// The body as JSON; `null` if there was none.
     pub body: Value,
-    /// Its size in bytes.
-    pub body_len: usize,
+    /// The body as it came.
+    pub raw: String,
 }
 
 impl Seen {
@@ -228,13 +228,13 @@ fn read(stream: &mut TcpStream) -> Option<Seen> {
         bytes.extend_from_slice(&buffer[..count]);
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
-    let mut seen = Seen { head, body: Value::Null, body_len: 0 };
+    let mut seen = Seen { head, body: Value::Null, raw: String::new() };
     let length = seen.header("content-length").parse().unwrap_or(0);
     while bytes.len() < head_end + length {
         let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&buffer[..count]);
     }
     seen.body = serde_json::from_slice(&bytes[head_end..]).unwrap_or(Value::Null);
-    seen.body_len = length;
+    seen.raw = String::from_utf8_lossy(&bytes[head_end..]).into_owned();
     Some(seen)
 }
