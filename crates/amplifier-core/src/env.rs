@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::activity::Activity;
 use crate::approval::{Approver, Display, Origin};
 use crate::cancel::CancelToken;
 use crate::clock::{BoxFuture, Clock, Ids};
@@ -95,6 +96,8 @@ pub struct SessionEnvInner {
     pub variables: Arc<dyn Variables>,
     /// Cancellation.
     pub cancel: CancelToken,
+    /// What the session does, for whoever supervises it.
+    pub activity: Activity,
     /// Whom to ask.
     pub approver: Arc<dyn Approver>,
     /// Where to show progress.

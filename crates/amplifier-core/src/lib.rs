@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod activity;
 pub mod approval;
 pub mod budget;
 pub mod cancel;
@@ -28,6 +29,7 @@ pub mod transcript;
 pub mod turn;
 pub mod until;
 
+pub use activity::Activity;
 pub use cancel::{CancelLevel, CancelReason, CancelToken};
 pub use clock::{Clock, Ids, MonoTime, Timestamp};
 pub use env::SessionEnv;

@@ -25,9 +25,16 @@ pub struct Limits {
     /// Model calls of one activation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,
-    /// Time of one activation, in milliseconds.
+    /// Time of one activation, in milliseconds. Like the two below it does not count the time in
+    /// which the session waits for a person or for a rate limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Time until an activation's model or tools give a first sign of life, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_progress_ms: Option<u64>,
+    /// Time of a turn in which nothing comes from a model and no tool runs, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
     /// Tokens of the session and its descendants, requests and answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
@@ -52,6 +59,8 @@ impl Limits {
             max_descendants: least(self.max_descendants, other.max_descendants),
             max_turns: least(self.max_turns, other.max_turns),
             timeout_ms: least(self.timeout_ms, other.timeout_ms),
+            first_progress_ms: least(self.first_progress_ms, other.first_progress_ms),
+            idle_ms: least(self.idle_ms, other.idle_ms),
             max_tokens: least(self.max_tokens, other.max_tokens),
             max_cost_micro_usd: least(self.max_cost_micro_usd, other.max_cost_micro_usd),
         }
@@ -66,6 +75,8 @@ impl Limits {
             max_descendants: self.max_descendants.or(fallback.max_descendants),
             max_turns: self.max_turns.or(fallback.max_turns),
             timeout_ms: self.timeout_ms.or(fallback.timeout_ms),
+            first_progress_ms: self.first_progress_ms.or(fallback.first_progress_ms),
+            idle_ms: self.idle_ms.or(fallback.idle_ms),
             max_tokens: self.max_tokens.or(fallback.max_tokens),
             max_cost_micro_usd: self.max_cost_micro_usd.or(fallback.max_cost_micro_usd),
         }
@@ -112,6 +123,10 @@ pub enum LimitKind {
     Descendants,
     /// [`Limits::max_turns`].
     Turns,
+    /// [`Limits::first_progress_ms`].
+    FirstProgress,
+    /// [`Limits::idle_ms`].
+    Idle,
     /// [`Limits::max_tokens`].
     Tokens,
     /// [`Limits::max_cost_micro_usd`].
@@ -125,6 +140,8 @@ impl fmt::Display for LimitKind {
             Self::Concurrent => "max_concurrent",
             Self::Descendants => "max_descendants",
             Self::Turns => "max_turns",
+            Self::FirstProgress => "first_progress_ms",
+            Self::Idle => "idle_ms",
             Self::Tokens => "max_tokens",
             Self::Cost => "max_cost",
         })
@@ -145,5 +162,15 @@ mod tests {
             }
             proptest::prop_assert_eq!(both.is_none(), a.is_none() && b.is_none());
         }
+    }
+
+    #[test]
+    fn silences_are_bounded_like_everything_else() {
+        let of = |first_progress_ms, idle_ms| Limits { first_progress_ms, idle_ms, ..Limits::default() };
+        assert_eq!(of(Some(5), None).stricter(&of(Some(3), Some(9))), of(Some(3), Some(9)));
+        assert_eq!(of(Some(5), None).or(&of(Some(3), Some(9))), of(Some(5), Some(9)));
+        let text = serde_json::to_string(&of(Some(5), Some(6))).unwrap();
+        assert_eq!(text, r#"{"first_progress_ms":5,"idle_ms":6}"#);
+        assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), of(Some(5), Some(6)));
     }
 }

@@ -71,6 +71,7 @@ impl SessionDriver {
 
     /// Answers one user message.
     pub async fn turn(&mut self, text: String) -> Result<TurnReply, TurnError> {
+        let _running = self.core.env.activity.model();
         self.announce().await;
         let core = &self.core;
         {

@@ -126,7 +126,9 @@ impl Core {
         self.tell(EventType::ApprovalRequired, &prompt).await;
         let deadline = self.env.clock.monotonic().saturating_add(request.timeout);
         let time = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled());
+        let asking = self.env.activity.asking();
         let answer = until(self.env.approver.request(request), time).await;
+        drop(asking);
         let refused = match answer {
             Some(ApprovalAnswer::Allow) => None,
             Some(ApprovalAnswer::AllowForSession) => {

@@ -137,6 +137,10 @@ impl Core {
             let _appending = Appending::begin(self);
             self.transcript.append(messages.clone()).await?;
         }
+        // What the user and the hooks say is no sign of life of the model.
+        if messages.iter().any(|message| matches!(message.role, Role::Assistant | Role::Tool)) {
+            self.env.activity.progress();
+        }
         self.context.append(&messages);
         self.ledger().track_calls(&messages);
         for message in &messages {

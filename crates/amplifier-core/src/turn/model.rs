@@ -199,6 +199,7 @@ impl Core {
             let Some(wait) = retry.after(&error, random) else { return Err(retry.given_up(error).into()) };
             self.announce_retry(&error, retry.attempt(), wait.as_millis() as u64).await;
             let deadline = self.env.clock.monotonic().saturating_add(wait);
+            let _waiting = self.env.activity.waiting(error.message.as_str(), deadline);
             let slept = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled()).await;
             if slept.is_none() {
                 return Err(TurnError::Cancelled);

@@ -49,7 +49,11 @@ impl Core {
     ) -> Result<ChatResponse, ProviderError> {
         let mut blocks = Blocks::default();
         let result = loop {
-            match std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            let piece = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
+            if matches!(piece, Some(Ok(_))) {
+                self.env.activity.progress();
+            }
+            match piece {
                 Some(Ok(ChatDelta::Text(text))) => self.piece(&mut blocks, Kind::Text, &text).await,
                 Some(Ok(ChatDelta::Thinking(text))) => self.piece(&mut blocks, Kind::Thinking, &text).await,
                 Some(Ok(ChatDelta::ToolCallStart { .. })) => {}

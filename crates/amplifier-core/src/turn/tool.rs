@@ -27,6 +27,7 @@ impl Turn<'_> {
     /// together, in the order of the calls.
     pub async fn run_tool(&self, call: &ToolCall) -> Message {
         let core = self.core;
+        let _running = core.env.activity.tool();
         let started = core.env.clock.monotonic();
         core.env.display.show(&core.env.origin(), Shown::ToolStarted(call));
         let stop = core.env.cancel.cancelled_now();

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and nothing lies beyond its crate"
 )]
 
+mod activity;
 mod cut;
 mod docs_events;
 mod gates;

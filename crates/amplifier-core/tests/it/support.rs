@@ -596,6 +596,7 @@ impl Kit {
             paths: Arc::new(PlainPaths),
             variables: Arc::new(FakeVariables(self.variables)),
             cancel: cancel.clone(),
+            activity: Activity::new(Arc::new(clock.clone())),
             approver: self.approver,
             display: Arc::clone(&display) as Arc<dyn Display>,
             events: Arc::new(NoSink),

@@ -14,7 +14,8 @@ use amplifier_core::module::provider::{
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::transcript::MessageView;
 use amplifier_core::{
-    Activation, CancelToken, Clock, EventId, Message, ModuleSpec, MonoTime, NewEvent, SessionId, Timestamp,
+    Activation, Activity, CancelToken, Clock, EventId, Message, ModuleSpec, MonoTime, NewEvent, SessionId,
+    Timestamp,
 };
 use amplifier_foundation::fs::paths::SystemPaths;
 use amplifier_foundation::host::RandomIds;
@@ -76,6 +77,7 @@ fn env(variables: &[(&str, &str)]) -> SessionEnv {
         paths: Arc::new(SystemPaths::default()),
         variables: Arc::new(Given(given)),
         cancel: CancelToken::new(),
+        activity: Activity::new(Arc::new(Standing)),
         approver: Arc::new(NobodyToAsk),
         display: Arc::new(NoDisplay),
         events: Arc::new(NoSink),

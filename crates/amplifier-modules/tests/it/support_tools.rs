@@ -14,7 +14,7 @@ use amplifier_core::message::ToolCall;
 use amplifier_core::module::tool::{ToolContext, ToolError, ToolOutput, ToolSet};
 use amplifier_core::module::{ModuleSpec, Mount, Parts};
 use amplifier_core::permission::{Layer, Mode, Permissions};
-use amplifier_core::{CancelToken, Clock, Ids, MonoTime, NewEvent, Timestamp};
+use amplifier_core::{Activity, CancelToken, Clock, Ids, MonoTime, NewEvent, Timestamp};
 use amplifier_foundation::fs::paths::SystemPaths;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -113,6 +113,7 @@ impl Bench {
         let cwd = root.join("cwd");
         std::fs::create_dir(&cwd).unwrap();
         let session = SessionId::new(format!("s{}", NEXT_ID.fetch_add(1, Ordering::Relaxed))).unwrap();
+        let clock = FastClock::new(setup.speed);
         let env = SessionEnv::new(SessionEnvInner {
             session: session.clone(),
             parent: Some(SessionId::new("the-parent").unwrap()),
@@ -121,7 +122,8 @@ impl Bench {
             activation: Activation::FIRST,
             cwd: cwd.clone(),
             folder: None,
-            clock: FastClock::new(setup.speed),
+            activity: Activity::new(clock.clone()),
+            clock,
             ids: Arc::new(TestIds),
             paths: Arc::new(SystemPaths::with_home(Some(root.join("home")))),
             variables: Arc::new(NoVariables),
