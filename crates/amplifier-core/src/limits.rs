@@ -123,6 +123,8 @@ pub enum LimitKind {
     Descendants,
     /// [`Limits::max_turns`].
     Turns,
+    /// [`Limits::timeout_ms`].
+    Time,
     /// [`Limits::first_progress_ms`].
     FirstProgress,
     /// [`Limits::idle_ms`].
@@ -133,6 +135,21 @@ pub enum LimitKind {
     Cost,
 }
 
+impl LimitKind {
+    /// Every limit, in the order in which they are told.
+    pub const ALL: [Self; 9] = [
+        Self::Depth,
+        Self::Concurrent,
+        Self::Descendants,
+        Self::Turns,
+        Self::Time,
+        Self::FirstProgress,
+        Self::Idle,
+        Self::Tokens,
+        Self::Cost,
+    ];
+}
+
 impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -140,6 +157,7 @@ impl fmt::Display for LimitKind {
             Self::Concurrent => "max_concurrent",
             Self::Descendants => "max_descendants",
             Self::Turns => "max_turns",
+            Self::Time => "timeout_ms",
             Self::FirstProgress => "first_progress_ms",
             Self::Idle => "idle_ms",
             Self::Tokens => "max_tokens",

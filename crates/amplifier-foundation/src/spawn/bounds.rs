@@ -17,6 +17,11 @@ pub const DEFAULT_CHILD_TURNS: u32 = 50;
 /// Time of one activation of a child, in milliseconds: 15 minutes.
 pub const DEFAULT_CHILD_TIMEOUT_MS: u64 = 15 * 60 * 1_000;
 
+/// Time until a child's model or tools give a first sign of life, in milliseconds: 2 minutes.
+pub const DEFAULT_CHILD_FIRST_PROGRESS_MS: u64 = 2 * 60 * 1_000;
+/// Time in which nothing comes from a child's model and none of its tools runs, in milliseconds: 10 minutes.
+pub const DEFAULT_CHILD_IDLE_MS: u64 = 10 * 60 * 1_000;
+
 /// The limits of a session with their layers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bounds {
@@ -71,6 +76,8 @@ fn of_children() -> Limits {
     let mut limits = Limits::default();
     limits.max_turns = Some(DEFAULT_CHILD_TURNS);
     limits.timeout_ms = Some(DEFAULT_CHILD_TIMEOUT_MS);
+    limits.first_progress_ms = Some(DEFAULT_CHILD_FIRST_PROGRESS_MS);
+    limits.idle_ms = Some(DEFAULT_CHILD_IDLE_MS);
     limits
 }
 
@@ -81,6 +88,9 @@ pub(crate) fn value(limits: &Limits, kind: LimitKind) -> Option<u64> {
         LimitKind::Concurrent => limits.max_concurrent.map(u64::from),
         LimitKind::Descendants => limits.max_descendants.map(u64::from),
         LimitKind::Turns => limits.max_turns.map(u64::from),
+        LimitKind::Time => limits.timeout_ms,
+        LimitKind::FirstProgress => limits.first_progress_ms,
+        LimitKind::Idle => limits.idle_ms,
         LimitKind::Tokens => limits.max_tokens,
         LimitKind::Cost => limits.max_cost_micro_usd,
         _ => None,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use amplifier_core::activity::Activity;
 use amplifier_core::approval::NoDisplay;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::coordinator::Coordinator;
@@ -49,6 +50,7 @@ pub(super) async fn session(
         paths: Arc::clone(&inner.paths),
         variables: Arc::clone(&inner.variables),
         cancel: CancelToken::new(),
+        activity: Activity::new(Arc::clone(&inner.clock)),
         approver: Arc::clone(&inner.approver),
         display: Arc::new(NoDisplay),
         events: Arc::new(inner.router.clone()),

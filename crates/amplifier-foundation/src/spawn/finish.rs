@@ -6,10 +6,12 @@
 //! Never here: waiting for modules. What ends a session from outside can always call this.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use amplifier_core::activity::Deadline;
 use amplifier_core::approval::Shown;
+use amplifier_core::limits::LimitKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError, outcome_of_cancel};
 use amplifier_core::panic::caught;
 use amplifier_core::session::Settler;
@@ -20,6 +22,7 @@ use amplifier_core::{
 };
 use serde_json::{Value, json};
 
+use super::bounds::Bounds;
 use super::node::Child;
 use super::places::Place;
 use super::record::Recorded;
@@ -40,9 +43,12 @@ pub(super) struct Ending {
     pub(super) began: MonoTime,
     settler: Settler,
     facts: Facts,
+    bounds: Bounds,
     child: Option<Arc<Child>>,
     // Held to take the place out; never across an await.
     place: Mutex<Option<Place>>,
+    /// The deadline that passed, if one did.
+    expired: OnceLock<Deadline>,
     published: AtomicBool,
 }
 
@@ -75,14 +81,14 @@ impl Ending {
         session: AmplifierSession,
         settler: Settler,
         recorded: &Recorded,
-        child: Option<Arc<Child>>,
-        place: Option<Place>,
+        bounds: Bounds,
+        (child, place): (Option<Arc<Child>>, Option<Place>),
         began: MonoTime,
     ) -> Arc<Self> {
         let facts = Facts::of(&host, &recorded.metadata);
         let place = Mutex::new(place);
-        let published = AtomicBool::new(false);
-        Arc::new(Self { host, session, began, settler, facts, child, place, published })
+        let (expired, published) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { host, session, began, settler, facts, bounds, child, place, expired, published })
     }
 
     /// Settles in the store. The outcome that counts: one that was settled before wins.
@@ -123,7 +129,32 @@ impl Ending {
         if let Some(message) = message {
             error.message = format!("{error}; {message}");
         }
-        self.session.cut_off(kind, error, self.took_ms())
+        let mut outcome = self.session.cut_off(kind, error, self.took_ms());
+        self.name_deadline(&mut outcome);
+        outcome
+    }
+
+    /// Notes which deadline passed. The first counts.
+    pub(super) fn expired(&self, deadline: Deadline) {
+        let _ = self.expired.set(deadline);
+    }
+
+    /// Says in the outcome which deadline it was, where one of silence has passed.
+    pub(super) fn name_deadline(&self, outcome: &mut SessionOutcome) {
+        let (limits, bounds) = (self.session.limits(), &self.bounds);
+        let Some(deadline) = self.expired.get() else { return };
+        let kind = match deadline {
+            Deadline::FirstProgress => LimitKind::FirstProgress,
+            Deadline::Idle => LimitKind::Idle,
+            _ => return,
+        };
+        let Some(error) = outcome.error.as_mut().filter(|_| outcome.kind == OutcomeKind::TimedOut) else {
+            return;
+        };
+        if let Some(limit) = deadline.reached(limits, bounds.set_by(kind)) {
+            error.message = format!("the session gave no sign of life: {limit}");
+            error.limit = Some(limit);
+        }
     }
 
     /// Time of this activation so far, in milliseconds.

@@ -10,6 +10,7 @@ mod bounds;
 mod closed;
 pub mod context;
 mod error;
+mod explain;
 mod finish;
 mod guarded;
 mod inherit;
@@ -43,10 +44,12 @@ use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, Ca
 use tokio::sync::oneshot;
 
 pub use bounds::{
-    DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS, DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
+    DEFAULT_CHILD_FIRST_PROGRESS_MS, DEFAULT_CHILD_IDLE_MS, DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS,
+    DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
 };
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
+pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain};
 use finish::Ending;
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
@@ -139,7 +142,8 @@ async fn start(
         Keyed::Free(key) => key,
     };
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
-    match enter(&host, &resolved, &recorded, &cancel, key.as_ref()).await {
+    let how = (&cancel, request.spec.background);
+    match enter(&host, &resolved, &recorded, how, key.as_ref()).await {
         Ok((mounted, messages)) => {
             let supervisor = supervise(&host, request, resolved, recorded, mounted, messages, place, began);
             drop(starting);
@@ -214,10 +218,10 @@ async fn enter(
     host: &Host,
     resolved: &Resolved,
     recorded: &Recorded,
-    cancel: &CancelToken,
+    (cancel, background): (&CancelToken, bool),
     key: Option<&key::SessionKey>,
 ) -> Result<(Mounted, (Vec<Arc<Message>>, usize)), Refused> {
-    let mounted = mount::mount(host, resolved, recorded, cancel).await?;
+    let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
     let session = &mounted.session;
     let entered = async {
         if cancel.is_cancelled() {
@@ -272,7 +276,15 @@ fn supervise(
     });
     let user_home = host.user_home().map(std::path::Path::to_path_buf);
     let mentions = resolved.plan.bundle.mentions(&resolved.cwd, user_home);
-    let ending = Ending::new(host.clone(), session.clone(), driver.settler(), &recorded, child, place, began);
+    let ending = Ending::new(
+        host.clone(),
+        session.clone(),
+        driver.settler(),
+        &recorded,
+        resolved.bounds,
+        (child, place),
+        began,
+    );
     host.0.watchdog.watch(&ending);
     Supervisor {
         host: host.clone(),

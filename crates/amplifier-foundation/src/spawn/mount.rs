@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use amplifier_core::activity::Activity;
 use amplifier_core::approval::{NoticeLevel, Shown};
 use amplifier_core::coordinator::Coordinator;
 use amplifier_core::env::{SessionEnv, SessionEnvInner};
@@ -39,10 +40,10 @@ pub(super) async fn mount(
     host: &Host,
     resolved: &Resolved,
     recorded: &Recorded,
-    cancel: &CancelToken,
+    (cancel, background): (&CancelToken, bool),
 ) -> Result<Mounted, SpawnError> {
     let node = node(resolved, recorded);
-    let env = surroundings(host, resolved, recorded, &node, cancel);
+    let env = surroundings(host, resolved, recorded, &node, (cancel, background));
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
@@ -90,10 +91,15 @@ fn surroundings(
     resolved: &Resolved,
     recorded: &Recorded,
     node: &Node,
-    cancel: &CancelToken,
+    (cancel, background): (&CancelToken, bool),
 ) -> SessionEnv {
     let inner = &host.0;
     let lender = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref()).map(AmplifierSession::env);
+    let activity = match lender {
+        Some(env) => env.activity.child(),
+        None => Activity::new(Arc::clone(&inner.clock)),
+    };
+    activity.set_foreground(!background);
     SessionEnv::new(SessionEnvInner {
         session: node.id.clone(),
         parent: recorded.metadata.spawned_by().cloned(),
@@ -107,6 +113,7 @@ fn surroundings(
         paths: Arc::clone(&inner.paths),
         variables: Arc::clone(&inner.variables),
         cancel: cancel.clone(),
+        activity,
         approver: Arc::clone(lender.map_or(&inner.approver, |env| &env.approver)),
         display: Arc::clone(lender.map_or(&inner.display, |env| &env.display)),
         events: Arc::new(inner.router.clone()),

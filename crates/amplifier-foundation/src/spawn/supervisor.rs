@@ -67,6 +67,7 @@ impl Supervisor {
         };
         let mut outcome = self.driver.outcome_of(&result);
         outcome.duration_ms = self.ending.took_ms();
+        self.ending.name_deadline(&mut outcome);
         let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
         outcome.unrecorded = !kept && !outcome.output.is_empty();
         self.record(&mut outcome).await;
