@@ -47,6 +47,7 @@ pub(super) async fn mount(
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
+    warn(&env, "preferences", resolved.plan.protected.as_slice());
     env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node))));
     let result = match until(parts(host, &env, &resolved.plan), cancel.cancelled()).await {
         Some(Ok(parts)) => build(host, resolved, recorded, env.clone(), &node, parts),

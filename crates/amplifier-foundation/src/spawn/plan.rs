@@ -97,6 +97,8 @@ pub(crate) struct SessionPlan {
     pub(crate) section: SessionSection,
     /// The line about modules that were left out.
     pub(crate) left_out: Option<String>,
+    /// The line about settings that preferences may not change.
+    pub(crate) protected: Option<String>,
 }
 
 impl SessionPlan {
@@ -175,6 +177,7 @@ pub(super) fn of_agent(
         section: parent.section.clone(),
         agent: agent.or_else(|| parent.agent.clone()),
         left_out: None,
+        protected: None,
     };
     if let Some(section) = &def.session {
         overlay(&mut plan, section);
@@ -216,6 +219,7 @@ fn of_bundle(bundle: &Arc<PreparedBundle>) -> SessionPlan {
         preferences: Vec::new(),
         section: plan.session.clone(),
         left_out: None,
+        protected: None,
     }
 }
 

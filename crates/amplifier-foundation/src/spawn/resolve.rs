@@ -12,10 +12,11 @@ use super::guarded::guarded;
 use super::lineage::{self, Parent, Spawned};
 use super::node::Node;
 use super::plan::{self, SessionPlan};
+use super::preferences::{self, Candidate};
 use super::request::{BundleRef, SpawnRequest, Wish};
 use super::spec::{BundlePin, SpawnTarget};
 use super::untrusted;
-use crate::bundle::PreparedBundle;
+use crate::bundle::{PreparedBundle, ProviderPreference};
 use crate::host::Host;
 use crate::storage::{SessionMetadata, SessionStorage, StoredSession};
 
@@ -249,13 +250,25 @@ fn wish(request: &SpawnRequest, parent: Option<&Parent>) -> Wish {
     }
 }
 
-/// The caller's preferences in front of the plan's own.
-fn preferring(plan: Arc<SessionPlan>, preferences: &[crate::bundle::ProviderPreference]) -> Arc<SessionPlan> {
-    if preferences.is_empty() {
+/// The plan with the preferences that count, the caller's before the agent's own, and their settings laid
+/// over those of their providers. A preference changes no credential and no address.
+fn preferring(plan: Arc<SessionPlan>, caller: &[ProviderPreference]) -> Arc<SessionPlan> {
+    if caller.is_empty() && plan.preferences.iter().all(|preference| preference.config.is_empty()) {
         return plan;
     }
     let mut plan = SessionPlan::clone(&plan);
-    plan.preferences = preferences.to_vec();
+    let wanted = preferences::order(caller, &plan.preferences).to_vec();
+    let mut kept = Vec::new();
+    for preference in wanted.iter().filter(|preference| !preference.config.is_empty()) {
+        let candidates = plan.providers.iter().map(|planned| Candidate::from(planned.spec.as_ref()));
+        let Some(at) = preferences::position(preference, candidates) else { continue };
+        let planned = &mut plan.providers[at];
+        let left_out = preferences::merge(Arc::make_mut(&mut planned.spec), preference);
+        kept.extend(left_out.into_iter().map(|key| format!("{key} of {}", preference.provider)));
+    }
+    plan.protected = (!kept.is_empty())
+        .then(|| format!("ignored in provider preferences, which may not change them: {}", kept.join(", ")));
+    plan.preferences = wanted;
     Arc::new(plan)
 }
 

@@ -1,6 +1,6 @@
 //! Bundles that a project chose for which nobody vouches.
 //!
-//! Such a bundle runs, but its providers send no key elsewhere: their addresses on other machines,
+//! Such a bundle runs, but its providers and its agents' send no key elsewhere: their addresses on other machines,
 //! names of keys' variables and values with variables do not count. Who vouches: a person who typed a path or an address,
 //! for that run; the user's own settings and bundles; the program itself.
 //! Guarantees: what a project's folder, settings or added names lead to, directly or through
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::request::BundleRef;
 use crate::bundle::locate::is_place;
-use crate::bundle::{PreparedBundle, builtin};
+use crate::bundle::{AgentDef, ModuleEntry, PreparedBundle, builtin};
 use crate::fs::read;
 use crate::host::Host;
 use crate::settings::redirect;
@@ -24,7 +24,8 @@ pub(super) fn without_redirects(
     reference: &BundleRef,
     chosen_by_project: bool,
 ) -> (Arc<PreparedBundle>, Option<String>) {
-    if !host.0.untrusted_project || bundle.plan.providers.is_empty() {
+    let of_agents = || bundle.agents.values().any(|def| def.providers.is_some());
+    if !host.0.untrusted_project || (bundle.plan.providers.is_empty() && !of_agents()) {
         return (bundle, None);
     }
     let suspects = Suspects::new(host, &bundle, reference, chosen_by_project);
@@ -39,6 +40,9 @@ pub(super) fn without_redirects(
                 .extend(redirect::strip(&mut spec.config).into_iter().map(|name| format!("{name} of {key}")));
         }
     }
+    for (name, def) in &mut stripped.agents {
+        taken.extend(of_agent(name, def, &suspects));
+    }
     if taken.is_empty() {
         return (bundle, None);
     }
@@ -48,6 +52,23 @@ pub(super) fn without_redirects(
         taken.join(", ")
     );
     (Arc::new(stripped), Some(line))
+}
+
+/// Takes out of an agent's providers what would redirect keys; what that was.
+fn of_agent(name: &str, def: &mut Arc<AgentDef>, suspects: &Suspects<'_>) -> Vec<String> {
+    let is_suspect = |entry: &ModuleEntry| {
+        entry.origins.is_empty() || entry.origins.iter().any(|origin| suspects.contains(&origin.file))
+    };
+    if !def.providers.iter().flatten().any(is_suspect) {
+        return Vec::new();
+    }
+    let mut taken = Vec::new();
+    for entry in Arc::make_mut(def).providers.iter_mut().flatten().filter(|entry| is_suspect(entry)) {
+        let what = redirect::strip(&mut entry.spec.config);
+        let key = entry.spec.key().to_owned();
+        taken.extend(what.into_iter().map(|what| format!("{what} of {key} of agent {name}")));
+    }
+    taken
 }
 
 /// Which files of a bundle nobody vouches for.
