@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod fs;
+pub mod governor;
 pub mod host;
 pub mod mention;
 pub mod redact;

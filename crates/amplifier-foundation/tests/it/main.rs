@@ -13,6 +13,7 @@ mod docs_settings;
 mod fs_log;
 mod fs_paths;
 mod fs_tool_io;
+mod governor;
 mod include;
 mod mention;
 mod prepare;
@@ -31,3 +32,6 @@ mod storage_reference;
 mod store;
 mod store_history;
 mod store_model;
+#[allow(dead_code, unreachable_pub, reason = "shared with the kernel's tests")]
+#[path = "../../../amplifier-core/tests/it/support.rs"]
+mod support;
