@@ -14,6 +14,7 @@ pub mod clock;
 pub mod coordinator;
 pub mod env;
 pub mod event;
+pub mod governor;
 pub mod hook;
 pub mod id;
 pub mod limits;

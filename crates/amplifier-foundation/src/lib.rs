@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod governor;
 pub mod host;
 pub mod router;
 pub mod spawn;

@@ -48,13 +48,19 @@ pub struct ProviderInfo {
     pub priority: i64,
     /// True for a provider that answers from a script and asks no model.
     pub scripted: bool,
+    /// Whose rate limits it shares: providers with the same key wait together
+    /// ([`crate::governor`]). The name, unless the module knows better; never holds a secret.
+    #[serde(default, skip_serializing)]
+    pub governor_key: String,
 }
 
 impl ProviderInfo {
     /// The info of a provider of priority 100 that asks a real model.
     pub fn new(name: impl Into<String>, module: impl Into<String>, default_model: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            governor_key: name.clone(),
+            name,
             module: module.into(),
             default_model: default_model.into(),
             priority: 100,

@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::{AmplifierSession, Core, FixedPrompt, Progress, SessionDriver, SystemPrompt};
 use crate::budget::Budget;
 use crate::env::SessionEnv;
+use crate::governor::Governor;
 use crate::hook::HookRegistry;
 use crate::limits::Limits;
 use crate::module::Parts;
@@ -43,6 +44,7 @@ pub struct SessionBuilder {
     budget: Option<Arc<Budget>>,
     options: ModelOptions,
     retry: RetryPolicy,
+    governor: Option<Arc<dyn Governor>>,
 }
 
 impl SessionBuilder {
@@ -57,6 +59,7 @@ impl SessionBuilder {
             budget: None,
             options: ModelOptions::default(),
             retry: RetryPolicy::default(),
+            governor: None,
         }
     }
 
@@ -110,6 +113,13 @@ impl SessionBuilder {
         self
     }
 
+    /// Who has model calls wait while a key is limited; without one each session finds out by itself.
+    #[must_use]
+    pub fn governor(mut self, governor: Arc<dyn Governor>) -> Self {
+        self.governor = Some(governor);
+        self
+    }
+
     /// The session and its driver. Whoever holds the driver runs the turns.
     pub fn build(
         self,
@@ -140,6 +150,7 @@ impl SessionBuilder {
             budget,
             options: self.options,
             retry: self.retry,
+            governor: self.governor,
             ledger: Mutex::new(Ledger::default()),
         });
         let (sender, receiver) = mpsc::channel(COMMANDS);

@@ -17,6 +17,7 @@ use crate::budget::Budget;
 use crate::cancel::{CancelLevel, CancelReason};
 use crate::env::{EmitError, SessionEnv};
 use crate::event::{CustomName, Event, NewEvent};
+use crate::governor::Governor;
 use crate::hook::HookRegistry;
 use crate::id::{Activation, EventId, SessionId};
 use crate::limits::Limits;
@@ -71,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) budget: Arc<Budget>,
     pub(crate) options: ModelOptions,
     pub(crate) retry: RetryPolicy,
+    pub(crate) governor: Option<Arc<dyn Governor>>,
     // Held for a few fields at a time; never across an await.
     ledger: Mutex<Ledger>,
 }

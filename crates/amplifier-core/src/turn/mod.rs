@@ -5,6 +5,7 @@
 //! result before the next model call. Every tool call gets exactly one result,
 //! also when the turn is cut off: then it is marked interrupted.
 
+mod attempts;
 mod gate;
 mod model;
 mod retry;

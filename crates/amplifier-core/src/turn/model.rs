@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::retry::Retry;
 use super::{Turn, TurnError};
-use crate::approval::{NoticeLevel, Shown};
 use crate::budget::Amount;
 use crate::event::EventType;
 use crate::hook::Injection;
@@ -22,7 +20,6 @@ use crate::module::provider::{
 };
 use crate::session::Core;
 use crate::transcript::MessageView;
-use crate::until::until;
 
 /// What a session asks of its model beyond the conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -177,67 +174,6 @@ impl Core {
             data["raw"] = json!({"system": request.system, "messages": messages, "tools": request.tools});
         }
         data
-    }
-
-    /// Attempts until there is an answer, a permanent error, or no patience left.
-    async fn attempts(
-        &self,
-        provider: &Arc<dyn Provider>,
-        request: &ChatRequest,
-    ) -> Result<ChatResponse, TurnError> {
-        let mut retry = Retry::new(&self.retry);
-        loop {
-            let attempt = self.attempt_call(provider, request.clone());
-            let Some(result) = until(attempt, self.env.cancel.cancelled()).await else {
-                return Err(TurnError::Cancelled);
-            };
-            let error = match result {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            let random = self.env.ids.v4().as_u64_pair().1;
-            let Some(wait) = retry.after(&error, random) else { return Err(retry.given_up(error).into()) };
-            self.announce_retry(&error, retry.attempt(), wait.as_millis() as u64).await;
-            let deadline = self.env.clock.monotonic().saturating_add(wait);
-            let _waiting = self.env.activity.waiting(error.message.as_str(), deadline);
-            let slept = until(self.env.clock.sleep_until(deadline), self.env.cancel.cancelled()).await;
-            if slept.is_none() {
-                return Err(TurnError::Cancelled);
-            }
-        }
-    }
-
-    async fn announce_retry(&self, error: &ProviderError, attempt: u32, wait_ms: u64) {
-        let text = format!("{}; trying again in {wait_ms} ms", error.message);
-        let origin = self.env.origin();
-        let level = NoticeLevel::Warning;
-        if !std::mem::take(&mut self.ledger().partial).is_empty() {
-            self.env.display.show(&origin, Shown::Restarted { reason: &error.message });
-        }
-        self.env.display.show(&origin, Shown::Notice { level, source: &error.provider, text: &text });
-        let event = match error.kind {
-            ProviderErrorKind::RateLimited => EventType::ProviderThrottle,
-            _ => EventType::ProviderRetry,
-        };
-        let data = || json!({"provider": error.provider, "kind": error.kind, "error": error.message, "attempt": attempt, "wait_ms": wait_ms});
-        let round = self.ask_hooks(&event, data).await;
-        self.absorb(round);
-    }
-
-    async fn attempt_call(
-        &self,
-        provider: &Arc<dyn Provider>,
-        request: ChatRequest,
-    ) -> Result<ChatResponse, ProviderError> {
-        let name = provider.info().name.as_str();
-        let panicked = |panic| {
-            ProviderError::new(name, ProviderErrorKind::Other, format!("the provider panicked: {panic}"))
-        };
-        let work = async {
-            let stream = provider.stream(request).await?;
-            self.consume(name, stream).await
-        };
-        crate::panic::caught(work).await.map_err(panicked)?
     }
 
     async fn account(&self, provider: &str, response: &ChatResponse) {

@@ -63,9 +63,29 @@ impl<'a> Retry<'a> {
         let doubled = self.policy.first_wait.saturating_mul(1 << (count - 1).min(16));
         let own = doubled.min(self.policy.longest_wait);
         let jitter = own / 4 * u32::try_from(random % 1_000).unwrap_or(0) / 1_000;
-        let wait = error.retry_after.unwrap_or(own - jitter);
-        self.waited = self.waited.saturating_add(wait);
+        let wait = match error.retry_after {
+            // A service that says "now" each time would be asked without pause or end.
+            Some(asked) if limited && asked.is_zero() && count > 1 => own - jitter,
+            Some(asked) => asked,
+            None => own - jitter,
+        };
+        self.count_wait(wait);
         (self.waited <= self.policy.rate_limit_patience).then_some(wait)
+    }
+
+    /// Takes note of a rate limit that somebody else waits out.
+    pub(super) fn count_limit(&mut self) {
+        self.limited += 1;
+    }
+
+    /// Takes note of a wait.
+    pub(super) fn count_wait(&mut self, span: Duration) {
+        self.waited = self.waited.saturating_add(span);
+    }
+
+    /// How long this call may still wait.
+    pub(super) fn patience_left(&self) -> Duration {
+        self.policy.rate_limit_patience.saturating_sub(self.waited)
     }
 
     /// The error for whoever asked, after the last attempt: of a rate limit also what it would have taken.
@@ -125,6 +145,13 @@ mod tests {
         assert_eq!(own[..4], [500, 1_000, 2_000, 4_000]);
         assert!(own.iter().sum::<u64>() <= 120_000);
         assert!(waits(ProviderErrorKind::RateLimited, Some(121)).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_says_now_each_time_is_not_asked_without_end() {
+        let asked = waits(ProviderErrorKind::RateLimited, Some(0));
+        assert_eq!(asked[..4], [0, 1_000, 2_000, 4_000]);
+        assert!(asked.iter().sum::<u64>() <= 120_000);
     }
 
     #[test]

@@ -13,6 +13,6 @@ mod docs_events;
 mod gates;
 mod model_calls;
 mod session;
-#[allow(dead_code, reason = "shared with the tests of the built-in modules")]
+#[allow(dead_code, reason = "shared with the tests of the foundation and the modules")]
 mod support;
 mod tools;

@@ -112,7 +112,10 @@ impl Wake for Flag {
 
 /// Polls a future as long as it wakes itself. `None`: it waits for somebody else.
 /// `before` is called with the number of each poll.
-pub fn polled<F: Future>(mut future: Pin<&mut F>, mut before: impl FnMut(usize)) -> Option<F::Output> {
+pub fn polled<F: Future + ?Sized>(
+    mut future: Pin<&mut F>,
+    mut before: impl FnMut(usize),
+) -> Option<F::Output> {
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(Arc::clone(&flag));
     for poll in 0..100_000 {
@@ -130,7 +133,7 @@ pub fn polled<F: Future>(mut future: Pin<&mut F>, mut before: impl FnMut(usize))
 }
 
 /// [`polled`] without a say.
-pub fn idle<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
+pub fn idle<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<F::Output> {
     polled(future, |_| {})
 }
 
@@ -517,6 +520,7 @@ impl Display for FakeDisplay {
 
 /// What a test session is made of.
 pub struct Kit {
+    pub clock: ManualClock,
     pub answers: Vec<Answer>,
     pub tools: Vec<Arc<FakeTool>>,
     pub orchestrator: FakeLoop,
@@ -543,6 +547,7 @@ impl Variables for FakeVariables {
 impl Kit {
     pub fn new(answers: Vec<Answer>) -> Self {
         Self {
+            clock: ManualClock::default(),
             answers,
             tools: Vec::new(),
             orchestrator: FakeLoop::Sequential,
@@ -579,7 +584,7 @@ impl Kit {
     }
 
     pub fn build_with(self, more: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Bench {
-        let clock = ManualClock::default();
+        let clock = self.clock;
         let cancel = CancelToken::new();
         let display = Arc::new(FakeDisplay::default());
         let session = SessionId::new("s").unwrap();

@@ -16,6 +16,7 @@ use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::fs::paths::SystemPaths;
+use crate::governor::ProcessGovernor;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
@@ -281,7 +282,7 @@ impl HostBuilder {
             user_home: user_home.clone(),
             project_paths: paths,
             clock: Arc::clone(&self.clock),
-            ids: self.ids,
+            ids: Arc::clone(&self.ids),
             paths: Arc::new(SystemPaths::with_home(user_home)),
             variables: self.variables,
             approver: self.approver,
@@ -290,6 +291,7 @@ impl HostBuilder {
             permissions: self.permissions,
             limits: self.limits,
             retry: self.retry,
+            governor: Arc::new(ProcessGovernor::new(Arc::clone(&self.clock), Arc::clone(&self.ids))),
             redactor: Arc::new(self.redactor),
             strict: self.strict,
             untrusted_project,

@@ -25,6 +25,7 @@ use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, SessionId};
 
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
+use crate::governor::ProcessGovernor;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
@@ -80,6 +81,7 @@ pub(crate) struct HostInner {
     pub(crate) permissions: Permissions,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
+    pub(crate) governor: Arc<ProcessGovernor>,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) strict: bool,
     pub(crate) untrusted_project: bool,
@@ -232,6 +234,11 @@ impl Host {
     /// Time.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    /// What has the sessions of this process wait out rate limits together.
+    pub fn governor(&self) -> &Arc<ProcessGovernor> {
+        &self.0.governor
     }
 
     /// Entropy.

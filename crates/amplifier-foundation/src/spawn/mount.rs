@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amplifier_core::activity::Activity;
 use amplifier_core::approval::{NoticeLevel, Shown};
@@ -16,7 +17,7 @@ use amplifier_core::module::provider::Provider;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
-use amplifier_core::turn::ModelOptions;
+use amplifier_core::turn::{ModelOptions, RetryPolicy};
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelToken};
 
@@ -28,6 +29,9 @@ use super::resolve::Resolved;
 use super::spawner::Spawner;
 use super::transcript::StoredTranscript;
 use crate::host::Host;
+
+/// How long a session in the background waits out a rate limit.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 
 /// A session with everything mounted, and nothing run.
 pub(super) struct Mounted {
@@ -42,7 +46,7 @@ pub(super) async fn mount(
     recorded: &Recorded,
     (cancel, background): (&CancelToken, bool),
 ) -> Result<Mounted, SpawnError> {
-    let node = node(resolved, recorded);
+    let node = node(resolved, recorded, background);
     let env = surroundings(host, resolved, recorded, &node, (cancel, background));
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
@@ -69,7 +73,7 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
     }
 }
 
-fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
+fn node(resolved: &Resolved, recorded: &Recorded, background: bool) -> Arc<Node> {
     let metadata = &recorded.metadata;
     Node::new(NodeParts {
         id: recorded.id.clone(),
@@ -83,6 +87,7 @@ fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
         cwd: resolved.cwd.clone(),
         wish: resolved.wish.clone(),
         chosen_by_project: resolved.chosen_by_project,
+        patient: background || resolved.parent.as_ref().is_some_and(|parent| parent.node.patient),
         parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
     })
 }
@@ -169,8 +174,19 @@ fn build(
         .limits(resolved.bounds.limits.clone(), resolved.bounds.set_by(LimitKind::Turns))
         .budget(Arc::clone(&node.budget))
         .options(options)
-        .retry(host.0.retry.clone());
+        .governor(Arc::clone(&host.0.governor) as Arc<_>)
+        .retry(retry(host, node.patient));
     Ok(builder.build(Arc::new(transcript))?)
+}
+
+/// In the background nobody waits at a terminal: a rate limit is waited out for hours, unless the host says
+/// otherwise.
+fn retry(host: &Host, patient: bool) -> RetryPolicy {
+    let mut retry = host.0.retry.clone();
+    if patient && retry.rate_limit_patience == RetryPolicy::default().rate_limit_patience {
+        retry.rate_limit_patience = BACKGROUND_PATIENCE;
+    }
+    retry
 }
 
 /// Puts the provider that was asked for in front and lets no other one answer.

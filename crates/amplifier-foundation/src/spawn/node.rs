@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) wish: Wish,
     /// Settings of the project named the bundle.
     pub(crate) chosen_by_project: bool,
+    /// It or an ancestor runs in the background: rate limits are waited out for hours.
+    pub(crate) patient: bool,
     pub(crate) parent: Option<Arc<Node>>,
     // Held to add a child, or to copy the list; never across an await.
     children: Mutex<Vec<Arc<Child>>>,
@@ -56,6 +58,7 @@ pub(super) struct NodeParts {
     pub(super) cwd: PathBuf,
     pub(super) wish: Wish,
     pub(super) chosen_by_project: bool,
+    pub(super) patient: bool,
     pub(super) parent: Option<Arc<Node>>,
 }
 
@@ -73,6 +76,7 @@ impl Node {
             cwd,
             wish,
             chosen_by_project,
+            patient,
             parent,
         } = parts;
         let limits = &bounds.limits;
@@ -98,6 +102,7 @@ impl Node {
             cwd,
             wish,
             chosen_by_project,
+            patient,
             parent,
             children,
         })

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod governor;
 mod storage;
 mod storage_cost;
 mod storage_damage;
@@ -11,3 +12,6 @@ mod storage_reference;
 mod store;
 mod store_history;
 mod store_model;
+#[allow(dead_code, unreachable_pub, reason = "shared with the kernel's tests")]
+#[path = "../../../amplifier-core/tests/it/support.rs"]
+mod support;

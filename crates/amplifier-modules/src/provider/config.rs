@@ -249,6 +249,21 @@ impl Settings {
         }
     }
 
+    /// Whose rate limits these settings share: the module, the server, and a fingerprint of the whole
+    /// address and of all that a request proves itself with. Holds nothing of a key.
+    pub(super) fn governor_key(&self, service: &Service) -> String {
+        let url = self.base_url(service).ok();
+        let mut hasher = blake3::Hasher::new();
+        let headers = self.headers.iter().flat_map(|(name, value)| [name.as_str(), value.reveal()]);
+        let key = self.api_key.as_ref().map_or("", Secret::reveal);
+        for part in [url.map_or("", Url::as_str), key].into_iter().chain(headers) {
+            hasher.update(&part.len().to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let server = url.map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        format!("{} {server} {}", service.module, &hasher.finalize().to_hex()[..8])
+    }
+
     /// All that a request needs, or what to set.
     pub(super) fn ready(&self, service: &Service, model: Option<&str>) -> Result<(&Url, String), String> {
         let base = self.base_url(service)?;
@@ -345,5 +360,31 @@ mod tests {
         let debug = format!("{settings:?}");
         assert!(!debug.contains("sk-secret") && !debug.contains("hidden"), "{debug}");
         assert_eq!(settings.api_key.unwrap().reveal(), "sk-secret");
+    }
+
+    #[test]
+    fn a_governor_key_tells_keys_and_servers_apart_and_holds_neither_key_nor_password() {
+        let key = |config: serde_json::Value| {
+            let mut spec = ModuleSpec::new("provider-openai");
+            spec.config = config.as_object().cloned().unwrap();
+            let service = &super::super::openai::SERVICE;
+            Settings::read(&spec, service, &NoVariables).unwrap().governor_key(service)
+        };
+        let one = key(serde_json::json!({"api_key": "sk-secret", "default_model": "a"}));
+        assert_eq!(one, key(serde_json::json!({"api_key": "sk-secret", "default_model": "b"})));
+        assert!(one.starts_with("provider-openai https://api.openai.com ") && one.len() == 47, "{one}");
+        let others = [
+            serde_json::json!({"api_key": "sk-other"}),
+            serde_json::json!({"api_key": "sk-secret", "headers": {"x-token": "hidden"}}),
+            serde_json::json!({"api_key": "sk-secret", "base_url": "https://me:pass@h/v1?token=hidden"}),
+            serde_json::json!({"api_key": "sk-secret", "base_url": "https://me:word@h/v1?token=hidden"}),
+        ];
+        let others = others.map(key);
+        for (index, other) in others.iter().enumerate() {
+            assert!(*other != one && !others[..index].contains(other), "{other}");
+            let told =
+                ["secret", "other", "hidden", "pass", "word"].iter().find(|part| other.contains(**part));
+            assert_eq!(told, None, "{other}");
+        }
     }
 }

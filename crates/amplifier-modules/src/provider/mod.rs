@@ -129,6 +129,7 @@ fn mount(service: &'static Service, spec: &ModuleSpec, mount: &mut Mount<'_>) ->
     let name = spec.id.clone().unwrap_or_else(|| service.name.to_owned());
     let mut info = ProviderInfo::new(name, service.module, settings.model.clone());
     info.priority = settings.priority;
+    info.governor_key = settings.governor_key(service);
     mount.provider(Arc::new(HttpProvider::new(service, settings, info, env)));
     Ok(())
 }

@@ -19,6 +19,7 @@ mod provider_bodies;
 mod provider_error;
 #[cfg(feature = "http-providers")]
 mod provider_fork;
+mod provider_governor;
 #[cfg(feature = "http-providers")]
 mod provider_kit;
 #[cfg(feature = "http-providers")]
