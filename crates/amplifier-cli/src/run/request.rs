@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{ModuleSpec, SessionId};
 use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::fs::read;
@@ -101,6 +102,8 @@ async fn resume(
 fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
     let (options, settings) = (&args.options, context.settings());
     request = request.background(true).limits(context.limits());
+    // Apart from the signals it is a run in the foreground: somebody waits for it.
+    request = request.rate_limit_patience(RetryPolicy::default().rate_limit_patience);
     if let Some(name) = &options.name {
         request = request.name(name.clone());
     }

@@ -101,7 +101,7 @@ fn recorded<'a>(
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
             wish: spawned.wish,
             chosen_by_project: metadata.amplifier.bundle_by_project,
-            patient: false,
+            patience: None,
             parent,
         }))
     })

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use amplifier_core::activity::Activity;
 use amplifier_core::approval::{NoticeLevel, Shown};
@@ -17,7 +16,7 @@ use amplifier_core::module::provider::Provider;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
-use amplifier_core::turn::{ModelOptions, RetryPolicy};
+use amplifier_core::turn::ModelOptions;
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelToken};
 
@@ -29,9 +28,6 @@ use super::resolve::Resolved;
 use super::spawner::Spawner;
 use super::transcript::StoredTranscript;
 use crate::host::Host;
-
-/// How long a session in the background waits out a rate limit.
-const BACKGROUND_PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 
 /// A session with everything mounted, and nothing run.
 pub(super) struct Mounted {
@@ -46,7 +42,7 @@ pub(super) async fn mount(
     recorded: &Recorded,
     (cancel, background): (&CancelToken, bool),
 ) -> Result<Mounted, SpawnError> {
-    let node = node(resolved, recorded, background);
+    let node = node(resolved, recorded);
     let env = surroundings(host, resolved, recorded, &node, (cancel, background));
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
@@ -73,7 +69,7 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
     }
 }
 
-fn node(resolved: &Resolved, recorded: &Recorded, background: bool) -> Arc<Node> {
+fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
     let metadata = &recorded.metadata;
     Node::new(NodeParts {
         id: recorded.id.clone(),
@@ -87,7 +83,7 @@ fn node(resolved: &Resolved, recorded: &Recorded, background: bool) -> Arc<Node>
         cwd: resolved.cwd.clone(),
         wish: resolved.wish.clone(),
         chosen_by_project: resolved.chosen_by_project,
-        patient: background || resolved.parent.as_ref().is_some_and(|parent| parent.node.patient),
+        patience: resolved.patience,
         parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
     })
 }
@@ -167,6 +163,8 @@ fn build(
     };
     let transcript =
         StoredTranscript::new(Arc::clone(&recorded.storage), recorded.id.clone(), recorded.activation);
+    let mut retry = host.0.retry.clone();
+    retry.rate_limit_patience = node.patience.unwrap_or(retry.rate_limit_patience);
     let builder = AmplifierSession::builder(env)
         .parts(parts)
         .system(Arc::new(system))
@@ -175,18 +173,8 @@ fn build(
         .budget(Arc::clone(&node.budget))
         .options(options)
         .governor(Arc::clone(&host.0.governor) as Arc<_>)
-        .retry(retry(host, node.patient));
+        .retry(retry);
     Ok(builder.build(Arc::new(transcript))?)
-}
-
-/// In the background nobody waits at a terminal: a rate limit is waited out for hours, unless the host says
-/// otherwise.
-fn retry(host: &Host, patient: bool) -> RetryPolicy {
-    let mut retry = host.0.retry.clone();
-    if patient && retry.rate_limit_patience == RetryPolicy::default().rate_limit_patience {
-        retry.rate_limit_patience = BACKGROUND_PATIENCE;
-    }
-    retry
 }
 
 /// Puts the provider that was asked for in front and lets no other one answer.

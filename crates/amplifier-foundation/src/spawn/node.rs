@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use amplifier_core::budget::Budget;
 use amplifier_core::{OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
@@ -37,8 +38,8 @@ pub(crate) struct Node {
     pub(crate) wish: Wish,
     /// Settings of the project named the bundle.
     pub(crate) chosen_by_project: bool,
-    /// It or an ancestor runs in the background: rate limits are waited out for hours.
-    pub(crate) patient: bool,
+    /// How long its model calls wait out a rate limit, where that is not the host's matter.
+    pub(crate) patience: Option<Duration>,
     pub(crate) parent: Option<Arc<Node>>,
     // Held to add a child, or to copy the list; never across an await.
     children: Mutex<Vec<Arc<Child>>>,
@@ -58,7 +59,7 @@ pub(super) struct NodeParts {
     pub(super) cwd: PathBuf,
     pub(super) wish: Wish,
     pub(super) chosen_by_project: bool,
-    pub(super) patient: bool,
+    pub(super) patience: Option<Duration>,
     pub(super) parent: Option<Arc<Node>>,
 }
 
@@ -76,7 +77,7 @@ impl Node {
             cwd,
             wish,
             chosen_by_project,
-            patient,
+            patience,
             parent,
         } = parts;
         let limits = &bounds.limits;
@@ -102,7 +103,7 @@ impl Node {
             cwd,
             wish,
             chosen_by_project,
-            patient,
+            patience,
             parent,
             children,
         })

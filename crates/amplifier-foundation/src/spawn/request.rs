@@ -242,6 +242,13 @@ impl SpawnRequest {
         self
     }
 
+    /// How long a model call waits out a rate limit. Without it as the parent does; else 6 hours in the
+    /// background, and in the foreground as the host says, 2 minutes by default.
+    pub fn rate_limit_patience(mut self, patience: Duration) -> Self {
+        self.spec.rate_limit_patience_ms = Some(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
     /// Layers beside those of host and parent; all of them must allow.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.spec.permissions = permissions;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Limits, Message, Permissions, SessionId};
 
 use super::SpawnError;
@@ -19,6 +21,9 @@ use super::untrusted;
 use crate::bundle::{PreparedBundle, ProviderPreference};
 use crate::host::Host;
 use crate::storage::{SessionMetadata, SessionStorage, StoredSession};
+
+/// How long a session in the background waits out a rate limit.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 
 /// What a session will be.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Resolved {
     pub(super) permissions: Permissions,
     pub(super) bounds: Bounds,
     pub(super) wish: Wish,
+    /// How long rate limits are waited out, where that is not the host's matter.
+    pub(super) patience: Option<Duration>,
     /// Messages of the parent with which the conversation begins.
     pub(super) forked: Vec<Arc<Message>>,
     /// The user message, with what is quoted of the parent's conversation in front.
@@ -130,6 +137,7 @@ async fn anew(
         cwd: working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?,
         permissions: with_layers(from.clone(), &spec.permissions),
         bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
+        patience: patience(host, request, parent.as_ref()),
         parent,
         spawned,
         storage,
@@ -183,6 +191,7 @@ async fn again(
         cwd,
         permissions: with_layers(recorded, &now),
         bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &spec.limits, &limits),
+        patience: patience(host, request, parent.as_ref()),
         spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
         storage,
@@ -237,6 +246,15 @@ async fn bundle(
     }
     let (bundle, distrusted) = untrusted::without_redirects(host, found, &reference, chosen_by_project);
     Ok(Named { bundle, name: pin.source.clone(), chosen_by_project, distrusted })
+}
+
+/// The request's patience, else the parent's; where nobody waits at a terminal, hours, unless the host
+/// has its own.
+fn patience(host: &Host, request: &SpawnRequest, parent: Option<&Parent>) -> Option<Duration> {
+    let asked = request.spec.rate_limit_patience_ms.map(Duration::from_millis);
+    let usual = host.0.retry.rate_limit_patience == RetryPolicy::default().rate_limit_patience;
+    let hours = (request.spec.background && usual).then_some(BACKGROUND_PATIENCE);
+    asked.or_else(|| parent.and_then(|parent| parent.node.patience)).or(hours)
 }
 
 /// What the caller asked of provider and model, else what its parent was asked.

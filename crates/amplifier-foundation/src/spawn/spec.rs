@@ -104,6 +104,10 @@ pub struct SpawnSpec {
     /// Bounds beside those of the host and the parent.
     #[serde(default)]
     pub limits: Limits,
+    /// How long a model call waits out a rate limit, in milliseconds. `None`: as the parent; else 6 hours in
+    /// the background, and as the host says in the foreground (2 minutes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_patience_ms: Option<u64>,
     /// Settings of the project named the bundle, and no person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chosen_by_project: bool,
@@ -139,6 +143,7 @@ impl SpawnSpec {
             keep_open: false,
             permissions: Permissions::unrestricted(),
             limits: Limits::default(),
+            rate_limit_patience_ms: None,
             chosen_by_project: false,
             metadata: Settings::default(),
         }
