@@ -18,6 +18,8 @@ mod provider_bodies;
 #[cfg(feature = "http-providers")]
 mod provider_error;
 #[cfg(feature = "http-providers")]
+mod provider_fallback;
+#[cfg(feature = "http-providers")]
 mod provider_governor;
 #[cfg(feature = "http-providers")]
 mod provider_kit;
