@@ -184,6 +184,8 @@ where
 pub const INTERRUPTED: &str = "interrupted";
 /// Key in [`Message::metadata`] of a tool result that reports a failure.
 pub const IS_ERROR: &str = "is_error";
+/// Key in [`Message::metadata`] of an answer that did not come from the session's first choice: the provider's name.
+pub const PROVIDER: &str = "provider";
 
 impl Message {
     /// A message of plain text.

@@ -15,7 +15,7 @@ use crate::module::Parts;
 use crate::module::tool::ToolSet;
 use crate::permission::Permissions;
 use crate::transcript::Transcript;
-use crate::turn::{ModelOptions, RetryPolicy};
+use crate::turn::{Choice, ModelOptions, RetryPolicy};
 
 /// Commands that may wait for a session; a further sender waits for a place.
 const COMMANDS: usize = 8;
@@ -45,6 +45,7 @@ pub struct SessionBuilder {
     options: ModelOptions,
     retry: RetryPolicy,
     governor: Option<Arc<dyn Governor>>,
+    choices: Vec<Choice>,
 }
 
 impl SessionBuilder {
@@ -60,6 +61,7 @@ impl SessionBuilder {
             options: ModelOptions::default(),
             retry: RetryPolicy::default(),
             governor: None,
+            choices: Vec::new(),
         }
     }
 
@@ -120,6 +122,14 @@ impl SessionBuilder {
         self
     }
 
+    /// Whom the session asks: the first, and when it fails for good the next. Without them it asks the
+    /// first of its providers for [`ModelOptions::model`], which counts for nothing beside choices.
+    #[must_use]
+    pub fn choices(mut self, choices: Vec<Choice>) -> Self {
+        self.choices = choices;
+        self
+    }
+
     /// The session and its driver. Whoever holds the driver runs the turns.
     pub fn build(
         self,
@@ -134,9 +144,14 @@ impl SessionBuilder {
         let own_budget =
             || Budget::new(self.limits_from.as_str(), limits.max_tokens, limits.max_cost_micro_usd, None);
         let budget = self.budget.unwrap_or_else(own_budget);
+        let mut choices = self.choices;
+        if choices.is_empty() {
+            let first = self.parts.providers.into_iter().next();
+            choices.extend(first.map(|provider| Choice { provider, model: self.options.model.clone() }));
+        }
         let core = Arc::new(Core {
             env: self.env,
-            providers: self.parts.providers,
+            choices,
             tools,
             schema_tokens,
             hooks,

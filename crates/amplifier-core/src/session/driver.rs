@@ -61,6 +61,7 @@ impl SessionDriver {
     /// `repaired` is how many tool calls among them were given interrupted results.
     pub fn restore(&mut self, messages: Vec<Arc<Message>>, repaired: usize) {
         self.repaired = repaired;
+        self.core.ledger().mixed = messages.iter().any(|message| crate::turn::signature(message).is_some());
         self.core.context.replace(messages);
     }
 

@@ -11,6 +11,10 @@ use crate::module::provider::ChatResponse;
 pub(crate) struct Ledger {
     /// Tokens so far.
     pub(crate) usage: Usage,
+    /// Which of the session's choices is asked.
+    pub(crate) choice: usize,
+    /// True if the conversation holds answers of several providers, as far as is known.
+    pub(crate) mixed: bool,
     /// Who answered last, as `provider/model`.
     pub(crate) model: Option<String>,
     /// Cost so far; `None` until a provider has named one.

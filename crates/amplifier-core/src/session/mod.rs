@@ -24,13 +24,12 @@ use crate::limits::Limits;
 use crate::message::Usage;
 use crate::module::context::ContextManager;
 use crate::module::orchestrator::Orchestrator;
-use crate::module::provider::Provider;
 use crate::module::tool::ToolSet;
 use crate::outcome::{OutcomeError, OutcomeKind, SessionOutcome};
 use crate::payload::Payload;
 use crate::permission::Permissions;
 use crate::transcript::{MessageView, Transcript};
-use crate::turn::{ModelOptions, RetryPolicy, TurnError};
+use crate::turn::{Choice, ModelOptions, RetryPolicy, TurnError};
 use ledger::Ledger;
 
 pub use builder::{BuildError, SessionBuilder};
@@ -56,7 +55,7 @@ impl SystemPrompt for FixedPrompt {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) env: SessionEnv,
-    pub(crate) providers: Vec<Arc<dyn Provider>>,
+    pub(crate) choices: Vec<Choice>,
     pub(crate) tools: ToolSet,
     /// Estimated tokens of the tools' schemas.
     pub(crate) schema_tokens: u64,

@@ -138,7 +138,7 @@ impl Core {
     }
 
     /// Tells that what was streamed of an answer is void, if anything was.
-    fn void_partial(&self, reason: &str) {
+    pub(super) fn void_partial(&self, reason: &str) {
         if !std::mem::take(&mut self.ledger().partial).is_empty() {
             self.env.display.show(&self.env.origin(), Shown::Restarted { reason });
         }

@@ -6,6 +6,7 @@
 //! also when the turn is cut off: then it is marked interrupted.
 
 mod attempts;
+mod choice;
 mod gate;
 mod model;
 mod retry;
@@ -30,6 +31,9 @@ use crate::module::tool::ToolSet;
 use crate::session::Core;
 use crate::transcript::TranscriptError;
 
+pub(crate) use choice::signature;
+
+pub use choice::Choice;
 pub use model::ModelOptions;
 pub use retry::RetryPolicy;
 pub use tool::MAX_RESULT_BYTES;

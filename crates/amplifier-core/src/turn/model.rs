@@ -1,4 +1,4 @@
-//! One model call: reserve, gate, ask, wait out what passes, settle.
+//! One model call: gate, reserve, ask, settle, and go on with the next choice when one fails for good.
 //!
 //! Guarantees: a call is counted against the session's limits and reserved in
 //! the budgets before it is made, and settled after, on every path. A stream
@@ -8,16 +8,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Turn, TurnError};
+use super::{Choice, Turn, TurnError};
 use crate::budget::Amount;
 use crate::event::EventType;
 use crate::hook::Injection;
 use crate::limits::{LimitKind, LimitReached};
 use crate::message::Message;
 use crate::module::context::ViewBudget;
-use crate::module::provider::{
-    ChatRequest, ChatResponse, Provider, ProviderError, ProviderErrorKind, ReasoningEffort,
-};
+use crate::module::provider::{ChatRequest, ChatResponse, ProviderErrorKind, ReasoningEffort};
 use crate::session::Core;
 use crate::transcript::MessageView;
 
@@ -25,7 +23,7 @@ use crate::transcript::MessageView;
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// The model; the provider's default where `None`.
+    /// The model, where the session was given no [choices](Choice); the provider's default where `None`.
     pub model: Option<String>,
     /// Longest answer in tokens.
     pub max_output_tokens: Option<u64>,
@@ -43,7 +41,7 @@ pub struct ModelOptions {
 
 /// What stays the same when a request is made again with less of the conversation.
 struct Ask {
-    provider: Arc<dyn Provider>,
+    choice: Choice,
     /// What hooks add to this request alone.
     additions: Arc<[Arc<Message>]>,
     reasoning: Option<ReasoningEffort>,
@@ -54,31 +52,36 @@ impl Turn<'_> {
     pub async fn complete(&mut self) -> Result<ChatResponse, TurnError> {
         let core = self.core;
         core.count_turn()?;
-        let provider = core.provider()?;
-        let data = || json!({"provider": provider.info().name, "model": core.model(&provider), "iteration": core.ledger().turns});
-        core.gate(&EventType::ProviderRequest, data).await.map_err(|denial| core.refused(denial))?;
-        let additions = core.flush_injections().await?;
-        let ask = Ask { provider, additions: additions.into(), reasoning: self.reasoning };
-        match core.call(&ask, false).await {
-            Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
-                core.call(&ask, true).await
-            }
-            result => result,
+        let choice = core.choice()?;
+        core.gate_request(&choice).await?;
+        let additions = core.flush_injections().await?.into();
+        let mut ask = Ask { choice, additions, reasoning: self.reasoning };
+        loop {
+            let result = match core.call(&ask, false).await {
+                Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
+                    core.call(&ask, true).await
+                }
+                result => result,
+            };
+            let Err(error) = &result else { return result };
+            let Some(next) = core.fall_back(error) else { return result };
+            ask.choice = next;
+            // What hooks add to the request was said before the first try.
+            let said = core.ledger().injections.len();
+            core.gate_request(&ask.choice).await?;
+            core.ledger().injections.truncate(said);
         }
     }
 }
 
 impl Core {
-    fn provider(&self) -> Result<Arc<dyn Provider>, TurnError> {
-        self.providers.first().cloned().ok_or_else(|| {
-            let message =
-                "no provider is configured; name one in the bundle or set a key such as ANTHROPIC_API_KEY";
-            ProviderError::new("none", ProviderErrorKind::Config, message).into()
-        })
-    }
-
-    fn model<'a>(&'a self, provider: &'a Arc<dyn Provider>) -> &'a str {
-        self.options.model.as_deref().unwrap_or(&provider.info().default_model)
+    async fn gate_request(&self, choice: &Choice) -> Result<(), TurnError> {
+        let data = || {
+            let turns = self.ledger().turns;
+            json!({"provider": choice.name(), "model": choice.model(), "iteration": turns})
+        };
+        let gate = self.gate(&EventType::ProviderRequest, data).await;
+        gate.map(drop).map_err(|denial| self.refused(denial))
     }
 
     fn count_turn(&self) -> Result<(), LimitReached> {
@@ -107,14 +110,13 @@ impl Core {
     }
 
     async fn call(&self, ask: &Ask, squeeze: bool) -> Result<ChatResponse, TurnError> {
-        let provider = &ask.provider;
+        let choice = &ask.choice;
+        let provider = &choice.provider;
         let (request, tokens) = self.request(ask, squeeze).await;
-        let name = provider.info().name.clone();
-        let model = self.model(provider).to_owned();
-        let data = || self.request_data(&name, &model, &request, tokens);
+        let data = || self.request_data(choice, &request, tokens);
         self.gate(&EventType::LlmRequest, data).await.map_err(|denial| self.refused(denial))?;
         if self.budget.limits_cost() && !provider.info().scripted {
-            return Err(TurnError::UnknownPrice { model });
+            return Err(TurnError::UnknownPrice { model: choice.model().to_owned() });
         }
         let reserved = Amount { tokens: tokens + request.max_output_tokens.unwrap_or(0), micro_usd: 0 };
         let reservation = self.budget.reserve(reserved)?;
@@ -125,11 +127,16 @@ impl Core {
         });
         reservation.settle(used);
         match result {
-            Ok(response) => {
-                self.account(&name, &response).await;
+            Ok(mut response) => {
+                self.sign(choice, &mut response.message);
+                self.account(choice.name(), &response).await;
                 Ok(response)
             }
-            Err(error) => Err(self.failed(&name, error).await),
+            Err(TurnError::Cancelled) => Err(TurnError::Cancelled),
+            Err(error) => {
+                self.tell_failure(choice, &error).await;
+                Err(error)
+            }
         }
     }
 
@@ -153,9 +160,9 @@ impl Core {
         let options = &self.options;
         let request = ChatRequest {
             system,
-            messages,
+            messages: self.readable(&ask.choice, messages),
             tools: Arc::clone(self.tools.schemas()),
-            model: options.model.clone(),
+            model: ask.choice.model.clone(),
             max_output_tokens: options.max_output_tokens,
             temperature: options.temperature,
             reasoning: options.reasoning.or(ask.reasoning),
@@ -164,9 +171,9 @@ impl Core {
         (request, reserved_tokens + view.tokens)
     }
 
-    fn request_data(&self, provider: &str, model: &str, request: &ChatRequest, tokens: u64) -> Value {
+    fn request_data(&self, choice: &Choice, request: &ChatRequest, tokens: u64) -> Value {
         let mut data = json!({
-            "provider": provider, "model": model, "message_count": request.messages.len(),
+            "provider": choice.name(), "model": choice.model(), "message_count": request.messages.len(),
             "tool_count": request.tools.len(), "estimated_tokens": tokens,
         });
         if self.options.raw_events {
@@ -189,16 +196,6 @@ impl Core {
             let round = self.ask_hooks(&event, data).await;
             self.absorb(round);
         }
-    }
-
-    async fn failed(&self, provider: &str, error: TurnError) -> TurnError {
-        if matches!(error, TurnError::Cancelled) {
-            return error;
-        }
-        let data = || json!({"provider": provider, "error": error.to_string()});
-        let round = self.ask_hooks(&EventType::ProviderError, data).await;
-        self.absorb(round);
-        error
     }
 }
 

@@ -10,6 +10,7 @@
 mod activity;
 mod cut;
 mod docs_events;
+mod fallback;
 mod gates;
 mod model_calls;
 mod session;

@@ -164,6 +164,8 @@ pub enum Answer {
     Stalls(&'static str),
     /// Calls that may be cut off: the output limit was reached.
     CutCalls(Vec<ToolCall>),
+    /// This message as it is.
+    Says(Box<Message>),
 }
 
 /// A provider that gives its answers one after the other, and then only `done`.
@@ -176,7 +178,11 @@ pub struct FakeProvider {
 
 impl FakeProvider {
     pub fn new(answers: Vec<Answer>) -> Arc<Self> {
-        let info = ProviderInfo::new("fake", "provider-fake", "fake-1");
+        Self::named("fake", answers)
+    }
+
+    pub fn named(name: &str, answers: Vec<Answer>) -> Arc<Self> {
+        let info = ProviderInfo::new(name, "provider-fake", "fake-1");
         Arc::new(Self { info, answers: Mutex::new(answers.into()), requests: Mutex::default() })
     }
 
@@ -249,6 +255,7 @@ impl Provider for FakeProvider {
                 message.tool_calls = calls;
                 vec![done(message)]
             }
+            Answer::Says(message) => vec![done(*message)],
             Answer::Cut(words) | Answer::Stalls(words) => vec![text(words)],
             Answer::Fails(kind, retry_after) => {
                 let mut error = ProviderError::new("fake", kind, "no luck");

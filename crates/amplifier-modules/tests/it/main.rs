@@ -19,6 +19,8 @@ mod provider_bodies;
 mod provider_error;
 #[cfg(feature = "http-providers")]
 mod provider_fork;
+mod provider_fallback;
+#[cfg(feature = "http-providers")]
 mod provider_governor;
 #[cfg(feature = "http-providers")]
 mod provider_kit;

@@ -91,11 +91,19 @@ pub async fn try_mount(
     config: Value,
     variables: &[(&str, &str)],
 ) -> Result<Arc<dyn Provider>, MountError> {
-    let found = providers().into_iter().find(|one| one.info().id == module).unwrap();
     let mut spec = ModuleSpec::new(module);
     spec.config = config.as_object().cloned().unwrap();
+    mount_spec(&spec, variables).await
+}
+
+/// Mounts an entry of a bundle.
+pub async fn mount_spec(
+    spec: &ModuleSpec,
+    variables: &[(&str, &str)],
+) -> Result<Arc<dyn Provider>, MountError> {
+    let found = providers().into_iter().find(|one| one.info().id == spec.module).unwrap();
     let (env, mut parts) = (env(variables), Parts::default());
-    found.mount(&spec, &mut Mount::new(&env, &mut parts)).await?;
+    found.mount(spec, &mut Mount::new(&env, &mut parts)).await?;
     Ok(parts.providers.remove(0))
 }
 
