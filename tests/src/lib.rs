@@ -19,6 +19,7 @@ pub mod process;
 pub mod project;
 pub mod server;
 pub mod stage;
+pub mod tree;
 pub mod watch;
 
 pub use amplifier_modules::scripted;

@@ -8,6 +8,7 @@
 
 pub mod governor;
 pub mod host;
+pub mod process;
 pub mod router;
 pub mod spawn;
 pub mod storage;

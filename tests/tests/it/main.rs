@@ -11,6 +11,8 @@ mod docs_commands;
 mod docs_guarantees;
 mod host;
 mod peer;
+#[cfg(target_os = "linux")]
+mod processes;
 mod router;
 mod spawn;
 mod spawn_bounds;

@@ -5,15 +5,18 @@
 //! without waiting for the disk, [`lock`] tells who may write. Each function says how often it calls fsync.
 //! [`flushes`] counts them, so that a test can hold them to it. [`paths`] makes what a model
 //! names into what permissions can judge, [`tool_io`] is what tools do with files,
-//! [`process_table`] reads which processes run.
+//! [`process_table`] reads which processes run, [`boot`] where their ids hold, [`owned`] keeps a file
+//! for as long as its process lives.
 //! Never here: what the bytes mean, and any wait without an end.
 #![allow(clippy::disallowed_methods, reason = "this module is the seam that the lint protects")]
 
 pub mod append;
+pub mod boot;
 pub mod lock;
 pub mod log;
 pub mod memo;
 pub mod mode;
+pub mod owned;
 pub mod paths;
 pub mod process_table;
 pub mod read;

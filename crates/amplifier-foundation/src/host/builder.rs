@@ -17,6 +17,7 @@ use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds,
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::fs::paths::SystemPaths;
 use crate::governor::ProcessGovernor;
+use crate::process::{self, ProcessLedger};
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
@@ -227,7 +228,8 @@ impl HostBuilder {
         self
     }
 
-    /// A host for a project directory. Nothing is written before the first session is.
+    /// A host for a project directory. Nothing is written before the first session is. What processes
+    /// that are gone have left running there is ended.
     pub async fn open(self, project: impl AsRef<Path>) -> Result<Host, HostError> {
         let given = project.as_ref().to_path_buf();
         let opening = |source| HostError::Directory { path: given.clone(), source };
@@ -237,6 +239,7 @@ impl HostBuilder {
             None => AmplifierHome::discover(&ProcessEnv::capture())?,
         };
         let paths = ProjectPaths::resolve(home.path(), &project)?;
+        process::recover(&paths, self.clock.as_ref()).await;
         Ok(self.assemble(project, Some(home), Some(paths)))
     }
 
@@ -260,6 +263,8 @@ impl HostBuilder {
         let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
         let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
+        let ledger = |paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let processes = paths.as_ref().map(ledger);
         let loader_home = amplifier_home.clone().unwrap_or_default();
         let mut loader = LoaderOptions::new(loader_home, project.clone(), Arc::clone(&self.clock));
         loader.user_home = user_home.clone();
@@ -281,6 +286,7 @@ impl HostBuilder {
             home: amplifier_home,
             user_home: user_home.clone(),
             project_paths: paths,
+            processes,
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
             paths: Arc::new(SystemPaths::with_home(user_home)),

@@ -26,6 +26,7 @@ use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, 
 
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::governor::ProcessGovernor;
+use crate::process::ProcessLedger;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
@@ -71,6 +72,7 @@ pub(crate) struct HostInner {
     pub(crate) home: Option<PathBuf>,
     pub(crate) user_home: Option<PathBuf>,
     pub(crate) project_paths: Option<ProjectPaths>,
+    pub(crate) processes: Option<ProcessLedger>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) paths: Arc<dyn Paths>,

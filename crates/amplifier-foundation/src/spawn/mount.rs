@@ -125,6 +125,9 @@ fn surroundings(
 
 async fn parts(host: &Host, env: &SessionEnv, plan: &SessionPlan) -> Result<Parts, MountError> {
     env.coordinator.provide(Arc::clone(&host.0.redactor));
+    if let Some(ledger) = &host.0.processes {
+        env.coordinator.provide(Arc::new(ledger.for_session(env.session.clone())));
+    }
     let mut parts = Parts::default();
     for planned in plan.modules() {
         let spec = planned.spec.as_ref();

@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod governor;
+#[cfg(target_os = "linux")]
+mod process;
 mod storage;
 mod storage_cost;
 mod storage_damage;

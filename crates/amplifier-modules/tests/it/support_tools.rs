@@ -16,6 +16,8 @@ use amplifier_core::module::{ModuleSpec, Mount, Parts};
 use amplifier_core::permission::{Layer, Mode, Permissions};
 use amplifier_core::{Activity, CancelToken, Clock, Ids, MonoTime, NewEvent, Timestamp};
 use amplifier_foundation::fs::paths::SystemPaths;
+use amplifier_foundation::process::ProcessLedger;
+use amplifier_foundation::storage::ProjectPaths;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -91,11 +93,13 @@ pub(crate) struct Setup {
     pub(crate) bash: Value,
     /// Where the folder is made; the system's folder for temporary files if `None`.
     pub(crate) within: Option<PathBuf>,
+    /// With a ledger of processes, as sessions on disk have one.
+    pub(crate) ledger: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { speed: 1, bash: Value::Null, within: None }
+        Self { speed: 1, bash: Value::Null, within: None, ledger: false }
     }
 }
 
@@ -133,6 +137,11 @@ impl Bench {
             events: Arc::new(NoEvents),
             coordinator: Coordinator::new(),
         });
+        if setup.ledger {
+            let paths = ProjectPaths::resolve(&root.join("home"), &cwd).unwrap();
+            let ledger = ProcessLedger::of_project(&paths, Arc::clone(&env.clock), Arc::clone(&env.ids));
+            env.coordinator.provide(Arc::new(ledger.for_session(session.clone())));
+        }
         let mut parts = Parts::default();
         for module in amplifier_modules::tool::tools() {
             let mut spec = ModuleSpec::new(module.info().id);
@@ -150,6 +159,11 @@ impl Bench {
 
     pub(crate) fn cwd(&self) -> &Path {
         &self.env.cwd
+    }
+
+    /// The folder of ledgers of processes, if it was made.
+    pub(crate) fn run_folder(&self) -> PathBuf {
+        ProjectPaths::resolve(&self.root.join("home"), self.cwd()).unwrap().project().join("run")
     }
 
     /// Makes a file below the working directory, its folders too.
@@ -213,7 +227,7 @@ impl Bench {
     /// Processes alive that carry this session's mark, whatever its command.
     pub(crate) fn marked(&self) -> Vec<i32> {
         use amplifier_foundation::fs::process_table::{environment_has, processes};
-        let mark = amplifier_modules::tool::bash::Processes::of(&self.env).mark().to_owned();
+        let mark = amplifier_foundation::process::Processes::of(&self.env).mark().to_owned();
         let entry = format!("AMPLIFIER_PROCESS_MARK={mark}");
         let alive = processes().into_iter().filter(|process| !process.ended);
         let marked =

@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::task::Poll;
 
-use amplifier_modules::tool::bash::Processes;
-use serde_json::json;
+use amplifier_foundation::process::{MARK, Processes};
+use serde_json::{Value, json};
 
 use crate::support_tools::{Bench, Setup, alone, eventually};
 
@@ -35,14 +35,122 @@ async fn a_background_process(bench: &Bench) -> Vec<i32> {
 
 #[tokio::test]
 async fn the_end_of_a_session_ends_every_tree() {
-    let bench = Bench::with(fast()).await;
-    bench.ok("bash", json!({ "command": TREE })).await;
-    bench.ok("bash", json!({ "command": TREE })).await;
-    eventually("both trees are complete", || sleepers(bench.cwd()) >= 16).await;
+    for ledger in [false, true] {
+        let bench = Bench::with(Setup { ledger, ..fast() }).await;
+        bench.ok("bash", json!({ "command": TREE })).await;
+        bench.ok("bash", json!({ "command": TREE })).await;
+        eventually("both trees are complete", || sleepers(bench.cwd()) >= 16).await;
+        bench.env.coordinator.clean_up().await;
+        assert_eq!((sleepers(bench.cwd()), bench.marked().len()), (0, 0));
+        let error = bench.fails("bash", json!({"command": "true"})).await;
+        assert_eq!(error, "the session has ended; no command can be started any more");
+    }
+}
+
+/// The lines of the only ledger.
+fn ledger(bench: &Bench) -> Vec<Value> {
+    let mut files = std::fs::read_dir(bench.run_folder()).unwrap();
+    let path = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_command_finds_itself_in_the_ledger_when_it_begins() {
+    let bench = Bench::with(Setup { ledger: true, ..fast() }).await;
+    assert!(!bench.run_folder().exists(), "nothing is written before");
+    let command = format!(
+        "cat {}/processes-*.jsonl; echo \"{{\\\"mark\\\":\\\"$AMPLIFIER_PROCESS_MARK\\\",\\\"pid\\\":$$,\
+         \\\"started\\\":$(cut -d' ' -f22 /proc/$$/stat)}}\"",
+        bench.run_folder().display()
+    );
+    for number in 0..3 {
+        let text = bench.ok("bash", json!({ "command": command })).await;
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [owner, .., recorded, own] = lines.as_slice() else { panic!("{text}") };
+        assert_eq!((&owner["type"], &owner["pid"]), (&json!("owner"), &json!(std::process::id())));
+        assert_eq!(lines.len(), number + 3, "one line a command: {text}");
+        assert_eq!((&recorded["type"], &recorded["session"]), (&json!("started"), &json!(bench.env.session)));
+        for key in ["mark", "pid", "started"] {
+            assert_eq!(recorded[key], own[key], "{text}");
+        }
+        assert_eq!((&recorded["group"], &recorded["process_session"]), (&own["pid"], &own["pid"]));
+    }
     bench.env.coordinator.clean_up().await;
-    assert_eq!((sleepers(bench.cwd()), bench.marked().len()), (0, 0));
-    let error = bench.fails("bash", json!({"command": "true"})).await;
-    assert_eq!(error, "the session has ended; no command can be started any more");
+    assert_eq!(std::fs::read_dir(bench.run_folder()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_is_in_the_ledger_even_without_a_mark() {
+    let bench = Bench::with(Setup { ledger: true, ..fast() }).await;
+    let text = bench.ok("bash", json!({"command": "env -i sleep 1000 >/dev/null 2>&1 & echo $!"})).await;
+    let pid: i32 = text.lines().next().unwrap().parse().unwrap();
+    let started = amplifier_foundation::fs::process_table::process(pid).unwrap().started_ticks;
+    let left = ledger(&bench).pop().unwrap();
+    assert_eq!(
+        (&left["type"], &left["processes"]),
+        (&json!("left"), &json!([{"pid": pid, "started": started}]))
+    );
+    bench.env.coordinator.clean_up().await;
+    assert_eq!(sleepers(bench.cwd()), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_recorded_is_not_run() {
+    let bench = Bench::with(Setup { ledger: true, ..fast() }).await;
+    let run = bench.run_folder();
+    std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+    std::fs::write(&run, "in the way").unwrap();
+    let error = bench.fails("bash", json!({"command": "touch begun"})).await;
+    assert!(error.contains("recording the command failed") && error.contains("run"), "{error}");
+    eventually("the gate is gone", || bench.marked().is_empty()).await;
+    assert!(!bench.cwd().join("begun").exists());
+    std::fs::remove_file(&run).unwrap();
+    bench.ok("bash", json!({"command": "touch begun"})).await;
+    bench.env.coordinator.clean_up().await;
+}
+
+/// Behind the gate a command is what it is without one.
+#[tokio::test]
+async fn the_gate_changes_nothing_for_a_command() {
+    let variables = [
+        ("BASH_FUNC_greet%%", "() { echo hello; }"),
+        ("BASH_ENV", "/dev/null"),
+        ("SHELLOPTS", "xtrace"),
+        ("OF_ANY_KIND", "two\nlines"),
+    ];
+    if !alone("tool_processes::the_gate_changes_nothing_for_a_command", &variables) {
+        return;
+    }
+    let command =
+        "greet; env | sort; echo $0 $# $- $SHLVL; ls -l /proc/self/fd | grep -c -- '->'; cat; exit 3";
+    let command = json!({ "command": command });
+    let (with, without) = (Bench::with(Setup { ledger: true, ..fast() }).await, Bench::with(fast()).await);
+    let gated = with.call("bash", command.clone()).await.unwrap().text;
+    let plain = without.call("bash", command).await.unwrap().text;
+    assert!(plain.contains("\nhello\n") && plain.contains("[exit code 3]"));
+    // Other sessions in other folders, and a trace of pipelines whose order is chance.
+    let lines = |text: &str| -> Vec<String> {
+        let differs = |line: &&str| !["PWD=", "AMPLIFIER_", "+ "].iter().any(|part| line.contains(part));
+        text.lines().filter(differs).map(str::to_owned).collect()
+    };
+    let (gated, plain) = (lines(&gated), lines(&plain));
+    let one_sided = gated.iter().filter(|line| !plain.contains(line));
+    let one_sided: Vec<_> = one_sided.chain(plain.iter().filter(|line| !gated.contains(line))).collect();
+    assert!(one_sided.is_empty() && gated == plain, "{one_sided:?}");
+}
+
+/// A program that runs inside another one's command: what it starts carries both marks.
+#[tokio::test]
+async fn the_marks_of_an_outer_command_are_passed_on() {
+    let outer = "0190b8a4-7c1e-4a5b-9d2f-3e4a5b6c7d8e.7";
+    if !alone("tool_processes::the_marks_of_an_outer_command_are_passed_on", &[(MARK, outer)]) {
+        return;
+    }
+    let bench = Bench::new().await;
+    let text = bench.ok("bash", json!({"command": "echo $AMPLIFIER_PROCESS_MARK"})).await;
+    assert_eq!(text, format!("{}.0 {outer}\n", Processes::of(&bench.env).mark()));
 }
 
 #[tokio::test]

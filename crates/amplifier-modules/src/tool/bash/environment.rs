@@ -10,8 +10,7 @@
 use std::ffi::OsString;
 
 use amplifier_core::SessionEnv;
-
-use super::processes::MARK;
+use amplifier_foundation::process::MARK;
 
 /// Changes to the inherited variables.
 #[derive(Debug, Default)]

@@ -2,15 +2,15 @@
 //!
 //! Guarantees: a command runs in a process session of its own; a time-out, an immediate
 //! cancellation and the end of the session end its whole tree, also what has left the process
-//! group; output is held within 128 KiB while it is read; where the permissions ask for the
-//! sandbox the command runs in it or not at all; variables that look like secrets are not
-//! passed on.
+//! group; where the session has a ledger of processes, a command begins once it is in there;
+//! output is held within 128 KiB while it is read; where the permissions ask for the sandbox the
+//! command runs in it or not at all; variables that look like secrets are not passed on.
 //! Never here: a sandbox that a bundle can turn off, and a promise about what other services
 //! (a container engine, systemd) start on behalf of a command.
 
 mod environment;
+mod gate;
 mod output;
-mod processes;
 mod run;
 mod sandbox;
 
@@ -25,12 +25,12 @@ use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput, par
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError, parse_config};
 use amplifier_core::permission::Access;
 use amplifier_foundation::fs::tool_io::{self, Kind};
+use amplifier_foundation::process::Processes;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{resolve, schema, shown, whole};
-pub use processes::{Closed, MARK, Processes, Tree};
 use run::{Ended, Report, Request};
 pub use sandbox::SandboxOff;
 
@@ -136,7 +136,7 @@ impl Tool for Bash {
         let request = Request {
             command: arguments.command,
             cwd: folder(cx, arguments.cwd.as_deref())?,
-            variables: environment::of_child(cx.env, &self.passthrough, tree.mark()),
+            variables: environment::of_child(cx.env, &self.passthrough, &tree.mark()),
             writable: writable(cx),
             timeout,
         };

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use amplifier_core::Clock;
 use amplifier_core::module::tool::ToolError;
 use amplifier_core::until::until;
 use amplifier_foundation::fs::tool_io::{self, Kind};
+use amplifier_foundation::process::Tree;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
 use super::environment::Variables;
+use super::gate::Gate;
 use super::output::Capture;
-use super::processes::Tree;
 use super::sandbox;
 
 /// How long output is waited for once the shell itself has ended.
@@ -65,12 +66,15 @@ pub(super) async fn run(
 ) -> Result<Report, ToolError> {
     let deadline = clock.monotonic().saturating_add(request.timeout);
     tree.starting();
-    let Some(started) = until(start(request), clock.sleep_until(deadline)).await else {
-        return Err(ToolError::Refused("the command could not be started in time".into()));
-    };
-    let (child, pipe) = started?;
+    let too_late = || ToolError::Refused("the command could not be started in time".into());
+    let starting = until(start(request, tree.needs_gate()), clock.sleep_until(deadline)).await;
+    let Started { child, pipe, gate } = starting.ok_or_else(too_late)??;
     if let Some(id) = child.id() {
-        tree.started(id);
+        let recorded = until(tree.started(id), clock.sleep_until(deadline)).await.ok_or_else(too_late)?;
+        recorded.map_err(|error| ToolError::failed("recording the command", error))?;
+    }
+    if let Some(gate) = gate {
+        gate.open();
     }
     let mut running = Running { child, pipe: Some(pipe), capture: Capture::default(), status: None };
     let in_time = until(running.pump(), clock.sleep_until(deadline)).await;
@@ -93,25 +97,37 @@ pub(super) async fn run(
     if let Some(pipe) = running.pipe.take() {
         tree.processes().drain(discard(pipe));
     }
-    let background = tree.release();
+    let background = tree.release().await;
     Ok(Report { output: running.capture.into_text(), ended, background })
 }
 
-type Started = (Box<dyn ChildWrapper>, Receiver);
+/// A shell that runs, or waits at its gate.
+struct Started {
+    child: Box<dyn ChildWrapper>,
+    pipe: Receiver,
+    gate: Option<Gate>,
+}
 
-async fn start(request: Request) -> Result<Started, ToolError> {
+async fn start(request: Request, gated: bool) -> Result<Started, ToolError> {
     let failed = |error: io::Error| ToolError::failed("starting the shell", error);
     let (reader, writer) = io::pipe().map_err(failed)?;
     let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
     let second = writer.try_clone().map_err(failed)?;
-    let mut command = CommandWrap::with_new(shell(), |command| {
-        command.arg("-c").arg(&request.command).current_dir(&request.cwd);
-        command.stdin(Stdio::null()).stdout(writer).stderr(second);
-        request.variables.remove.iter().for_each(|name| {
-            command.env_remove(name);
-        });
-        command.envs(request.variables.set);
+    let shell = shell();
+    let mut command = Command::new(shell);
+    command.current_dir(&request.cwd).stdin(Stdio::null()).stdout(writer).stderr(second);
+    request.variables.remove.iter().for_each(|name| {
+        command.env_remove(name);
     });
+    command.envs(request.variables.set);
+    let gate = match gated {
+        true => Some(Gate::shut(shell, &request.command, &mut command).map_err(failed)?),
+        false => {
+            command.arg("-c").arg(&request.command);
+            None
+        }
+    };
+    let mut command = CommandWrap::from(tokio::process::Command::from(command));
     command.wrap(ProcessSession);
     let child = match request.writable {
         None => command.spawn().map_err(failed)?,
@@ -122,7 +138,7 @@ async fn start(request: Request) -> Result<Started, ToolError> {
             }
         })?,
     };
-    Ok((child, pipe))
+    Ok(Started { child, pipe, gate })
 }
 
 fn shell() -> &'static str {
