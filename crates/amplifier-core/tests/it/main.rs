@@ -12,6 +12,7 @@ mod cut;
 mod docs_events;
 mod gates;
 mod model_calls;
+mod reopened;
 mod session;
 #[allow(dead_code, reason = "shared with the tests of the foundation and the modules")]
 mod support;
