@@ -33,6 +33,11 @@ impl Gate {
         self.open.send_replace(true);
     }
 
+    /// Holds up who comes from now on.
+    pub fn shut(&self) {
+        self.open.send_replace(false);
+    }
+
     /// Counts the caller as arrived, and waits until the gate is open.
     pub async fn pass(&self) {
         self.arrived.send_modify(|count| *count += 1);

@@ -19,6 +19,8 @@ pub enum Reply {
     Say(&'static str),
     /// A call of one tool.
     Call(&'static str, Value),
+    /// Calls of several tools at once.
+    Calls(Vec<(&'static str, Value)>),
     /// A status with further header lines and an error text.
     Status(u16, &'static str, &'static str),
     /// A text whose stream breaks off.
@@ -178,18 +180,24 @@ fn write_reply(stream: &mut TcpStream, reply: &Reply) -> std::io::Result<()> {
             events(stream, &[delta(json!({}), json!("stop")), usage()])?;
             stream.write_all(b"data: [DONE]\n\n")
         }
-        Reply::Call(name, arguments) => {
-            let function = json!({"name": name, "arguments": arguments.to_string()});
-            let call = json!({"index": 0, "id": "call_1", "type": "function", "function": function});
-            events(stream, &[delta(json!({"role": "assistant", "tool_calls": [call]}), Value::Null)])?;
-            events(stream, &[delta(json!({}), json!("tool_calls")), usage()])?;
-            stream.write_all(b"data: [DONE]\n\n")
-        }
+        Reply::Call(name, arguments) => write_calls(stream, &[(*name, arguments.clone())]),
+        Reply::Calls(calls) => write_calls(stream, calls),
         Reply::Cut(text) | Reply::Hang(text) => {
             events(stream, &[delta(json!({"role": "assistant", "content": text}), Value::Null)])
         }
     }?;
     stream.flush()
+}
+
+fn write_calls(stream: &mut TcpStream, calls: &[(&str, Value)]) -> std::io::Result<()> {
+    let one = |(index, (name, arguments)): (usize, &(&str, Value))| {
+        let function = json!({"name": name, "arguments": arguments.to_string()});
+        json!({"index": index, "id": format!("call_{}", index + 1), "type": "function", "function": function})
+    };
+    let calls: Vec<Value> = calls.iter().enumerate().map(one).collect();
+    events(stream, &[delta(json!({"role": "assistant", "tool_calls": calls}), Value::Null)])?;
+    events(stream, &[delta(json!({}), json!("tool_calls")), usage()])?;
+    stream.write_all(b"data: [DONE]\n\n")
 }
 
 fn delta(delta: Value, finish: Value) -> Value {

@@ -74,7 +74,7 @@ kernel_events! {
     ProviderRetry, "provider_retry", "provider:retry", "A model call failed and will be tried again.";
     ProviderError, "provider_error", "provider:error", "A model call failed for good.";
     ProviderThrottle, "provider_throttle", "provider:throttle", "A provider asked to wait.";
-    ProviderToolSequenceRepaired, "provider_tool_sequence_repaired", "provider:tool_sequence_repaired", "Tool calls without results were given interrupted ones.";
+    ProviderToolSequenceRepaired, "provider_tool_sequence_repaired", "provider:tool_sequence_repaired", "Tool calls that were cut off were given results: they ran again, or are marked interrupted.";
     ProviderResolve, "provider_resolve", "provider:resolve", "A provider and model were chosen.";
     LlmRequest, "llm_request", "llm:request", "The request as it is sent.";
     LlmResponse, "llm_response", "llm:response", "The answer with its usage.";

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use amplifier_core::module::provider::ToolSchema;
-use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput};
+use amplifier_core::module::tool::{Repeat, Tool, ToolContext, ToolError, ToolOutput};
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError};
 use amplifier_core::permission::Access;
 use amplifier_core::{ModuleSpec, SessionEnv};
@@ -38,6 +38,7 @@ pub struct FakeTool {
     schema: ToolSchema,
     act: Act,
     shell: bool,
+    repeat: Repeat,
     calls: Arc<Mutex<Vec<(Value, bool)>>>,
     cleaned: Gate,
 }
@@ -50,13 +51,28 @@ impl FakeTool {
             description: "does what a test wants".to_owned(),
             input_schema: json!({"type": "object"}),
         };
-        Self { id, schema, act, shell: false, calls: Arc::default(), cleaned: Gate::new() }
+        Self {
+            id,
+            schema,
+            act,
+            shell: false,
+            repeat: Repeat::Never,
+            calls: Arc::default(),
+            cleaned: Gate::new(),
+        }
     }
 
     /// The same tool, but it says that it will run a shell command.
     #[must_use]
     pub fn needs_shell(mut self) -> Self {
         self.shell = true;
+        self
+    }
+
+    /// The same tool, but it says that it changes nothing.
+    #[must_use]
+    pub fn pure(mut self) -> Self {
+        self.repeat = Repeat::Pure;
         self
     }
 
@@ -84,6 +100,10 @@ impl Tool for FakeTool {
 
     fn access(&self, _arguments: &Value, _env: &SessionEnv) -> Result<Vec<Access>, ToolError> {
         Ok(if self.shell { vec![Access::Shell("rm -r x".to_owned())] } else { Vec::new() })
+    }
+
+    fn repeat(&self) -> Repeat {
+        self.repeat
     }
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {

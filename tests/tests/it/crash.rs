@@ -41,6 +41,27 @@ fn killed_in_a_tool_call_nothing_durable_is_lost_and_nothing_runs_twice() {
 }
 
 #[test]
+fn killed_beside_a_read_the_read_is_made_again_and_the_command_is_not() {
+    let command = json!({"command": "echo ran >> ran.txt; echo here > here; cat hold"});
+    let read = json!({"file_path": "note.txt"});
+    let (project, server) = wired([Reply::Calls(vec![("bash", command), ("read_file", read)])]);
+    project.write("note.txt", "before");
+    let (here, _hold) = (project.pipe("here"), project.pipe("hold"));
+    let running =
+        call(&project, ["run", "-B", "wired", "--permission-mode", "bypassPermissions", "do it"]).start();
+    here.heard();
+    running.crash();
+    project.write("note.txt", "after");
+    server.then(Reply::Say("I see."));
+    run(&project, ["continue", "go on"]).exits(0);
+    let messages = transcript(&project.session());
+    let kinds: Vec<String> = messages.iter().map(|one| shape(std::slice::from_ref(one))).collect();
+    assert_eq!((kinds.len(), kinds[2].as_str(), kinds[4].as_str()), (6, "t:!", "u:go on"), "{kinds:?}");
+    assert!(kinds[3].contains("after"), "{}", kinds[3]);
+    assert_eq!(project.read("ran.txt"), "ran\n", "the command ran once");
+}
+
+#[test]
 fn killed_in_a_model_call_the_question_is_kept() {
     let (project, server) = wired([Reply::Hang("Half an ans")]);
     let running = call(&project, ["run", "-B", "wired", "why?"]).start();

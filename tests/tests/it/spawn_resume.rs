@@ -112,6 +112,48 @@ fn a_session_that_was_cut_off_in_a_tool_goes_on_without_running_anything_twice()
     assert_eq!(stage.hook.count("provider:tool_sequence_repaired"), 1, "hooks hear of the repair");
 }
 
+#[test]
+fn a_call_that_changes_nothing_runs_again_however_often_the_session_is_cut_off() {
+    let (gate, look) = (Gate::new(), Gate::new());
+    let slow = FakeTool::new("tool-slow", Act::Wait(gate.clone()));
+    let quick = FakeTool::new("tool-quick", Act::Wait(look.clone())).pure();
+    look.open();
+    let stage = Stage::with_tools([quick.clone(), slow.clone()]);
+    let id = killed_in_a_tool(&stage, &gate);
+    let folder = stage.project.session();
+    assert_eq!(shape(&transcript(&folder)), "u:go a:>>> t:passed");
+    look.shut();
+    for round in 1..=2 {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let host = runtime.block_on(async {
+            let host = stage.host_on_disk().await;
+            let result = spawn(&host, SpawnRequest::resume(id.clone(), "and?").background(true)).await;
+            look.reached(1 + round).await;
+            drop(result);
+            host
+        });
+        drop(runtime);
+        drop(host);
+        assert_eq!(
+            shape(&transcript(&folder)),
+            "u:go a:>>> t:passed",
+            "nothing is durable before all are there"
+        );
+    }
+    look.open();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let host = stage.host_on_disk().await;
+        stage.brain.say("I see");
+        let result = spawn(&host, SpawnRequest::resume(id, "go on")).await;
+        assert_eq!(settled(&host, &result).await.output, "I see");
+    });
+    assert_eq!(shape(&transcript(&folder)), "u:go a:>>> t:passed t:! t:passed u:go on a:I see");
+    assert_eq!((quick.calls().len(), slow.calls().len()), (4, 1), "only what changes nothing ran again");
+    assert_eq!(quick.calls()[3], json!({"n": 3}), "with the arguments of its call");
+}
+
 #[tokio::test]
 async fn a_gap_further_up_is_closed_for_the_model_and_left_on_disk() {
     let stage = Stage::new();

@@ -27,7 +27,8 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
         Ok(Vec::new())
     }
 
-    /// Whether an interrupted call may simply be made again.
+    /// Whether a call that was cut off is made again when its session goes on. It then passes the same
+    /// gates as any call, however much later; one that is not made again is marked interrupted.
     fn repeat(&self) -> Repeat {
         Repeat::Never
     }
@@ -43,7 +44,7 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
 pub enum Repeat {
     /// It may have changed something; its result is marked interrupted.
     Never,
-    /// The second call has no further effect.
+    /// The second call has no further effect, also when others have made changes meanwhile.
     Idempotent,
     /// It changes nothing.
     Pure,

@@ -3,7 +3,8 @@
 //! Guarantees: `execution:end` follows every `execution:start`; a panic of the
 //! orchestrator is an error of the turn; a turn that was cut off leaves no tool
 //! call without a result in the transcript, unless the storage fails too; no turn
-//! is cut off while the storage writes.
+//! is cut off while the storage writes. Calls that an earlier activation left open have
+//! their results before the first user message of this one.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::cancel::CancelLevel;
 use crate::event::EventType;
 use crate::id::Activation;
 use crate::limits::{LimitKind, LimitReached};
-use crate::message::Message;
+use crate::message::{Message, ToolCall};
 use crate::module::provider::ProviderErrorKind;
 use crate::outcome::{FailureKind, OutcomeError, OutcomeKind, SessionOutcome, outcome_of_cancel};
 use crate::panic::caught;
@@ -44,8 +45,6 @@ pub struct SessionDriver {
     commands: mpsc::Receiver<Command>,
     progress: watch::Sender<Progress>,
     started: bool,
-    /// Tool calls of earlier activations that were given interrupted results.
-    repaired: usize,
 }
 
 impl SessionDriver {
@@ -54,13 +53,15 @@ impl SessionDriver {
         commands: mpsc::Receiver<Command>,
         progress: watch::Sender<Progress>,
     ) -> Self {
-        Self { core, commands, progress, started: false, repaired: 0 }
+        Self { core, commands, progress, started: false }
     }
 
-    /// Puts messages of earlier activations into the conversation.
-    /// `repaired` is how many tool calls among them were given interrupted results.
-    pub fn restore(&mut self, messages: Vec<Arc<Message>>, repaired: usize) {
-        self.repaired = repaired;
+    /// Puts messages of earlier activations into the conversation. `open` are the calls of its last
+    /// round that have no result. The next turn begins by answering them, durable, in this order:
+    /// those whose tool is here and may be called again ([`crate::module::tool::Tool::repeat`]) run
+    /// again, through the same gates as any call; the others are marked interrupted.
+    pub fn restore(&mut self, messages: Vec<Arc<Message>>, open: Vec<ToolCall>) {
+        self.core.ledger().reopen(open);
         self.core.ledger().mixed = messages.iter().any(|message| crate::turn::signature(message).is_some());
         self.core.context.replace(messages);
     }
@@ -80,7 +81,10 @@ impl SessionDriver {
             ledger.partial.clear();
             ledger.injected_tokens = 0;
         }
-        let result = core.turn(text).await;
+        let result = match core.answer_open_calls().await {
+            Ok(()) => core.turn(text).await,
+            Err(error) => Err(error),
+        };
         let closed = core.close_open_calls().await;
         self.progress.send_modify(|progress| progress.turns += 1);
         let text = result?;
@@ -140,10 +144,6 @@ impl SessionDriver {
             let data = || json!({"activation": env.activation, "working_dir": env.cwd});
             let round = self.core.ask_hooks(&event, data).await;
             self.core.absorb(round);
-        }
-        if self.repaired > 0 {
-            let data = json!({"repaired": self.repaired});
-            self.core.notify(EventType::ProviderToolSequenceRepaired, data).await;
         }
     }
 }

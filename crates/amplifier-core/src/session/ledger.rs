@@ -65,6 +65,15 @@ impl Ledger {
         }
     }
 
+    /// Takes over calls of an earlier activation.
+    pub(crate) fn reopen(&mut self, calls: Vec<ToolCall>) {
+        self.open_calls = calls;
+    }
+
+    pub(crate) fn open_calls(&self) -> Vec<ToolCall> {
+        self.open_calls.clone()
+    }
+
     pub(crate) fn take_open_calls(&mut self) -> Vec<ToolCall> {
         std::mem::take(&mut self.open_calls)
     }

@@ -3,12 +3,14 @@
 //! Guarantees: everything that an orchestrator does goes through [`Turn`]. A
 //! message with tool calls is durable before the first of its tools starts, each
 //! result before the next model call. Every tool call gets exactly one result,
-//! also when the turn is cut off: then it is marked interrupted.
+//! also when the turn is cut off: then it is marked interrupted, or made again at the
+//! next activation if its tool declares that this does no harm.
 
 mod attempts;
 mod choice;
 mod gate;
 mod model;
+mod reopened;
 mod retry;
 mod stream;
 mod tool;

@@ -168,7 +168,7 @@ fn reasoning_of_one_provider_goes_back_to_nobody_else() {
     // The next activation begins with the first choice again.
     let Two { first, mut bench, .. } = two(vec![], vec![], |kit| kit);
     let messages = serde_json::from_str::<Vec<Arc<Message>>>(&held).unwrap();
-    bench.driver.restore(messages, 0);
+    bench.driver.restore(messages, Vec::new());
     bench.turn().unwrap();
     assert_eq!(proofs(&first, 0), ["c1", "c1"]);
 }

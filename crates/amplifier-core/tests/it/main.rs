@@ -13,6 +13,7 @@ mod docs_events;
 mod fallback;
 mod gates;
 mod model_calls;
+mod reopened;
 mod session;
 #[allow(dead_code, reason = "shared with the tests of the foundation and the modules")]
 mod support;

@@ -22,7 +22,7 @@ use amplifier_core::module::provider::{
     ChatDelta, ChatRequest, ChatResponse, ChatStream, ModelInfo, Provider, ProviderError, ProviderErrorKind,
     ProviderInfo, StopReason, ToolSchema,
 };
-use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput};
+use amplifier_core::module::tool::{Repeat, Tool, ToolContext, ToolError, ToolOutput};
 use amplifier_core::module::{Module, ModuleKind, Mount, Parts};
 use amplifier_core::permission::{Access, PathError, Paths, ResolvedPath};
 use amplifier_core::session::{SessionBuilder, SessionDriver, TurnReply};
@@ -295,16 +295,21 @@ pub enum Does {
 pub struct FakeTool {
     schema: ToolSchema,
     does: Does,
+    repeat: Repeat,
     pub calls: Mutex<Vec<Value>>,
 }
 
 pub fn tool(name: &str, does: Does) -> Arc<FakeTool> {
+    repeatable(name, does, Repeat::Never)
+}
+
+pub fn repeatable(name: &str, does: Does, repeat: Repeat) -> Arc<FakeTool> {
     let schema = ToolSchema {
         name: name.into(),
         description: "a fake".into(),
         input_schema: json!({"type": "object"}),
     };
-    Arc::new(FakeTool { schema, does, calls: Mutex::default() })
+    Arc::new(FakeTool { schema, does, repeat, calls: Mutex::default() })
 }
 
 #[async_trait]
@@ -319,6 +324,11 @@ impl Tool for FakeTool {
             Does::Touches(access) => Ok(vec![access.clone()]),
             _ => Ok(Vec::new()),
         }
+    }
+
+    fn repeat(&self) -> Repeat {
+        assert!(!matches!(self.does, Does::Panics), "cannot say");
+        self.repeat
     }
 
     async fn call(&self, arguments: Value, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
@@ -578,6 +588,11 @@ impl Kit {
 
     pub fn tool(mut self, name: &str, does: Does) -> Self {
         self.tools.push(tool(name, does));
+        self
+    }
+
+    pub fn repeatable(mut self, name: &str, does: Does, repeat: Repeat) -> Self {
+        self.tools.push(repeatable(name, does, repeat));
         self
     }
 

@@ -38,7 +38,7 @@ use std::sync::atomic::AtomicBool;
 use amplifier_core::approval::Shown;
 use amplifier_core::budget::Amount;
 use amplifier_core::limits::{LimitKind, LimitReached};
-use amplifier_core::message::Message;
+use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
 use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime};
 use tokio::sync::oneshot;
@@ -220,7 +220,7 @@ async fn enter(
     recorded: &Recorded,
     (cancel, background): (&CancelToken, bool),
     key: Option<&key::SessionKey>,
-) -> Result<(Mounted, (Vec<Arc<Message>>, usize)), Refused> {
+) -> Result<(Mounted, History), Refused> {
     let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
     let session = &mounted.session;
     let entered = async {
@@ -254,12 +254,12 @@ fn supervise(
     resolved: Resolved,
     recorded: Recorded,
     mounted: Mounted,
-    (messages, repaired): (Vec<Arc<Message>>, usize),
+    (messages, open): History,
     place: Option<Place>,
     began: MonoTime,
 ) -> Supervisor {
     let Mounted { session, mut driver, node } = mounted;
-    driver.restore(messages, repaired);
+    driver.restore(messages, open);
     let child = resolved.parent.as_ref().map(|parent| {
         let child = Arc::new(Child {
             node,
@@ -299,23 +299,21 @@ fn supervise(
     }
 }
 
-/// The conversation as the model shall see it, and how many tool calls in it were cut off. Of a resume:
-/// gives every tool call that was cut off its result, closes gaps further up, then marks the activation as
-/// running. Of a fork: makes the parent's messages the session's own.
-async fn history(recorded: &Recorded) -> Result<(Vec<Arc<Message>>, usize), SpawnError> {
+/// The conversation as the model shall see it, and the calls of its last round that were cut off.
+type History = (Vec<Arc<Message>>, Vec<ToolCall>);
+
+/// Of a resume: closes gaps further up, and marks the activation as running. Of a fork: makes the parent's
+/// messages the session's own.
+async fn history(recorded: &Recorded) -> Result<History, SpawnError> {
     let Recorded { id, activation, metadata, history, storage, .. } = recorded;
     if *activation == Activation::FIRST {
         if !history.is_empty() {
             guarded(id, "append to", storage.append(id, *activation, history)).await?;
         }
-        return Ok((history.clone(), 0));
-    }
-    let missing: Vec<Arc<Message>> = repair::interrupted(history).into_iter().map(Arc::new).collect();
-    if !missing.is_empty() {
-        guarded(id, "append to", storage.append(id, *activation, &missing)).await?;
+        return Ok((history.clone(), Vec::new()));
     }
     guarded(id, "describe", storage.describe(id, *activation, metadata)).await?;
-    Ok((repair::completed(history), missing.len()))
+    Ok(repair::reopened(history))
 }
 
 /// Notes that somebody waits for the outcome of a child.

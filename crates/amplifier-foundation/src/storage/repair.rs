@@ -1,4 +1,4 @@
-//! Answers for tool calls that never got one.
+//! Tool calls that never got an answer.
 //!
 //! Providers refuse a conversation in which a call has no result. Guarantees: each answer
 //! made here is marked as interrupted and as an error, carries the call's id and name, and
@@ -13,16 +13,25 @@ use std::sync::Arc;
 use amplifier_core::turn::interrupted_result;
 use amplifier_core::{Message, Role, ToolCall};
 
-/// The results to append when a conversation that was cut off goes on: one for each call of
-/// the last assistant message that has no result. Empty if the conversation went on after
-/// it; for gaps further up see [`completed`].
-pub fn interrupted(messages: &[Arc<Message>]) -> Vec<Message> {
+/// The calls of the last assistant message that have no result. Empty if the conversation went on
+/// after it; for gaps further up see [`completed`].
+pub fn open_calls(messages: &[Arc<Message>]) -> Vec<ToolCall> {
     let results = messages.iter().rev().take_while(|message| message.role == Role::Tool).count();
     let after = messages.len() - results;
     match after.checked_sub(1) {
-        Some(caller) => missing(&messages[caller], &messages[after..]).map(interrupted_result).collect(),
+        Some(caller) => missing(&messages[caller], &messages[after..]).cloned().collect(),
         None => Vec::new(),
     }
+}
+
+/// [`completed`] for a conversation that goes on: the calls at its end that have no result stay open,
+/// and are returned beside it. Each needs its answer, in this order, before anything else.
+pub fn reopened(messages: &[Arc<Message>]) -> (Vec<Arc<Message>>, Vec<ToolCall>) {
+    let open = open_calls(messages);
+    let mut whole = completed(messages);
+    // Nothing stands behind the answers to the last round.
+    whole.truncate(whole.len().saturating_sub(open.len()));
+    (whole, open)
 }
 
 /// The conversation as providers take it: each call has exactly one answer, right behind its
@@ -137,8 +146,14 @@ mod tests {
             ("u a:1 u", ""),
             ("t:1", ""),
         ] {
-            let answers = interrupted(&conversation(given)).into_iter().map(Arc::new);
-            assert_eq!(script(answers), expected, "{given}");
+            let messages = conversation(given);
+            let answers: Vec<_> =
+                open_calls(&messages).iter().map(interrupted_result).map(Arc::new).collect();
+            assert_eq!(script(answers.clone()), expected, "{given}");
+            let (mut goes_on, open) = reopened(&messages);
+            assert_eq!(open.len(), answers.len(), "{given}");
+            goes_on.extend(answers);
+            assert_eq!(script(goes_on), script(completed(&messages)), "{given}");
         }
     }
 

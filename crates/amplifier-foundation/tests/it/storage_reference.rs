@@ -81,7 +81,7 @@ async fn each_kind_of_session_loads_without_a_warning_and_without_loss() {
     let calls = &root.transcript[1].tool_calls;
     assert_eq!((calls[0].name.as_str(), calls[1].name.as_str()), ("bash", "read_file"));
     assert_eq!(root.transcript[4].text(), "one file");
-    assert!(repair::interrupted(&root.transcript).is_empty());
+    assert!(repair::open_calls(&root.transcript).is_empty());
     let child = storage.load(&id(CHILD)).await.unwrap().metadata;
     assert_eq!(child.parent_id, Some(id(ROOT)));
     assert_eq!(child.self_delegation_depth, Some(0));

@@ -1,5 +1,6 @@
 //! What a request pays for the tools, and under which names bundles find them.
 
+use amplifier_core::module::tool::Repeat;
 use serde_json::json;
 
 use crate::support_tools::Bench;
@@ -22,6 +23,20 @@ async fn all_schemas_together_are_small() {
     assert_eq!(names, expect);
     let bytes = serde_json::to_string(&functions).unwrap().len();
     assert!(bytes <= 2_300, "{bytes} bytes");
+}
+
+/// A file may have changed between the two calls: what writes does harm when it comes again later.
+#[tokio::test]
+async fn only_what_does_no_harm_may_be_called_again_after_a_cut() {
+    let bench = Bench::new().await;
+    for tool in bench.tools.iter() {
+        let expect = match tool.schema().name.as_str() {
+            "read_file" | "grep" | "glob" => Repeat::Pure,
+            "todo" => Repeat::Idempotent,
+            _ => Repeat::Never,
+        };
+        assert_eq!(tool.repeat(), expect, "{}", tool.schema().name);
+    }
 }
 
 #[test]
