@@ -67,7 +67,12 @@ pub(super) async fn resolve(
     let storage = request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage());
     let storage = Arc::clone(storage);
     match &request.spec.target {
-        SpawnTarget::Resume(id) => again(host, request, storage, id).await,
+        SpawnTarget::Resume(id) => {
+            if let Some(asker) = &request.spec.parent {
+                lineage::require_descendant(&storage, id, asker).await?;
+            }
+            again(host, request, storage, id, live).await
+        }
         _ => anew(host, request, storage, live).await,
     }
 }
@@ -144,14 +149,21 @@ async fn again(
     request: &SpawnRequest,
     storage: Arc<dyn SessionStorage>,
     id: &SessionId,
+    asker: Option<&Parent>,
 ) -> Result<Resolved, SpawnError> {
     let spec = &request.spec;
     let stored = guarded(id, "load", storage.load(id)).await?;
     let metadata = &stored.metadata;
-    let parent = match metadata.spawned_by() {
-        Some(parent) => lineage::find(host, &storage, parent).await.map(Some).or_else(orphaned)?,
+    let mut parent = match metadata.spawned_by() {
+        Some(parent) => match lineage::find(host, &storage, parent).await {
+            Err(error) if spec.parent.is_none() => orphaned(error)?,
+            found => Some(found?),
+        },
         None => None,
     };
+    if let Some(parent) = parent.as_mut().filter(|parent| parent.live.is_none()) {
+        parent.live = asker.and_then(|asker| asker.live.clone());
+    }
     let (pin, prepared, by_project) = match &spec.bundle {
         Some(pin) => (pin.clone(), request.prepared_instead.as_ref(), spec.chosen_by_project),
         None => {
@@ -170,18 +182,23 @@ async fn again(
     let bundle = Arc::clone(&named.bundle);
     let plan = lineage::again(host, bundle, above.map(Arc::as_ref), &spawned, wish.provider.as_deref())?;
     let limits: Limits = lineage::read(id, "limits", metadata.amplifier.limits.as_ref())?;
+    let bounds = match &spec.parent {
+        Some(_) => spec.limits.stricter(&limits),
+        None => spec.limits.clone(),
+    };
     let recorded: Permissions = lineage::read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
     let now = with_layers(host.0.permissions.clone(), &spec.permissions);
     let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
+    let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &spec.limits, &limits),
+        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &bounds, &limits),
         spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
         storage,

@@ -14,7 +14,6 @@ use super::node::{ChildSummary, Node};
 use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
-use super::spec::SpawnTarget;
 use crate::host::Host;
 
 /// Spawns children of one session: `env.coordinator.capability::<Spawner>()`.
@@ -77,10 +76,11 @@ impl Spawner {
         self.node.descendants()
     }
 
-    /// Spawns a child. A request that resumes a session leaves that session's lineage as it is.
+    /// Spawns a child, or opens a descendant of the session again. A descendant keeps its lineage, ends with
+    /// this session, and gets no further than it got before; every other session is refused.
     pub async fn spawn(&self, request: impl Into<SpawnRequest>) -> Result<SpawnResult, SpawnError> {
         let mut request = request.into();
-        if request.spec.parent.is_none() && !matches!(request.spec.target, SpawnTarget::Resume(_)) {
+        if request.spec.parent.is_none() {
             request = request.parent(&self.node.id);
         }
         spawn_bundle(&self.host, request).await
