@@ -283,6 +283,7 @@ fn supervise(
         recorded,
         ending,
         first: resolved.text,
+        quoted: resolved.quoted,
         input: request.spec.input,
         mentions,
         keep_open: request.spec.keep_open,

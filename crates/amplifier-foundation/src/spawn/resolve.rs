@@ -39,7 +39,9 @@ pub(super) struct Resolved {
     pub(super) wish: Wish,
     /// Messages of the parent with which the conversation begins.
     pub(super) forked: Vec<Arc<Message>>,
-    /// The user message, with what is quoted of the parent's conversation in front.
+    /// What is quoted of the parent's conversation in front of the user message.
+    pub(super) quoted: Option<String>,
+    /// The user message.
     pub(super) text: String,
     /// Of a resume: the session as it was read.
     pub(super) earlier: Option<(SessionId, StoredSession)>,
@@ -125,7 +127,7 @@ async fn anew(
     });
     let above = parent.as_ref().map(|parent| &parent.node.bounds);
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
-    let (forked, text) = told(request, parent.as_ref());
+    let (forked, quoted) = told(request, parent.as_ref());
     Ok(Resolved {
         plan: preferring(plan, &spec.preferences),
         bundle_name: named.name,
@@ -139,7 +141,8 @@ async fn anew(
         storage,
         wish,
         forked,
-        text,
+        quoted,
+        text: spec.text.clone(),
         earlier: None,
     })
 }
@@ -189,10 +192,10 @@ async fn again(
     let recorded: Permissions = lineage::read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
     let now = with_layers(host.0.permissions.clone(), &spec.permissions);
     let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
+    let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
-    let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
@@ -204,6 +207,7 @@ async fn again(
         storage,
         wish,
         forked: Vec::new(),
+        quoted: None,
         text: spec.text.clone(),
         earlier: Some((id.clone(), stored)),
     })
@@ -276,19 +280,19 @@ fn preferring(plan: Arc<SessionPlan>, preferences: &[crate::bundle::ProviderPref
     Arc::new(plan)
 }
 
-/// What the child is told of its parent's conversation: as history, and in front of its instruction.
-fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, String) {
-    let spec = &request.spec;
+/// What the child is told of its parent's conversation: as history, or as text.
+fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, Option<String>) {
+    let context = &request.spec.context;
     let live = parent.and_then(|parent| parent.live.as_ref());
     match live {
-        Some(live) if !spec.context.is_none() => {
+        Some(live) if !context.is_none() => {
             let messages = live.messages().to_vec();
-            match spec.context.form {
-                ContextForm::Fork => (context::forked(&messages, &spec.context), spec.text.clone()),
-                _ => (Vec::new(), context::framed(&messages, &spec.context, &spec.text)),
+            match context.form {
+                ContextForm::Fork => (context::forked(&messages, context), None),
+                _ => (Vec::new(), context::quoted(&messages, context)),
             }
         }
-        _ => (Vec::new(), spec.text.clone()),
+        _ => (Vec::new(), None),
     }
 }
 
