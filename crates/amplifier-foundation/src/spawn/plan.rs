@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
-use amplifier_core::ModuleSpec;
 use amplifier_core::module::ModuleInfo;
+use amplifier_core::{ModuleSpec, Permissions, permission};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
@@ -99,7 +100,21 @@ pub(crate) struct SessionPlan {
     pub(crate) left_out: Option<String>,
 }
 
+impl Candidate {
+    /// The permission layer that the agent declares for itself.
+    fn layer(&self, cwd: &Path) -> Option<permission::Layer> {
+        let origin = format!("agent {}", self.def.name);
+        Some(permission::Layer::of_mode(origin, self.def.permission_mode?, vec![cwd.to_path_buf()]))
+    }
+}
+
 impl SessionPlan {
+    /// What the session's agent may do beside what its parent may.
+    pub(super) fn own_permissions(&self, cwd: &Path) -> Permissions {
+        let layer = self.agent.as_ref().and_then(|agent| agent.layer(cwd));
+        layer.map_or_else(Permissions::unrestricted, |layer| Permissions::unrestricted().with(layer))
+    }
+
     /// In the order of mounting: orchestrator, context, providers, tools, hooks.
     pub(crate) fn modules(&self) -> impl Iterator<Item = &Planned> {
         let loops = self.orchestrator.iter().chain(&self.context);

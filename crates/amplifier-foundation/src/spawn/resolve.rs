@@ -128,13 +128,15 @@ async fn anew(
     let above = parent.as_ref().map(|parent| &parent.node.bounds);
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
     let (forked, quoted) = told(request, parent.as_ref());
+    let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
+    let permissions = with_layers(from.clone(), &plan.own_permissions(&cwd));
     Ok(Resolved {
         plan: preferring(plan, &spec.preferences),
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
-        cwd: working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?,
-        permissions: with_layers(from.clone(), &spec.permissions),
+        cwd,
+        permissions: with_layers(permissions, &spec.permissions),
         bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
         parent,
         spawned,
@@ -194,6 +196,7 @@ async fn again(
     let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
     let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
+    let now = with_layers(now, &plan.own_permissions(&cwd));
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
         bundle_name: named.name,
