@@ -33,6 +33,13 @@ pub struct AgentSummary {
     pub description: Option<String>,
 }
 
+impl AgentSummary {
+    /// An agent of this name.
+    pub fn new(name: impl Into<String>, description: Option<String>) -> Self {
+        Self { name: name.into(), description }
+    }
+}
+
 impl Spawner {
     pub(super) fn new(host: Host, node: Arc<Node>) -> Self {
         Self { host: host.uncounted(), node }
@@ -64,9 +71,8 @@ impl Spawner {
 
     /// Whom the session may delegate to, by name; `self` is not among them.
     pub fn agents(&self) -> Vec<AgentSummary> {
-        let summary = |(name, one): (&String, &super::plan::Candidate)| AgentSummary {
-            name: name.clone(),
-            description: one.def.description.clone(),
+        let summary = |(name, one): (&String, &super::plan::Candidate)| {
+            AgentSummary::new(name.as_str(), one.def.description.clone())
         };
         self.node.plan.agents.iter().map(summary).collect()
     }
