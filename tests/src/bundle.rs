@@ -14,6 +14,7 @@ pub struct BundleText {
     providers: Vec<Value>,
     tools: Vec<Value>,
     hooks: Vec<Value>,
+    sections: Vec<(&'static str, Value)>,
     instruction: String,
 }
 
@@ -32,6 +33,7 @@ impl BundleText {
             providers: Vec::new(),
             tools: Vec::new(),
             hooks: Vec::new(),
+            sections: Vec::new(),
             instruction: "You are tested.".to_owned(),
         }
     }
@@ -60,6 +62,18 @@ impl BundleText {
         self
     }
 
+    /// One more tool, with settings.
+    pub fn tool_with(mut self, module: &str, config: Value) -> Self {
+        self.tools.push(json!({"module": module, "config": config}));
+        self
+    }
+
+    /// A further section: `agents`, `spawn`.
+    pub fn section(mut self, key: &'static str, value: Value) -> Self {
+        self.sections.push((key, value));
+        self
+    }
+
     /// One more hook.
     pub fn hook(mut self, module: &str) -> Self {
         self.hooks.push(json!({"module": module}));
@@ -82,6 +96,9 @@ impl fmt::Display for BundleText {
             if !list.is_empty() {
                 writeln!(f, "{key}: {}", Value::Array(list.clone()))?;
             }
+        }
+        for (key, value) in &self.sections {
+            writeln!(f, "{key}: {value}")?;
         }
         writeln!(f, "---\n{}", self.instruction)
     }

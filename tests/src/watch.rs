@@ -4,7 +4,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use amplifier_core::SessionId;
 use amplifier_core::approval::{ApprovalAnswer, ApprovalRequest, Approver, Display, Origin, Shown};
+
 use async_trait::async_trait;
 
 /// A display that remembers. Clones share what was shown.
@@ -49,7 +51,7 @@ impl Display for RecordingDisplay {
 #[derive(Debug, Clone)]
 pub struct RecordingApprover {
     answer: ApprovalAnswer,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<(SessionId, String)>>>,
 }
 
 impl RecordingApprover {
@@ -60,7 +62,12 @@ impl RecordingApprover {
 
     /// The prompts so far.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().unwrap().iter().map(|(_, prompt)| prompt.clone()).collect()
+    }
+
+    /// The sessions that asked, in order.
+    pub fn askers(&self) -> Vec<SessionId> {
+        self.asked.lock().unwrap().iter().map(|(session, _)| session.clone()).collect()
     }
 }
 
@@ -71,7 +78,7 @@ impl Approver for RecordingApprover {
     }
 
     async fn request(&self, request: ApprovalRequest) -> ApprovalAnswer {
-        self.asked.lock().unwrap().push(request.prompt);
+        self.asked.lock().unwrap().push((request.session, request.prompt));
         self.answer.clone()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use amplifier_core::permission::Mode;
 use amplifier_foundation::bundle::AgentDef;
 use serde_json::{Value, json};
 
@@ -89,6 +90,7 @@ fn brief(agent: &AgentDef) -> Value {
         "tools": modules,
         "model_role": agent.model_role,
         "provider_preferences": agent.provider_preferences,
+        "permission_mode": agent.permission_mode.map(Mode::as_str),
         "source": agent.origins.first().map(|origin| origin.file.display().to_string()),
     })
 }

@@ -43,6 +43,8 @@ pub struct Brain(Arc<Inner>);
 struct Inner {
     info: ProviderInfo,
     steps: Mutex<VecDeque<Step>>,
+    /// Steps of those with this in their system prompt.
+    own: Mutex<Vec<(&'static str, VecDeque<Step>)>>,
     requests: Mutex<Vec<ChatRequest>>,
     configs: Mutex<Vec<Value>>,
 }
@@ -58,14 +60,25 @@ impl Brain {
     pub fn new() -> Self {
         let mut info = ProviderInfo::new("brain", super::PROVIDER, "brain-1");
         info.scripted = true;
-        let inner =
-            Inner { info, steps: Mutex::default(), requests: Mutex::default(), configs: Mutex::default() };
+        let (steps, own) = (Mutex::default(), Mutex::default());
+        let inner = Inner { info, steps, own, requests: Mutex::default(), configs: Mutex::default() };
         Self(Arc::new(inner))
     }
 
     /// Adds a step.
     pub fn then(&self, step: Step) -> &Self {
         self.0.steps.lock().unwrap().push_back(step);
+        self
+    }
+
+    /// Adds a step for sessions with this in their system prompt; they follow no other steps from now on.
+    pub fn of(&self, whose: &'static str, step: Step) -> &Self {
+        let mut own = self.0.own.lock().unwrap();
+        match own.iter_mut().find(|(known, _)| *known == whose) {
+            Some((_, steps)) => steps.push_back(step),
+            None => own.push((whose, VecDeque::from([step]))),
+        }
+        drop(own);
         self
     }
 
@@ -86,12 +99,14 @@ impl Brain {
 
     /// The messages of the last request, as role and text.
     pub fn last_request(&self) -> Vec<(String, String)> {
-        let requests = self.requests();
-        let messages = requests.last().expect("the provider was asked").messages.to_vec();
-        messages
-            .iter()
-            .map(|message| (format!("{:?}", message.role).to_lowercase(), message.text()))
-            .collect()
+        shown(self.requests().last().expect("the provider was asked"))
+    }
+
+    /// The messages of each request of sessions with this in their system prompt.
+    pub fn requests_of(&self, whose: &str) -> Vec<Vec<(String, String)>> {
+        let own =
+            |request: &&ChatRequest| request.system.as_ref().is_some_and(|system| system.contains(whose));
+        self.requests().iter().filter(own).map(shown).collect()
     }
 
     /// The configurations with which it was mounted.
@@ -127,6 +142,11 @@ impl Brain {
         }
         Ok(Box::pin(Answer { parts }))
     }
+}
+
+fn shown(request: &ChatRequest) -> Vec<(String, String)> {
+    let messages = request.messages.to_vec();
+    messages.iter().map(|message| (format!("{:?}", message.role).to_lowercase(), message.text())).collect()
 }
 
 fn done(message: Message) -> ChatDelta {
@@ -177,8 +197,14 @@ impl Provider for Brain {
     }
 
     async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {
+        let system = request.system.clone().unwrap_or_default();
         self.0.requests.lock().unwrap().push(request);
-        let step = self.0.steps.lock().unwrap().pop_front();
+        let mut own = self.0.own.lock().unwrap();
+        let step = match own.iter_mut().find(|(whose, _)| system.contains(whose)) {
+            Some((_, steps)) => steps.pop_front(),
+            None => self.0.steps.lock().unwrap().pop_front(),
+        };
+        drop(own);
         self.answer(step.unwrap_or_else(|| Step::Say("done".to_owned())))
     }
 }

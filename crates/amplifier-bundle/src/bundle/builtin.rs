@@ -2,8 +2,7 @@
 //!
 //! Their files have paths below [`ROOT`], which no real file has.
 //! The bundle `default` is what a session gets when nobody names a bundle. It has
-//! no provider; those come from settings and the environment. `tool-delegate` is
-//! left out until that module exists.
+//! no provider; those come from settings and the environment.
 
 use std::path::{Path, PathBuf};
 

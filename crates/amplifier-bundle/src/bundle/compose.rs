@@ -185,6 +185,7 @@ impl AgentDef {
         fill(&mut self.provider_preferences, file.provider_preferences);
         fill(&mut self.model_role, file.model_role);
         fill(&mut self.agents, file.agents);
+        fill(&mut self.permission_mode, file.permission_mode);
         fill(&mut self.base_path, file.base_path);
         for (key, value) in file.extra.0 {
             self.extra.0.entry(key).or_insert(value);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amplifier_core::ModuleSpec;
+use amplifier_core::permission::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::node::Node;
@@ -221,6 +222,8 @@ pub struct AgentDef {
     pub model_role: Option<Vec<String>>,
     /// Whom it may delegate to.
     pub agents: Option<AgentAccess>,
+    /// The mode of a permission layer beside its parent's; never `BypassPermissions`.
+    pub permission_mode: Option<Mode>,
     /// Further keys, kept.
     pub extra: Settings,
     /// The directory of its file, against which its mentions resolve; `None` for an inline definition.

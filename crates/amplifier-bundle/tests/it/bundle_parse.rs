@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use amplifier_bundle::bundle::{
     AgentAccess, AgentDef, Bundle, Code, ContextTarget, FileKind, kind_of, parse_agent, parse_bundle,
 };
+use amplifier_core::permission::Mode;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -147,6 +148,32 @@ fn keys_beside_meta_win_over_those_in_it() {
     let def = parse_agent(text, Path::new("/a/x.md"), "x").value.unwrap();
     assert_eq!((def.name.as_str(), def.description.as_deref()), ("x", Some("a")));
     assert_eq!((def.model_role, def.instruction), (Some(vec!["slow".to_owned()]), None));
+}
+
+#[test]
+fn an_agents_permissions_are_a_mode_that_narrows_or_an_error() {
+    let read = |value: &str| {
+        let parsed =
+            parse_agent(&format!("---\nname: x\npermissions: {value}\n---\n"), Path::new("/a/x.md"), "x");
+        (parsed.has_errors(), parsed.value.and_then(|def| def.permission_mode))
+    };
+    for mode in [Mode::Plan, Mode::Default, Mode::AcceptEdits, Mode::DontAsk] {
+        assert_eq!(read(&format!("{{mode: {}}}", mode.as_str())), (false, Some(mode)));
+    }
+    for wrong in [
+        "{mode: bypassPermissions}",
+        "{mode: Plan}",
+        "{deny: [shell]}",
+        "{mode: plan, deny: []}",
+        "plan",
+        "{}",
+    ] {
+        assert_eq!(read(wrong), (true, None), "{wrong}");
+    }
+    let mut listed = AgentDef::default();
+    let file = parse_agent("---\npermissions: {mode: plan}\n---\n", Path::new("/a/x.md"), "x").value.unwrap();
+    listed.fill_gaps(file);
+    assert_eq!(json!(listed)["permissions"], json!({"mode": "plan"}));
 }
 
 #[test]

@@ -107,9 +107,14 @@ pub fn framed(messages: &[Arc<Message>], request: &ContextRequest, instruction: 
         ContextForm::Fork => None,
     };
     match quotation {
-        Some(quotation) => format!("{quotation}\n\n{TASK}\n{instruction}"),
+        Some(quotation) => behind(&quotation, instruction),
         None => instruction.to_owned(),
     }
+}
+
+/// An instruction behind a quotation.
+pub(super) fn behind(quotation: &str, instruction: &str) -> String {
+    format!("{quotation}\n\n{TASK}\n{instruction}")
 }
 
 /// The quotation, whatever form is asked for; `None` where there is nothing to quote. A message longer than

@@ -62,6 +62,16 @@ pub enum SpawnError {
         /// The agent.
         agent: String,
     },
+    /// A session asks for one that is not below it.
+    #[error(
+        "session {session} was not started by session {asker} or its children; use an id that they returned"
+    )]
+    NotDescendant {
+        /// What was asked for.
+        session: SessionId,
+        /// Who asked.
+        asker: SessionId,
+    },
     /// The tool runs in a session that `spawn_bundle` has not started.
     #[error("this session cannot spawn others; it was not started by a host")]
     NoSpawner,

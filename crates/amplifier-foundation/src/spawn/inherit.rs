@@ -116,10 +116,10 @@ impl Inherit {
 pub(super) fn combine(
     inherited: &[Planned],
     selection: &Selection,
-    excluded: &[&[String]],
+    excluded: &[String],
     declared: &[Planned],
 ) -> Vec<Planned> {
-    let out = |planned: &Planned| excluded.iter().any(|ids| ids.iter().any(|id| is_named(planned, id)));
+    let out = |planned: &Planned| excluded.iter().any(|id| is_named(planned, id));
     let kept = inherited.iter().filter(|planned| selection.holds(planned) && !out(planned));
     let mut all: Vec<Planned> = kept.map(Planned::inherited).collect();
     for own in declared {
@@ -169,7 +169,7 @@ mod tests {
             |text: &str, from| text.split_whitespace().map(|one| planned(one, from)).collect::<Vec<_>>();
         let excluded: Vec<String> = excluded.split_whitespace().map(str::to_owned).collect();
         let all =
-            combine(&list(inherited, Layer::Bundle), &selection, &[&excluded], &list(declared, Layer::Agent));
+            combine(&list(inherited, Layer::Bundle), &selection, &excluded, &list(declared, Layer::Agent));
         let shown: Vec<String> = all
             .iter()
             .map(|one| {

@@ -20,7 +20,7 @@ use super::spawner::Spawner;
 use super::untrusted;
 use crate::bundle::{PreparedBundle, ProviderPreference};
 use crate::host::Host;
-use crate::storage::{SessionMetadata, SessionStorage};
+use crate::storage::{SessionMetadata, SessionStorage, StorageError};
 
 /// How many recorded ancestors are followed; more can only be a damaged record.
 const MAX_ANCESTORS: u32 = 64;
@@ -29,7 +29,7 @@ const MAX_ANCESTORS: u32 = 64;
 #[derive(Debug, Clone)]
 pub(super) struct Parent {
     pub(super) node: Arc<Node>,
-    /// Its handle, where it runs here.
+    /// Its handle, where it runs here; of a resume else that of the session that asks.
     pub(super) live: Option<AmplifierSession>,
 }
 
@@ -117,6 +117,28 @@ async fn bundle_again(
     let bundle = host.prepare(&name).await?;
     let by_project = metadata.amplifier.bundle_by_project;
     Ok(untrusted::without_redirects(host, bundle, &BundleRef::Named(name), by_project).0)
+}
+
+/// Refuses a session that is not below the one that asks for it.
+pub(super) async fn require_descendant(
+    storage: &Arc<dyn SessionStorage>,
+    id: &SessionId,
+    asker: &SessionId,
+) -> Result<(), SpawnError> {
+    let mut next = id.clone();
+    for _ in 0..MAX_ANCESTORS {
+        let loaded = match guarded(&next, "load", storage.load(&next)).await {
+            // An ancestor that is deleted belongs to nobody any more.
+            Err(StorageError::NotFound { .. }) if next != *id => break,
+            loaded => loaded?,
+        };
+        match loaded.metadata.spawned_by() {
+            Some(parent) if parent == asker => return Ok(()),
+            Some(parent) => next = parent.clone(),
+            None => break,
+        }
+    }
+    Err(SpawnError::NotDescendant { session: id.clone(), asker: asker.clone() })
 }
 
 /// The plan of a session as it was once spawned.

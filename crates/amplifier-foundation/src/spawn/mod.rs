@@ -268,7 +268,9 @@ fn supervise(
             end: std::sync::OnceLock::new(),
             awaited: AtomicBool::new(!request.spec.background),
         });
-        parent.node.add(Arc::clone(&child));
+        // Of a resume whose parent runs no more: who asked for it answers for it.
+        let keeper = parent.live.as_ref().and_then(|live| live.env().coordinator.capability::<Spawner>());
+        keeper.as_ref().map_or(&parent.node, |keeper| keeper.node()).add(Arc::clone(&child));
         let env = session.env();
         let (agent, bundle, depth) = (resolved.agent(), resolved.plan.bundle.name.as_str(), env.depth);
         env.display.show(&env.origin(), Shown::ChildStarted { agent, bundle, depth });
@@ -293,6 +295,7 @@ fn supervise(
         recorded,
         ending,
         first: resolved.text,
+        quoted: resolved.quoted,
         input: request.spec.input,
         mentions,
         keep_open: request.spec.keep_open,
@@ -319,8 +322,10 @@ async fn history(recorded: &Recorded) -> Result<History, SpawnError> {
 /// Notes that somebody waits for the outcome of a child.
 pub(crate) fn mark_awaited(session: &AmplifierSession) {
     let spawner = session.env().coordinator.capability::<Spawner>();
-    if let Some(parent) = spawner.as_ref().and_then(|spawner| spawner.node().parent.as_ref()) {
-        parent.awaited(session.id());
+    let mut above = spawner.as_ref().and_then(|spawner| spawner.node().parent.as_ref());
+    while let Some(node) = above {
+        node.awaited(session.id());
+        above = node.parent.as_ref();
     }
 }
 

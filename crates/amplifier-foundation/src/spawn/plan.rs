@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
-use amplifier_core::ModuleSpec;
 use amplifier_core::module::ModuleInfo;
+use amplifier_core::{ModuleSpec, Permissions, permission};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
@@ -101,7 +102,21 @@ pub(crate) struct SessionPlan {
     pub(crate) protected: Option<String>,
 }
 
+impl Candidate {
+    /// The permission layer that the agent declares for itself.
+    fn layer(&self, cwd: &Path) -> Option<permission::Layer> {
+        let origin = format!("agent {}", self.def.name);
+        Some(permission::Layer::of_mode(origin, self.def.permission_mode?, vec![cwd.to_path_buf()]))
+    }
+}
+
 impl SessionPlan {
+    /// What the session's agent may do beside what its parent may.
+    pub(super) fn own_permissions(&self, cwd: &Path) -> Permissions {
+        let layer = self.agent.as_ref().and_then(|agent| agent.layer(cwd));
+        layer.map_or_else(Permissions::unrestricted, |layer| Permissions::unrestricted().with(layer))
+    }
+
     /// In the order of mounting: orchestrator, context, providers, tools, hooks.
     pub(crate) fn modules(&self) -> impl Iterator<Item = &Planned> {
         let loops = self.orchestrator.iter().chain(&self.context);
@@ -136,9 +151,10 @@ pub(super) fn of_bundle_child(
     };
     plan.providers = combine(&parent.providers, &providers, &[], &plan.providers);
     let tools = inherit.tools.clone().unwrap_or(Selection::None);
-    plan.tools = combine(&tools_for_children(parent), &tools, &excluded(parent, inherit), &plan.tools);
+    let [out_tools, out_hooks] = excluded(host, parent, inherit);
+    plan.tools = combine(&tools_for_children(parent), &tools, &out_tools, &plan.tools);
     let hooks = inherit.hooks.clone().unwrap_or(Selection::None);
-    plan.hooks = combine(&parent.hooks, &hooks, &[&inherit.exclude_hooks], &plan.hooks);
+    plan.hooks = combine(&parent.hooks, &hooks, &out_hooks, &plan.hooks);
     let mut agents = selected(&parent.agents, inherit.agents.as_ref().unwrap_or(&Selection::None));
     agents.extend(allowed(roster(&bundle), bundle.plan.agents.access.as_ref()));
     plan.agents = Arc::new(agents);
@@ -161,13 +177,14 @@ pub(super) fn of_agent(
     let tools = inherit.tools.as_ref().unwrap_or(&all);
     let hooks = inherit.hooks.as_ref().unwrap_or(&all);
     let agents = selected(&parent.agents, inherit.agents.as_ref().unwrap_or(&all));
+    let [out_tools, out_hooks] = excluded(host, parent, inherit);
     let mut plan = SessionPlan {
         bundle: Arc::clone(&parent.bundle),
         orchestrator: parent.orchestrator.as_ref().map(Planned::inherited),
         context: parent.context.as_ref().map(Planned::inherited),
         providers: combine(&parent.providers, providers, &[], &declared(&def.providers)),
-        tools: combine(&tools_for_children(parent), tools, &excluded(parent, inherit), &declared(&def.tools)),
-        hooks: combine(&parent.hooks, hooks, &[&inherit.exclude_hooks], &declared(&def.hooks)),
+        tools: combine(&tools_for_children(parent), tools, &out_tools, &declared(&def.tools)),
+        hooks: combine(&parent.hooks, hooks, &out_hooks, &declared(&def.hooks)),
         agents: Arc::new(allowed(agents, def.agents.as_ref())),
         preferences: match (&def.provider_preferences, agent.is_some()) {
             (Some(own), _) => own.clone(),
@@ -235,8 +252,15 @@ fn tools_for_children(parent: &SessionPlan) -> Vec<Planned> {
     }
 }
 
-fn excluded<'a>(parent: &'a SessionPlan, inherit: &'a Inherit) -> [&'a [String]; 2] {
-    [&parent.bundle.spawn.exclude_tools, &inherit.exclude_tools]
+/// The tools and the hooks that children do not inherit, under each id that means them.
+fn excluded(host: &Host, parent: &SessionPlan, inherit: &Inherit) -> [Vec<String>; 2] {
+    let all_ids = |id: &String| {
+        let info = host.modules().get(id).map(|module| module.info());
+        let others = info.into_iter().flat_map(|info| info.aliases.iter().copied().chain([info.id]));
+        std::iter::once(id.clone()).chain(others.map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let tools = parent.bundle.spawn.exclude_tools.iter().chain(&inherit.exclude_tools);
+    [tools.flat_map(all_ids).collect(), inherit.exclude_hooks.iter().flat_map(all_ids).collect()]
 }
 
 fn roster(bundle: &Arc<PreparedBundle>) -> BTreeMap<String, Candidate> {

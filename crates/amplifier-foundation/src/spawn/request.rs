@@ -151,7 +151,8 @@ impl SpawnRequest {
     }
 
     /// The session that spawns this one: it lends what [`SpawnRequest::inherit`] says, its working
-    /// directory, approver and display, and bounds permissions, limits and budget.
+    /// directory, approver and display, and bounds permissions, limits and budget. At a resume the session
+    /// that asks: one that it has not spawned itself, or through others, is refused.
     pub fn parent(mut self, parent: impl Into<ParentRef>) -> Self {
         self.spec.parent = Some(parent.into().0);
         self

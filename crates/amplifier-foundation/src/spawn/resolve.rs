@@ -47,7 +47,9 @@ pub(super) struct Resolved {
     pub(super) patience: Option<Duration>,
     /// Messages of the parent with which the conversation begins.
     pub(super) forked: Vec<Arc<Message>>,
-    /// The user message, with what is quoted of the parent's conversation in front.
+    /// What is quoted of the parent's conversation in front of the user message.
+    pub(super) quoted: Option<String>,
+    /// The user message.
     pub(super) text: String,
     /// Of a resume: the session as it was read.
     pub(super) earlier: Option<(SessionId, StoredSession)>,
@@ -75,7 +77,12 @@ pub(super) async fn resolve(
     let storage = request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage());
     let storage = Arc::clone(storage);
     match &request.spec.target {
-        SpawnTarget::Resume(id) => again(host, request, storage, id).await,
+        SpawnTarget::Resume(id) => {
+            if let Some(asker) = &request.spec.parent {
+                lineage::require_descendant(&storage, id, asker).await?;
+            }
+            again(host, request, storage, id, live).await
+        }
         _ => anew(host, request, storage, live).await,
     }
 }
@@ -128,14 +135,16 @@ async fn anew(
     });
     let above = parent.as_ref().map(|parent| &parent.node.bounds);
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
-    let (forked, text) = told(request, parent.as_ref());
+    let (forked, quoted) = told(request, parent.as_ref());
+    let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
+    let permissions = with_layers(from.clone(), &plan.own_permissions(&cwd));
     Ok(Resolved {
         plan: preferring(plan, &spec.preferences),
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
-        cwd: working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?,
-        permissions: with_layers(from.clone(), &spec.permissions),
+        cwd,
+        permissions: with_layers(permissions, &spec.permissions),
         bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
         patience: patience(host, request, parent.as_ref()),
         parent,
@@ -143,7 +152,8 @@ async fn anew(
         storage,
         wish,
         forked,
-        text,
+        quoted,
+        text: spec.text.clone(),
         earlier: None,
     })
 }
@@ -153,14 +163,21 @@ async fn again(
     request: &SpawnRequest,
     storage: Arc<dyn SessionStorage>,
     id: &SessionId,
+    asker: Option<&Parent>,
 ) -> Result<Resolved, SpawnError> {
     let spec = &request.spec;
     let stored = guarded(id, "load", storage.load(id)).await?;
     let metadata = &stored.metadata;
-    let parent = match metadata.spawned_by() {
-        Some(parent) => lineage::find(host, &storage, parent).await.map(Some).or_else(orphaned)?,
+    let mut parent = match metadata.spawned_by() {
+        Some(parent) => match lineage::find(host, &storage, parent).await {
+            Err(error) if spec.parent.is_none() => orphaned(error)?,
+            found => Some(found?),
+        },
         None => None,
     };
+    if let Some(parent) = parent.as_mut().filter(|parent| parent.live.is_none()) {
+        parent.live = asker.and_then(|asker| asker.live.clone());
+    }
     let (pin, prepared, by_project) = match &spec.bundle {
         Some(pin) => (pin.clone(), request.prepared_instead.as_ref(), spec.chosen_by_project),
         None => {
@@ -179,10 +196,16 @@ async fn again(
     let bundle = Arc::clone(&named.bundle);
     let plan = lineage::again(host, bundle, above.map(Arc::as_ref), &spawned, wish.provider.as_deref())?;
     let limits: Limits = lineage::read(id, "limits", metadata.amplifier.limits.as_ref())?;
+    let bounds = match &spec.parent {
+        Some(_) => spec.limits.stricter(&limits),
+        None => spec.limits.clone(),
+    };
     let recorded: Permissions = lineage::read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
     let now = with_layers(host.0.permissions.clone(), &spec.permissions);
     let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
+    let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
+    let now = with_layers(now, &plan.own_permissions(&cwd));
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
         bundle_name: named.name,
@@ -190,13 +213,14 @@ async fn again(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &spec.limits, &limits),
+        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &bounds, &limits),
         patience: patience(host, request, parent.as_ref()),
         spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
         storage,
         wish,
         forked: Vec::new(),
+        quoted: None,
         text: spec.text.clone(),
         earlier: Some((id.clone(), stored)),
     })
@@ -290,19 +314,19 @@ fn preferring(plan: Arc<SessionPlan>, caller: &[ProviderPreference]) -> Arc<Sess
     Arc::new(plan)
 }
 
-/// What the child is told of its parent's conversation: as history, and in front of its instruction.
-fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, String) {
-    let spec = &request.spec;
+/// What the child is told of its parent's conversation: as history, or as text.
+fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, Option<String>) {
+    let context = &request.spec.context;
     let live = parent.and_then(|parent| parent.live.as_ref());
     match live {
-        Some(live) if !spec.context.is_none() => {
+        Some(live) if !context.is_none() => {
             let messages = live.messages().to_vec();
-            match spec.context.form {
-                ContextForm::Fork => (context::forked(&messages, &spec.context), spec.text.clone()),
-                _ => (Vec::new(), context::framed(&messages, &spec.context, &spec.text)),
+            match context.form {
+                ContextForm::Fork => (context::forked(&messages, context), None),
+                _ => (Vec::new(), context::quoted(&messages, context)),
             }
         }
-        _ => (Vec::new(), spec.text.clone()),
+        _ => (Vec::new(), None),
     }
 }
 

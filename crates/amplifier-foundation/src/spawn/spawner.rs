@@ -14,7 +14,6 @@ use super::node::{ChildSummary, Node};
 use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
-use super::spec::SpawnTarget;
 use crate::host::Host;
 
 /// Spawns children of one session: `env.coordinator.capability::<Spawner>()`.
@@ -32,6 +31,13 @@ pub struct AgentSummary {
     pub name: String,
     /// When to use it.
     pub description: Option<String>,
+}
+
+impl AgentSummary {
+    /// An agent of this name.
+    pub fn new(name: impl Into<String>, description: Option<String>) -> Self {
+        Self { name: name.into(), description }
+    }
 }
 
 impl Spawner {
@@ -65,9 +71,8 @@ impl Spawner {
 
     /// Whom the session may delegate to, by name; `self` is not among them.
     pub fn agents(&self) -> Vec<AgentSummary> {
-        let summary = |(name, one): (&String, &super::plan::Candidate)| AgentSummary {
-            name: name.clone(),
-            description: one.def.description.clone(),
+        let summary = |(name, one): (&String, &super::plan::Candidate)| {
+            AgentSummary::new(name.as_str(), one.def.description.clone())
         };
         self.node.plan.agents.iter().map(summary).collect()
     }
@@ -77,10 +82,11 @@ impl Spawner {
         self.node.descendants()
     }
 
-    /// Spawns a child. A request that resumes a session leaves that session's lineage as it is.
+    /// Spawns a child, or opens a descendant of the session again. A descendant keeps its lineage, ends with
+    /// this session, and gets no further than it got before; every other session is refused.
     pub async fn spawn(&self, request: impl Into<SpawnRequest>) -> Result<SpawnResult, SpawnError> {
         let mut request = request.into();
-        if request.spec.parent.is_none() && !matches!(request.spec.target, SpawnTarget::Resume(_)) {
+        if request.spec.parent.is_none() {
             request = request.parent(&self.node.id);
         }
         spawn_bundle(&self.host, request).await

@@ -59,7 +59,8 @@ pub struct SpawnSpec {
     /// At a resume: another bundle than the one the session had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<BundlePin>,
-    /// The session that spawns this one.
+    /// The session that spawns this one. At a resume: the session that asks for it; it reaches its own
+    /// descendants only, and widens no limit of theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
     /// What it inherits.

@@ -19,6 +19,7 @@ use amplifier_core::turn::TurnError;
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, Payload, SessionOutcome};
 
+use super::context;
 use super::finish::Ending;
 use super::guarded::guarded;
 use super::record::Recorded;
@@ -41,6 +42,8 @@ pub(super) struct Supervisor {
     pub(super) recorded: Recorded,
     pub(super) ending: Arc<Ending>,
     pub(super) first: String,
+    /// Of the parent's conversation; stands in front of the first message, and mentions in it are not followed.
+    pub(super) quoted: Option<String>,
     /// Stands behind the first message as it is.
     pub(super) input: Option<String>,
     /// Brings the files that a user message mentions.
@@ -92,6 +95,10 @@ impl Supervisor {
         let first = match self.input.take() {
             Some(input) if first.is_empty() => input,
             Some(input) => format!("{first}\n\n{input}"),
+            None => first,
+        };
+        let first = match self.quoted.take() {
+            Some(quoted) => context::behind(&quoted, &first),
             None => first,
         };
         let mut last = self.turn(first).await;

@@ -9,6 +9,7 @@
 //! [`Clock`]: amplifier_core::Clock
 
 pub mod bash;
+pub mod delegate;
 pub mod filesystem;
 #[cfg(feature = "search")]
 pub mod search;
@@ -37,6 +38,7 @@ pub fn tools() -> Vec<Arc<dyn Module>> {
         #[cfg(feature = "search")]
         Arc::new(search::ToolSearch),
         Arc::new(todo::ToolTodo),
+        Arc::new(delegate::ToolDelegate),
     ]
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use amplifier_core::permission::Mode;
+
 use super::module;
 use super::reader::{Level, Reader};
 use super::{Document, FileKind, kind, read};
@@ -63,6 +65,7 @@ fn read_keys(reader: &mut Reader, entries: &[Entry], def: &mut AgentDef) {
             "provider_preferences" => def.provider_preferences = Some(preferences(reader, value)),
             "model_role" => def.model_role = reader.text_or_texts(value, &name),
             "agents" => def.agents = file_access(reader, value),
+            "permissions" => def.permission_mode = permission_mode(reader, value),
             _ => {
                 def.extra.0.insert(key.clone(), value.to_json());
             }
@@ -96,6 +99,23 @@ fn preferences(reader: &mut Reader, node: &Node) -> Vec<ProviderPreference> {
         all.push(ProviderPreference { provider, model, config });
     }
     all
+}
+
+/// `permissions` of an agent: a mode, which narrows what its parent may do. What cannot be read is an error:
+/// it was written to hold the agent to something.
+fn permission_mode(reader: &mut Reader, node: &Node) -> Option<Mode> {
+    let entries = reader.map(node, "`permissions`")?;
+    let mode = match entries {
+        [entry] if entry.key == "mode" => entry.value.as_str().and_then(Mode::from_name),
+        _ => None,
+    };
+    let mode = mode.filter(|mode| *mode != Mode::BypassPermissions);
+    if mode.is_none() {
+        let message = "an agent's `permissions` is a `mode` that narrows, and nothing else".to_owned();
+        let help = "write `permissions: {mode: plan}`, or `default`, `acceptEdits`, `dontAsk`";
+        reader.note(Severity::Error, Code::BadValue, node.position, message, help);
+    }
+    mode
 }
 
 /// `agents` of an agent's file: a rule. A map is passed over, as the reference does.

@@ -33,7 +33,7 @@ const SESSION: [&str; 8] = [
 const MODULE: [&str; 5] = ["module", "source", "config", "id", "instance_id"];
 const INCLUDE: [&str; 1] = ["bundle"];
 const SPAWN: [&str; 2] = ["exclude_tools", "tools"];
-const AGENT: [&str; 12] = [
+const AGENT: [&str; 13] = [
     "meta",
     "name",
     "description",
@@ -46,6 +46,7 @@ const AGENT: [&str; 12] = [
     "provider_preferences",
     "model_role",
     "agents",
+    "permissions",
 ];
 const PREFERENCE: [&str; 3] = ["provider", "model", "config"];
 
