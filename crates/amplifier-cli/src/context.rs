@@ -251,6 +251,7 @@ pub(crate) fn flags(options: &RunOptions) -> Flags {
     flags.permission_mode = options.permission_mode;
     flags.max_turns = options.max_turns;
     flags.timeout = options.timeout.map(|timeout| timeout.0);
+    flags.max_cost_micro_usd = options.max_budget_usd;
     flags
 }
 

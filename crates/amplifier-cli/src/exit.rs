@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a failure is one line, `error: what: because`, and one `help:` line where there is
 //! something to do. When several codes apply to a session, [`code_of`] picks the first of
-//! 130/143, 4, 3, 124, 75, 1.
+//! 130/143, 4, 3, 124, 75, 5, 2, 1, and the `subtype` of a result follows from its code.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_foundation::bundle::BundleError;
 use amplifier_foundation::settings::SettingsError;
-use amplifier_foundation::spawn::SpawnError;
+use amplifier_foundation::spawn::{SpawnError, TreeOutcome};
 use amplifier_foundation::storage::StorageError;
 
 /// What the process says to its caller.
@@ -30,6 +30,8 @@ pub(crate) enum Code {
     Limit = 3,
     /// A permission was needed and nobody could be asked.
     Permission = 4,
+    /// Background sessions were left running, or failed with nobody waiting.
+    Abandoned = 5,
     /// A rate limit, or somebody else is at it: safe to try again.
     Temporary = 75,
     /// The time was up.
@@ -138,6 +140,11 @@ impl From<SpawnError> for Failure {
                 Self::usage(text).code(code, kind)
             }
             SpawnError::Bundle(inner) => Self::bundle(inner),
+            SpawnError::Limit(limit) => {
+                let kind = if is_budget(limit.limit) { "budget" } else { "limit" };
+                Self::usage(text).code(Code::Limit, kind)
+            }
+            SpawnError::Budget(_) => Self::usage(text).code(Code::Limit, "budget"),
             SpawnError::NoProvider => Self { kind: "no_provider", ..Self::usage(text) }.help(KEYS_HELP),
             other if other.is_configuration() => Self { kind: "configuration", ..Self::usage(text) },
             _ => Self { code: Code::Failed, kind: "failed", ..Self::usage(text) },
@@ -182,20 +189,36 @@ impl Signalled {
     }
 }
 
-/// The exit code of a session.
-pub(crate) fn code_of(outcome: &SessionOutcome, signal: Option<Signalled>) -> Code {
+/// What of a session's tree decides its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tree {
+    /// A call was denied because nobody could be asked.
+    pub(crate) denied_unasked: bool,
+    /// There are descendants of which nobody took care.
+    pub(crate) abandoned: bool,
+}
+
+impl From<&TreeOutcome> for Tree {
+    fn from(tree: &TreeOutcome) -> Self {
+        Self { denied_unasked: tree.denied_unasked, abandoned: tree.abandoned().next().is_some() }
+    }
+}
+
+/// The exit code of a session with its descendants.
+pub(crate) fn code_of(outcome: &SessionOutcome, tree: Tree, signal: Option<Signalled>) -> Code {
     if let Some(signal) = signal {
         return signal.code();
     }
-    if outcome.denied_unasked {
+    if tree.denied_unasked {
         return Code::Permission;
     }
     match (outcome.kind, outcome.error.as_ref()) {
-        (OutcomeKind::Completed, _) if outcome.unrecorded => Code::Failed,
-        (OutcomeKind::Completed, _) => Code::Success,
         (OutcomeKind::LimitReached, _) => Code::Limit,
         (OutcomeKind::TimedOut, _) => Code::TimedOut,
         (_, Some(error)) if error.kind == FailureKind::RateLimited => Code::Temporary,
+        _ if tree.abandoned => Code::Abandoned,
+        (OutcomeKind::Completed, _) if outcome.unrecorded => Code::Failed,
+        (OutcomeKind::Completed, _) => Code::Success,
         (_, Some(error)) if error.provider == Some(ProviderErrorKind::Config) => Code::Usage,
         _ => Code::Failed,
     }
@@ -203,26 +226,31 @@ pub(crate) fn code_of(outcome: &SessionOutcome, signal: Option<Signalled>) -> Co
 
 /// The `subtype` of a session's result line.
 pub(crate) fn subtype_of(outcome: &SessionOutcome, code: Code) -> &'static str {
-    let limit = |error: &OutcomeError| error.limit.as_ref().map(|limit| limit.limit);
-    match outcome.kind {
-        OutcomeKind::Cancelled => "cancelled",
-        _ if outcome.denied_unasked => "error_permission",
-        OutcomeKind::Completed => match code {
-            Code::Success => "success",
-            Code::Interrupted | Code::Terminated => "cancelled",
-            _ => "error_during_execution",
-        },
-        OutcomeKind::TimedOut => "error_timeout",
-        OutcomeKind::LimitReached => match outcome.error.as_ref().and_then(limit) {
-            Some(LimitKind::Turns) => "error_max_turns",
-            Some(LimitKind::Cost | LimitKind::Tokens) => "error_max_budget",
-            _ => "error_during_execution",
-        },
-        _ => match outcome.error.as_ref().map(|error| error.kind) {
-            Some(FailureKind::RateLimited) => "error_rate_limit",
-            _ => "error_during_execution",
-        },
+    match code {
+        Code::Success => "success",
+        Code::Interrupted | Code::Terminated => "cancelled",
+        Code::Permission => "error_permission",
+        Code::Abandoned => "abandoned_children",
+        Code::TimedOut => "error_timeout",
+        Code::Temporary => "error_rate_limit",
+        Code::Limit => subtype_of_limit(outcome.error.as_ref()),
+        Code::Failed | Code::Usage if outcome.kind == OutcomeKind::Cancelled => "cancelled",
+        Code::Failed | Code::Usage => "error_during_execution",
     }
+}
+
+/// An error without a limit is a call of which nobody knows the price.
+fn subtype_of_limit(error: Option<&OutcomeError>) -> &'static str {
+    match error.and_then(|error| error.limit.as_ref()).map(|limit| limit.limit) {
+        None => "error_max_budget",
+        Some(limit) if is_budget(limit) => "error_max_budget",
+        Some(LimitKind::Turns) => "error_max_turns",
+        Some(_) => "error_during_execution",
+    }
+}
+
+fn is_budget(limit: LimitKind) -> bool {
+    matches!(limit, LimitKind::Cost | LimitKind::Tokens)
 }
 
 #[cfg(test)]
@@ -232,63 +260,80 @@ mod tests {
 
     use super::*;
 
-    fn outcome(kind: OutcomeKind, error: Option<FailureKind>, unasked: bool) -> SessionOutcome {
+    fn outcome(kind: OutcomeKind, error: Option<FailureKind>) -> SessionOutcome {
         let error = error.map(|kind| OutcomeError::new(kind, "why"));
-        let mut outcome = SessionOutcome::new(kind, Activation::FIRST, "text", error);
-        outcome.denied_unasked = unasked;
-        outcome
+        SessionOutcome::new(kind, Activation::FIRST, "text", error)
+    }
+
+    const CALM: Tree = Tree { denied_unasked: false, abandoned: false };
+    const DENIED: Tree = Tree { denied_unasked: true, abandoned: false };
+    const ABANDONED: Tree = Tree { denied_unasked: false, abandoned: true };
+    const BOTH: Tree = Tree { denied_unasked: true, abandoned: true };
+
+    #[track_caller]
+    fn check(outcome: &SessionOutcome, tree: Tree, signal: Option<Signalled>, code: Code, subtype: &str) {
+        let found = code_of(outcome, tree, signal);
+        assert_eq!((found, subtype_of(outcome, found)), (code, subtype), "{outcome:?} {tree:?} {signal:?}");
     }
 
     #[test]
     fn each_outcome_has_its_code_and_subtype() {
-        use OutcomeKind::{Cancelled, Completed, Failed, LimitReached, Lost, TimedOut};
-        let check = |outcome: &SessionOutcome, signal, code, subtype| {
-            let found = code_of(outcome, signal);
-            assert_eq!((found, subtype_of(outcome, found)), (code, subtype), "{outcome:?} {signal:?}");
-        };
-        check(&outcome(Completed, None, false), None, Code::Success, "success");
-        check(&outcome(Completed, None, false), Some(Signalled::Interrupt), Code::Interrupted, "cancelled");
-        check(&outcome(Completed, None, true), None, Code::Permission, "error_permission");
-        let mut unrecorded = outcome(Completed, None, false);
+        use OutcomeKind::{Cancelled, Completed, Failed, Lost, TimedOut};
+        let completed = outcome(Completed, None);
+        check(&completed, CALM, None, Code::Success, "success");
+        check(&completed, CALM, Some(Signalled::Interrupt), Code::Interrupted, "cancelled");
+        check(&completed, DENIED, None, Code::Permission, "error_permission");
+        check(&completed, ABANDONED, None, Code::Abandoned, "abandoned_children");
+        let mut unrecorded = completed.clone();
         unrecorded.unrecorded = true;
-        check(&unrecorded, None, Code::Failed, "error_during_execution");
-        check(
-            &outcome(LimitReached, Some(FailureKind::Limit), true),
-            None,
-            Code::Permission,
-            "error_permission",
-        );
-        check(
-            &outcome(Failed, Some(FailureKind::Provider), false),
-            None,
-            Code::Failed,
-            "error_during_execution",
-        );
-        check(
-            &outcome(Failed, Some(FailureKind::RateLimited), false),
-            None,
-            Code::Temporary,
-            "error_rate_limit",
-        );
-        check(&outcome(TimedOut, Some(FailureKind::TimedOut), false), None, Code::TimedOut, "error_timeout");
-        check(&outcome(Lost, Some(FailureKind::Lost), false), None, Code::Failed, "error_during_execution");
-        let cancelled = outcome(Cancelled, Some(FailureKind::Cancelled), true);
-        check(&cancelled, Some(Signalled::Interrupt), Code::Interrupted, "cancelled");
-        check(&cancelled, Some(Signalled::Terminate), Code::Terminated, "cancelled");
+        check(&unrecorded, CALM, None, Code::Failed, "error_during_execution");
+        let failed = |kind| outcome(Failed, Some(kind));
+        check(&failed(FailureKind::Provider), CALM, None, Code::Failed, "error_during_execution");
+        check(&failed(FailureKind::RateLimited), CALM, None, Code::Temporary, "error_rate_limit");
+        check(&outcome(TimedOut, Some(FailureKind::TimedOut)), CALM, None, Code::TimedOut, "error_timeout");
+        check(&outcome(Lost, Some(FailureKind::Lost)), CALM, None, Code::Failed, "error_during_execution");
+        let cancelled = outcome(Cancelled, Some(FailureKind::Cancelled));
+        check(&cancelled, CALM, None, Code::Failed, "cancelled");
+    }
+
+    #[test]
+    fn of_several_codes_the_first_counts() {
+        use OutcomeKind::{Completed, Failed, LimitReached, TimedOut};
+        let failed = |kind| outcome(Failed, Some(kind));
+        let limited = outcome(LimitReached, Some(FailureKind::Limit));
+        let late = outcome(TimedOut, Some(FailureKind::TimedOut));
+        for signal in [Signalled::Interrupt, Signalled::Terminate] {
+            check(&limited, BOTH, Some(signal), signal.code(), "cancelled");
+        }
+        check(&limited, BOTH, None, Code::Permission, "error_permission");
+        check(&limited, ABANDONED, None, Code::Limit, "error_max_budget");
+        check(&late, ABANDONED, None, Code::TimedOut, "error_timeout");
+        check(&failed(FailureKind::RateLimited), ABANDONED, None, Code::Temporary, "error_rate_limit");
+        check(&failed(FailureKind::Provider), ABANDONED, None, Code::Abandoned, "abandoned_children");
+        let mut unconfigured = failed(FailureKind::Provider);
+        if let Some(error) = &mut unconfigured.error {
+            error.provider = Some(ProviderErrorKind::Config);
+        }
+        check(&unconfigured, ABANDONED, None, Code::Abandoned, "abandoned_children");
+        check(&unconfigured, CALM, None, Code::Usage, "error_during_execution");
+        let mut unrecorded = outcome(Completed, None);
+        unrecorded.unrecorded = true;
+        check(&unrecorded, ABANDONED, None, Code::Abandoned, "abandoned_children");
     }
 
     #[test]
     fn limits_tell_turns_from_money() {
         let check = |limit, expect| {
-            let mut reached = outcome(OutcomeKind::LimitReached, Some(FailureKind::Limit), false);
+            let mut reached = outcome(OutcomeKind::LimitReached, Some(FailureKind::Limit));
             if let Some(error) = &mut reached.error {
                 error.limit = Some(LimitReached::new(limit, 1, 1, "flag"));
             }
-            assert_eq!((code_of(&reached, None), subtype_of(&reached, Code::Limit)), (Code::Limit, expect));
+            check(&reached, CALM, None, Code::Limit, expect);
         };
         check(LimitKind::Turns, "error_max_turns");
         check(LimitKind::Cost, "error_max_budget");
         check(LimitKind::Tokens, "error_max_budget");
+        check(LimitKind::Depth, "error_during_execution");
     }
 
     #[test]

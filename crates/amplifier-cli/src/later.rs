@@ -10,8 +10,7 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 16] = [
-    "spawn",
+const COMMANDS: [&str; 15] = [
     "provider",
     "tool",
     "module",
@@ -30,7 +29,7 @@ const COMMANDS: [&str; 16] = [
 ];
 
 /// Commands of `session` that come later.
-const OF_SESSION: [&str; 7] = ["tree", "wait", "cancel", "logs", "attach", "cleanup", "reindex"];
+const OF_SESSION: [&str; 6] = ["wait", "cancel", "logs", "attach", "cleanup", "reindex"];
 
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
@@ -53,6 +52,19 @@ pub(crate) fn chat() -> Failure {
         .help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
 }
 
+/// `amplifier spawn` without `--explain`.
+pub(crate) fn spawn() -> Failure {
+    let help = "`amplifier run` starts a session; `amplifier run --background`, which starts one and comes \
+                back at once, is not there yet in this version";
+    Failure { kind: "not_yet", ..Failure::usage("`amplifier spawn` starts nothing: it tells with --explain") }
+        .help(help)
+}
+
+/// `--on-exit detach`.
+pub(crate) fn detach() -> Failure {
+    not_yet("`--on-exit detach`").help("`--on-exit drain` waits for background sessions, `cancel` stops them")
+}
+
 /// Something that has a place and is not there yet.
 pub(crate) fn not_yet(what: &str) -> Failure {
     Failure { kind: "not_yet", ..Failure::usage(format!("{what} is not there yet in this version")) }
@@ -63,14 +75,6 @@ pub(crate) fn not_yet(what: &str) -> Failure {
 pub(crate) struct LaterFlags {
     #[arg(long, hide = true)]
     background: bool,
-    #[arg(long, hide = true, value_name = "WHAT", num_args = 0..=1, default_missing_value = "")]
-    on_exit: Option<String>,
-    #[arg(long, hide = true, value_name = "TIME", num_args = 0..=1, default_missing_value = "")]
-    drain_timeout: Option<String>,
-    #[arg(long, hide = true, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
-    parent_session: Option<String>,
-    #[arg(long, hide = true, value_name = "USD", num_args = 0..=1, default_missing_value = "")]
-    max_budget_usd: Option<String>,
     #[arg(long, hide = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     output_schema: Option<String>,
 }
@@ -78,14 +82,7 @@ pub(crate) struct LaterFlags {
 impl LaterFlags {
     /// Refuses the first of them that was given.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let given = [
-            ("--background", self.background),
-            ("--on-exit", self.on_exit.is_some()),
-            ("--drain-timeout", self.drain_timeout.is_some()),
-            ("--parent-session", self.parent_session.is_some()),
-            ("--max-budget-usd", self.max_budget_usd.is_some()),
-            ("--output-schema", self.output_schema.is_some()),
-        ];
+        let given = [("--background", self.background), ("--output-schema", self.output_schema.is_some())];
         match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(not_yet(&format!("`{flag}`"))),
             None => Ok(()),
@@ -104,10 +101,12 @@ mod tests {
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
         check("amplifier doctor", true);
-        check("amplifier session tree abc", true);
+        check("amplifier session wait abc", true);
+        check("amplifier session tree abc", false);
+        check("amplifier spawn", false);
         check("amplifier bundle update", true);
         check("amplifier run doctor", false);
-        check("amplifier session show tree", false);
+        check("amplifier session show wait", false);
         check("amplifier", false);
     }
 }

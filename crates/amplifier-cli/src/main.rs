@@ -54,6 +54,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Run(args)) => run::run(*args),
         Some(Command::Continue(args)) => run::run(args.into_run()),
         Some(Command::Resume(args)) => run::run(args.into_run()?),
+        Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),

@@ -21,7 +21,7 @@ use crate::exit::{Code, Failure};
     version,
     about = "Runs AI-agent sessions from bundles",
     after_help = "Exit codes: 0 done, 1 agent or provider error, 2 usage or configuration, 3 limit reached, \
-                  4 permission needed and nobody to ask, 75 try again later, 124 timed out, 130 SIGINT, 143 SIGTERM"
+                  4 permission needed and nobody to ask, 5 background sessions left or failed unseen, 75 try again later, 124 timed out, 130 SIGINT, 143 SIGTERM"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -37,7 +37,9 @@ pub(crate) enum Command {
     Continue(Box<run::ContinueArgs>),
     /// Go on with a session
     Resume(Box<run::ResumeArgs>),
-    /// List, show, fork, resume, delete and export sessions
+    /// Explain what `run` with the same words would start: modules, permissions and limits, with their origin
+    Spawn(Box<run::SpawnArgs>),
+    /// List, show, fork, resume, delete and export sessions, and show who spawned whom
     #[command(subcommand)]
     Session(session::SessionCommand),
     /// List, show, choose and check bundles

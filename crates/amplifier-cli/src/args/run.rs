@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use amplifier_core::permission::Mode;
 use amplifier_foundation::settings::duration::HumanDuration;
+use amplifier_foundation::settings::money;
 use clap::{Args, ValueEnum};
 
 use crate::exit::Failure;
@@ -21,6 +22,19 @@ pub(crate) enum OutputFormat {
     StreamJson,
     /// `json` with every tool call.
     JsonTrace,
+}
+
+/// What becomes of the background sessions that a run leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OnExit {
+    /// They are waited for.
+    #[default]
+    Drain,
+    /// They are stopped.
+    Cancel,
+    /// They go on without the run; not there yet.
+    #[value(hide = true)]
+    Detach,
 }
 
 /// The reference command line's `--mode`.
@@ -51,8 +65,27 @@ pub(crate) struct RunArgs {
     /// Give the new session this id
     #[arg(long, value_name = "ID")]
     pub(crate) session_id: Option<String>,
+    /// Make the new session a child of this one (its id, or the beginning of it), within its permissions and limits
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent_session: Option<String>,
     #[command(flatten)]
     pub(crate) later: LaterFlags,
+}
+
+/// `amplifier spawn`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SpawnArgs {
+    /// Tell what a session of these words would be; none is started
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// An agent that the session would delegate to; without a bundle, one of the parent session's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// `amplifier continue`.
@@ -97,6 +130,9 @@ pub(crate) struct RunOptions {
     /// Most model calls of this run
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_turns: Option<u32>,
+    /// Most that the session and those it spawns may cost, in US dollars, such as 2.50
+    #[arg(long, value_name = "USD", value_parser = usd, allow_hyphen_values = true)]
+    pub(crate) max_budget_usd: Option<u64>,
     /// Longest time of this run, such as 90s or 15m
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<HumanDuration>,
@@ -118,6 +154,12 @@ pub(crate) struct RunOptions {
     /// default, plan, acceptEdits, dontAsk or bypassPermissions
     #[arg(long, value_name = "MODE", value_parser = permission_mode)]
     pub(crate) permission_mode: Option<Mode>,
+    /// What becomes of background sessions that still run when the answer is there: drain waits for them, cancel stops them
+    #[arg(long, value_name = "WHAT", default_value = "drain")]
+    pub(crate) on_exit: OnExit,
+    /// How long they are waited for before they are stopped; 10m by default
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain_timeout: Option<HumanDuration>,
     /// Make warnings of bundles errors
     #[arg(long)]
     pub(crate) strict: bool,
@@ -131,6 +173,11 @@ pub(crate) struct RunOptions {
 fn permission_mode(text: &str) -> Result<Mode, String> {
     Mode::from_name(text)
         .ok_or_else(|| "give default, plan, acceptEdits, dontAsk or bypassPermissions".to_owned())
+}
+
+/// An amount of US dollars, in millionths.
+fn usd(text: &str) -> Result<u64, String> {
+    money::micro_usd(text).ok_or_else(|| "give an amount of US dollars such as 2.50".to_owned())
 }
 
 impl ContinueArgs {

@@ -13,6 +13,8 @@ pub(crate) enum SessionCommand {
     List(ListArgs),
     /// Show one session
     Show(ShowArgs),
+    /// Show which session spawned which
+    Tree(TreeArgs),
     /// Copy a session, whole or up to a turn
     Fork(ForkArgs),
     /// Go on with a session
@@ -54,6 +56,19 @@ pub(crate) struct ShowArgs {
     /// With its messages
     #[arg(short = 'T', long, visible_alias = "with-transcript")]
     pub(crate) transcript: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session tree`
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
+    /// A session's id, or the beginning of it; all sessions of the project by default
+    pub(crate) id: Option<String>,
+    /// At most this many trees
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, conflicts_with = "id")]
+    pub(crate) limit: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amplifier_core::approval::{Display, Origin, Shown};
-use amplifier_core::{Clock, Message, Timestamp};
+use amplifier_core::{Clock, Message, SessionId, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::display::Progress;
-use super::{Ended, Facts, Output, Stdout};
+use super::{Ended, Facts, Output, Stdout, children};
 use crate::exit::{Code, Failure};
 
 /// How much the object tells.
@@ -33,9 +33,10 @@ pub(super) struct Json {
     state: Mutex<(Facts, Vec<Step>)>,
 }
 
-/// A tool call of the trace. Matched by the call's id, because calls overlap.
+/// A tool call of the trace. Matched by session and the call's id, because calls overlap.
 #[derive(Debug)]
 struct Step {
+    session: SessionId,
     id: String,
     tool: String,
     arguments: Value,
@@ -49,11 +50,12 @@ impl Json {
         Self { progress, stdout: Stdout::new(), clock, detail, state: Mutex::default() }
     }
 
-    fn trace(&self, shown: &Shown<'_>) {
+    fn trace(&self, origin: &Origin, shown: &Shown<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = &mut state.1;
         match shown {
             Shown::ToolStarted(call) => steps.push(Step {
+                session: origin.session.clone(),
                 id: call.id.clone(),
                 tool: call.name.clone(),
                 arguments: call.arguments.clone(),
@@ -62,11 +64,11 @@ impl Json {
                 duration_ms: None,
             }),
             Shown::ToolEnded { call, took, .. } => {
-                if let Some(step) = steps.iter_mut().rev().find(|step| step.id == call.id) {
+                if let Some(step) = step_of(steps, origin, &call.id) {
                     step.duration_ms = u64::try_from(took.as_millis()).ok();
                 }
             }
-            Shown::Message(message) => note_result(steps, message),
+            Shown::Message(message) => note_result(steps, origin, message),
             _ => {}
         }
     }
@@ -76,9 +78,13 @@ impl Json {
     }
 }
 
-fn note_result(steps: &mut [Step], message: &Message) {
+fn step_of<'a>(steps: &'a mut [Step], origin: &Origin, id: &str) -> Option<&'a mut Step> {
+    steps.iter_mut().rev().find(|step| step.id == id && step.session == origin.session)
+}
+
+fn note_result(steps: &mut [Step], origin: &Origin, message: &Message) {
     let Some(id) = &message.tool_call_id else { return };
-    if let Some(step) = steps.iter_mut().rev().find(|step| step.id == *id) {
+    if let Some(step) = step_of(steps, origin, id) {
         step.result = Some(json!({ "success": !message.is_error(), "output": message.text() }));
     }
 }
@@ -92,6 +98,7 @@ fn step_json((sequence, step): (usize, &Step)) -> Value {
         "timestamp": step.began,
         "duration_ms": step.duration_ms,
         "sequence": sequence + 1,
+        "session_id": step.session,
     })
 }
 
@@ -104,10 +111,11 @@ pub(super) fn error_keys(ended: &Ended<'_>) -> Option<(String, Value)> {
         return Some((error.message.clone(), json!(error.kind)));
     }
     let (message, kind) = match ended.code {
-        _ if ended.outcome.denied_unasked => {
-            ("a permission was needed and nobody could be asked", "permission")
-        }
+        _ if ended.tree.denied_unasked => ("a permission was needed and nobody could be asked", "permission"),
         Code::Interrupted | Code::Terminated => ("the run was interrupted", "cancelled"),
+        Code::Abandoned => {
+            ("background sessions were left, or failed with nobody waiting", "abandoned_children")
+        }
         _ if ended.outcome.unrecorded => ("the end of the session could not be written to disk", "storage"),
         _ => ("the answer could not be written to the file of -o", "failed"),
     };
@@ -117,7 +125,7 @@ pub(super) fn error_keys(ended: &Ended<'_>) -> Option<(String, Value)> {
 impl Display for Json {
     fn show(&self, origin: &Origin, shown: Shown<'_>) {
         if self.detail == Detail::Trace {
-            self.trace(&shown);
+            self.trace(origin, &shown);
         }
         self.progress.show(origin, &shown);
     }
@@ -125,13 +133,18 @@ impl Display for Json {
 
 impl Output for Json {
     fn prepare(&self, facts: Facts) {
+        self.progress.of(facts.session.clone());
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = facts;
     }
 
     fn begin(&self) {}
 
+    fn leave(&self) {
+        self.progress.leave();
+    }
+
     fn end(&self, ended: &Ended<'_>) {
-        let (facts, outcome) = (ended.facts, ended.outcome);
+        let Ended { facts, outcome, tree, .. } = ended;
         let mut object = Map::new();
         let error = error_keys(ended);
         object.insert("status".into(), json!(if error.is_some() { "error" } else { "success" }));
@@ -140,12 +153,12 @@ impl Output for Json {
         object.insert("bundle".into(), json!(facts.bundle));
         object.insert("model".into(), json!(facts.model));
         object.insert("timestamp".into(), json!(self.clock.now()));
-        object.insert("usage".into(), json!(outcome.usage));
-        object.insert("children".into(), json!([]));
+        object.insert("usage".into(), json!(tree.usage));
+        object.insert("children".into(), children(tree));
         object.insert("outcome".into(), json!(outcome.kind));
         object.insert("num_turns".into(), json!(outcome.turns));
         object.insert("duration_ms".into(), json!(outcome.duration_ms));
-        object.insert("total_cost_usd".into(), cost(outcome.cost_micro_usd));
+        object.insert("total_cost_usd".into(), cost(tree.cost_micro_usd));
         if facts.scripted {
             object.insert("scripted".into(), json!(true));
         }

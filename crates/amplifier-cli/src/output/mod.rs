@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use amplifier_core::approval::Display;
-use amplifier_core::{Clock, SessionId, SessionOutcome};
+use amplifier_core::{Clock, OutcomeKind, SessionId, SessionOutcome};
+use amplifier_foundation::spawn::{ChildSummary, TreeOutcome};
+use serde_json::{Value, json};
 
 use crate::args::run::OutputFormat;
 use crate::exit::{Code, Failure};
@@ -51,6 +53,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) facts: &'a Facts,
     /// How it ended.
     pub(crate) outcome: &'a SessionOutcome,
+    /// The same with its descendants.
+    pub(crate) tree: &'a TreeOutcome,
     /// What the process will say.
     pub(crate) code: Code,
 }
@@ -62,6 +66,9 @@ pub(crate) trait Output: Display {
 
     /// The session exists.
     fn begin(&self);
+
+    /// The session has its outcome, and those that it spawned are waited for.
+    fn leave(&self);
 
     /// The session has its outcome.
     fn end(&self, ended: &Ended<'_>);
@@ -82,6 +89,15 @@ pub(crate) fn open(format: OutputFormat, verbose: bool, clock: Arc<dyn Clock>) -
         OutputFormat::JsonTrace => Arc::new(json::Json::new(progress, clock, json::Detail::Trace)),
         OutputFormat::StreamJson => Arc::new(stream::Stream::new(progress, clock)),
     }
+}
+
+/// The descendants of a run, as programs see them.
+fn children(tree: &TreeOutcome) -> Value {
+    let one = |child: &ChildSummary| {
+        let outcome = child.outcome.map_or("running", OutcomeKind::as_str);
+        json!({ "session_id": child.id, "outcome": outcome })
+    };
+    tree.children.iter().map(one).collect()
 }
 
 /// Writes a result that is complete; the exit code tells whether it could be written.

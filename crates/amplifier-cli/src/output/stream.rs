@@ -1,9 +1,11 @@
 //! `--output-format stream-json`: one object a line, as things happen.
 //!
-//! Guarantees: the first line of a session is `system`/`init`; every line carries `session_id`,
-//! `parent_session_id`, `seq` (from 0, without gaps) and `ts`; the last line, and only that, is a
-//! `result`. Where no session came to be, the result is the only line.
+//! Guarantees: the first line of a session is `system`/`init`, of a sub-session too; every line carries
+//! `session_id`, `parent_session_id`, `seq` (from 0, without gaps) and `ts`; the last line of a
+//! sub-session that ended is `system`/`session_end`; the last line of all, and only that, is a `result`,
+//! the run's own. Where no session came to be, the result is the only line.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amplifier_core::approval::{Display, NoticeLevel, Origin, Shown};
@@ -12,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::display::Progress;
 use super::json::{cost, error_keys};
-use super::{Ended, Facts, Output, Stdout};
+use super::{Ended, Facts, Output, Stdout, children};
 use crate::exit::{Code, Failure, Signalled, subtype_of};
 
 /// Writes lines.
@@ -31,6 +33,10 @@ struct State {
     seq: u64,
     begun: bool,
     ended: bool,
+    /// Sub-sessions of which the first line was written.
+    children: HashSet<SessionId>,
+    /// Lines of those of which it was not: what was said while they were made.
+    early: Vec<(Origin, Value)>,
 }
 
 impl Stream {
@@ -59,6 +65,12 @@ impl Stream {
         self.stdout.write(&format!("{}\n", Value::Object(line)));
     }
 
+    /// What the run's own session shows: one without a name until now has its own.
+    fn own(&self, state: &mut State, origin: &Origin) {
+        state.facts.session.get_or_insert_with(|| origin.session.clone());
+        self.init(state);
+    }
+
     fn init(&self, state: &mut State) {
         if std::mem::replace(&mut state.begun, true) {
             return;
@@ -73,6 +85,17 @@ impl Stream {
             body["scripted"] = json!(true);
         }
         self.line(state, None, body);
+    }
+
+    /// A sub-session begins: its first line, then what it has said already.
+    fn child_began(&self, state: &mut State, origin: &Origin, body: Value) {
+        state.children.insert(origin.session.clone());
+        self.line(state, Some(origin), body);
+        let early = std::mem::take(&mut state.early);
+        let (own, others) = early.into_iter().partition(|(early, _)| early.session == origin.session);
+        state.early = others;
+        let own: Vec<(Origin, Value)> = own;
+        own.into_iter().for_each(|(_, body)| self.line(state, Some(origin), body));
     }
 
     fn result(&self, state: &mut State, body: Value) {
@@ -100,6 +123,18 @@ fn body_of(shown: &Shown<'_>) -> Option<Value> {
                 _ => "error",
             };
             json!({"type": "system", "subtype": "notice", "level": level, "source": source, "text": text})
+        }
+        Shown::ChildStarted { agent, bundle, depth } => json!({
+            "type": "system", "subtype": "init", "bundle": bundle, "agent": agent, "depth": depth,
+        }),
+        Shown::ChildEnded { outcome } => {
+            let error = outcome.error.as_ref();
+            json!({
+                "type": "system", "subtype": "session_end", "outcome": outcome.kind,
+                "num_turns": outcome.turns, "duration_ms": outcome.duration_ms,
+                "total_cost_usd": cost(outcome.cost_micro_usd), "usage": outcome.usage,
+                "error": error.map(|error| &error.message), "error_type": error.map(|error| error.kind),
+            })
         }
         _ => return None,
     })
@@ -129,10 +164,26 @@ fn message_body(message: &Message) -> Option<Value> {
 
 impl Display for Stream {
     fn show(&self, origin: &Origin, shown: Shown<'_>) {
+        let own = self.progress.is_own(origin);
         if let Some(body) = body_of(&shown) {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            self.init(&mut state);
-            self.line(&mut state, Some(origin), body);
+            match (&shown, own) {
+                // Its first and last line are the stream's.
+                (Shown::ChildStarted { .. } | Shown::ChildEnded { .. }, true) => self.own(&mut state, origin),
+                (_, true) => {
+                    self.own(&mut state, origin);
+                    self.line(&mut state, Some(origin), body);
+                }
+                (Shown::ChildStarted { .. }, false) => self.child_began(&mut state, origin, body),
+                (_, false) if state.children.contains(&origin.session) => {
+                    self.line(&mut state, Some(origin), body);
+                    if matches!(shown, Shown::ChildEnded { .. }) {
+                        // It may be resumed, and begins again then.
+                        state.children.remove(&origin.session);
+                    }
+                }
+                (_, false) => state.early.push((origin.clone(), body)),
+            }
         }
         self.progress.show(origin, &shown);
     }
@@ -140,6 +191,7 @@ impl Display for Stream {
 
 impl Output for Stream {
     fn prepare(&self, facts: Facts) {
+        self.progress.of(facts.session.clone());
         self.state.lock().unwrap_or_else(PoisonError::into_inner).facts = facts;
     }
 
@@ -147,12 +199,16 @@ impl Output for Stream {
         self.init(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn leave(&self) {
+        self.progress.leave();
+    }
+
     fn end(&self, ended: &Ended<'_>) {
-        let (facts, outcome) = (ended.facts, ended.outcome);
+        let Ended { facts, outcome, tree, .. } = ended;
         let mut body = json!({
             "type": "result", "subtype": subtype_of(outcome, ended.code), "is_error": ended.code != Code::Success,
             "result": outcome.output, "num_turns": outcome.turns, "duration_ms": outcome.duration_ms,
-            "total_cost_usd": cost(outcome.cost_micro_usd), "usage": outcome.usage, "children": [],
+            "total_cost_usd": cost(tree.cost_micro_usd), "usage": tree.usage, "children": children(tree),
             "model": facts.model,
         });
         if facts.scripted {
@@ -173,6 +229,7 @@ impl Output for Stream {
         let subtype = match failure.code {
             _ if signalled => "cancelled",
             Code::TimedOut => "error_timeout",
+            Code::Limit if failure.kind == "budget" => "error_max_budget",
             _ => "error_during_execution",
         };
         let body = json!({

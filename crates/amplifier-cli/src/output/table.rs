@@ -1,6 +1,6 @@
 //! Tables: columns in line, two spaces between.
 //!
-//! Guarantees: no cell breaks the line; the last column is not padded.
+//! Guarantees: no cell breaks the line; the last column is not padded; a cell's indentation stays.
 
 /// Rows under a heading; a column is as wide as its widest cell.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
@@ -23,7 +23,8 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
 
 fn one_line(cell: &str) -> String {
     let words: Vec<&str> = cell.split_whitespace().collect();
-    super::plain(&words.join(" ")).into_owned()
+    let indent = cell.len() - cell.trim_start_matches(' ').len();
+    format!("{}{}", " ".repeat(indent), super::plain(&words.join(" ")))
 }
 
 #[cfg(test)]
@@ -34,5 +35,6 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["long name".to_owned(), "1\n2".to_owned()], ["ü".to_owned(), String::new()]];
         assert_eq!(table(["ID", "N"], &rows), "ID         N\nlong name  1 2\nü\n");
+        assert_eq!(table(["ID"], &[["a".to_owned()], ["  b\tc".to_owned()]]), "ID\na\n  b c\n");
     }
 }

@@ -1,11 +1,13 @@
 //! `--output-format text`: the answer for people.
 //!
 //! Guarantees: on a terminal text comes as the model writes it; in a pipe the answer is written
-//! once, whole, ending in one line end, or not at all where there is none.
+//! once, whole, ending in one line end, or not at all where there is none. What sub-sessions write is
+//! in it nowhere; while a line of the answer is open, their progress waits for its end.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
+use amplifier_core::Role;
 use amplifier_core::approval::{Display, Origin, Shown};
 
 use super::display::Progress;
@@ -24,7 +26,8 @@ pub(super) struct Text {
 
 #[derive(Debug, Default)]
 struct State {
-    facts: Facts,
+    /// Lines about sub-sessions that wait for the end of the line.
+    held: Vec<String>,
     /// What was streamed since the last whole message.
     streamed: String,
     /// True if the cursor is behind a piece of text.
@@ -48,28 +51,24 @@ impl Text {
         if std::mem::take(&mut state.open_line) {
             self.stdout.write("\n");
         }
+        tell(state);
     }
-}
 
-impl Display for Text {
-    fn show(&self, origin: &Origin, shown: Shown<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = state.facts.session.as_ref().is_none_or(|id| *id == origin.session);
-        match &shown {
-            Shown::Text(text) if own && self.terminal => self.piece(&mut state, text),
+    /// What the run's own session shows.
+    fn own(&self, state: &mut State, origin: &Origin, shown: &Shown<'_>) {
+        match shown {
+            Shown::Text(text) if self.terminal => self.piece(state, text),
             Shown::Text(_) | Shown::Thinking(_) => {}
-            Shown::Message(message)
-                if own && self.terminal && message.role == amplifier_core::Role::Assistant =>
-            {
+            Shown::Message(message) if self.terminal && message.role == Role::Assistant => {
                 if state.streamed.is_empty() {
-                    self.piece(&mut state, &message.text());
+                    self.piece(state, &message.text());
                 }
-                self.close_line(&mut state);
+                self.close_line(state);
                 state.streamed.clear();
             }
             other => {
-                if self.terminal && !matches!(other, Shown::Message(_) | Shown::ToolStarted(_)) {
-                    self.close_line(&mut state);
+                if !matches!(other, Shown::Message(_) | Shown::ToolStarted(_)) {
+                    self.close_line(state);
                 }
                 if matches!(other, Shown::Restarted { .. }) && !std::mem::take(&mut state.streamed).is_empty()
                 {
@@ -81,12 +80,35 @@ impl Display for Text {
     }
 }
 
+impl Display for Text {
+    fn show(&self, origin: &Origin, shown: Shown<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.progress.is_own(origin) {
+            return self.own(&mut state, origin, &shown);
+        }
+        state.held.extend(self.progress.line(origin, &shown));
+        if !state.open_line {
+            tell(&mut state);
+        }
+    }
+}
+
+/// Tells the lines that waited.
+fn tell(state: &mut State) {
+    state.held.drain(..).for_each(|line| super::say(&line));
+}
+
 impl Output for Text {
     fn prepare(&self, facts: Facts) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).facts = facts;
+        self.progress.of(facts.session);
     }
 
     fn begin(&self) {}
+
+    fn leave(&self) {
+        self.progress.leave();
+        self.close_line(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 
     fn end(&self, ended: &Ended<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,17 @@
 //! `amplifier run`, `continue`, `resume`: one prompt, one session, one answer.
 //!
 //! Guarantees: whatever happens after the arguments are read, the chosen format gets exactly one
-//! result. The session is started by `spawn_bundle` in the background of this process, so that
-//! signals reach it while it runs; the process ends when it has settled.
+//! result. `spawn_bundle` gives the session as soon as it runs, so that signals reach it; the process
+//! ends when it has settled, and with it the sessions that it has spawned.
 
 mod drive;
+mod end;
+mod explain;
+mod parent;
 mod prompt;
 mod request;
 mod signals;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,10 +20,11 @@ use amplifier_core::Clock;
 use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
-use crate::args::run::{OldMode, RunArgs};
+use crate::args::run::{OldMode, OnExit, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
+pub(crate) use explain::explain;
 use prompt::Prompt;
 pub(crate) use request::new_id;
 use signals::Signals;
@@ -45,6 +50,9 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
     if args.options.mode == Some(OldMode::Chat) {
         return Err(crate::later::chat());
     }
+    if args.options.on_exit == OnExit::Detach {
+        return Err(crate::later::detach());
+    }
     let resumes = args.resume.is_some() || args.continue_last;
     if args.fork_session && !resumes {
         return Err(
@@ -54,6 +62,10 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
     if args.session_id.is_some() && resumes && !args.fork_session {
         let help = "leave it out, or add --fork-session to go on in a copy of that id";
         return Err(Failure::usage("--session-id names a new session, and this one exists").help(help));
+    }
+    if args.parent_session.is_some() && resumes {
+        let help = "a session keeps the parent that it has; leave --parent-session out";
+        return Err(Failure::usage("--parent-session is for a new session, and this one exists").help(help));
     }
     match &args.options.output_last_message {
         Some(file) => check_target(file),

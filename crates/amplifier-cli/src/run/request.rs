@@ -26,13 +26,14 @@ pub(super) struct Asked {
     pub(super) facts: Facts,
 }
 
-/// Makes the request. `can_ask` tells whether somebody could answer a question.
+/// Makes the request. `can_ask` tells whether somebody could answer a question; `below` is the parent of
+/// a new session.
 pub(super) async fn ask(
     args: &RunArgs,
     prompt: Prompt,
     context: &Context,
-    host: &Host,
-    can_ask: bool,
+    (host, can_ask): (&Host, bool),
+    below: Option<SessionId>,
 ) -> Result<Asked, Failure> {
     let earlier = resumed(args, host).await?;
     let (source, by_project) = match &earlier {
@@ -43,8 +44,8 @@ pub(super) async fn ask(
         }
     };
     let mut facts = Facts {
-        parent: earlier.as_ref().and_then(|earlier| earlier.parent.clone()),
-        cwd: host.project().to_path_buf(),
+        parent: earlier.as_ref().map_or_else(|| below.clone(), |earlier| earlier.parent.clone()),
+        cwd: context.cwd().to_path_buf(),
         permission_mode: context.mode().as_str(),
         ..Facts::default()
     };
@@ -56,18 +57,28 @@ pub(super) async fn ask(
     }
     let permissions = context.permissions(&directories(&args.options.add_dir, context)?, can_ask)?;
     let Prompt { typed: text, piped } = prompt;
-    let (id, mut request) = match earlier {
-        Some(earlier) => resume(earlier, text, args, host).await?,
-        None => {
+    let (id, mut request) = match (earlier, below) {
+        (Some(earlier), _) => {
+            let (id, request) = resume(earlier, text, args, host).await?;
+            (Some(id), request)
+        }
+        (None, Some(parent)) => {
+            // Without a name it gets one that tells its parent.
+            let id = args.session_id.as_deref().map(|typed| new_id(Some(typed), host)).transpose()?;
+            let request = SpawnRequest::new(source.unwrap_or_default(), text).parent(parent);
+            let request = request.cwd(context.cwd()).chosen_by_project(by_project);
+            (id.clone(), id.into_iter().fold(request, SpawnRequest::session_id))
+        }
+        (None, None) => {
             let id = new_id(args.session_id.as_deref(), host)?;
             let request = SpawnRequest::new(source.unwrap_or_default(), text).session_id(id.clone());
-            (id, request.chosen_by_project(by_project))
+            (Some(id), request.chosen_by_project(by_project))
         }
     };
     if let Some(piped) = piped {
         request = request.input(piped);
     }
-    facts.session = Some(id);
+    facts.session = id;
     Ok(Asked { request: with_options(request, args, context).permissions(permissions), facts })
 }
 
@@ -99,7 +110,7 @@ async fn resume(
     })
 }
 
-fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
+pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
     let (options, settings) = (&args.options, context.settings());
     request = request.background(true).limits(context.limits());
     // Apart from the signals it is a run in the foreground: somebody waits for it.

@@ -6,6 +6,7 @@
 mod export;
 mod list;
 mod show;
+mod tree;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
         match command {
             SessionCommand::List(args) => list::list(args, &context, &host).await,
             SessionCommand::Show(args) => show::show(args, &context, host).await,
+            SessionCommand::Tree(args) => tree::tree(args, &context, host).await,
             SessionCommand::Fork(args) => fork(args, &host).await,
             SessionCommand::Delete(args) => delete(args, &host).await,
             SessionCommand::Export(args) => export::export(args, &context, host).await,

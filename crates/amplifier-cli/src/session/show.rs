@@ -20,6 +20,7 @@ pub(super) async fn show(args: ShowArgs, context: &Context, host: Host) -> Resul
     let stored = host.storage().load(&summary.id).await?;
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     let mut about = as_json(&summary, &status);
+    about["root_id"] = json!(stored.metadata.trace_id);
     about["messages"] = json!(stored.transcript.len());
     about["outcome"] = stored
         .metadata

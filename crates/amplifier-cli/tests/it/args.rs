@@ -14,13 +14,11 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&[], &["the interactive chat is not there yet", "amplifier run"]);
     check(&["doctor"], &["`amplifier doctor` is not there yet"]);
     check(&["event", "tail"], &["`amplifier event` is not there yet"]);
-    check(&["session", "tree", "x"], &["`amplifier session tree` is not there yet"]);
+    check(&["session", "wait", "x"], &["`amplifier session wait` is not there yet"]);
     check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["run", "--background", "hi"], &["`--background` is not there yet"]);
-    check(&["run", "--on-exit", "detach", "hi"], &["`--on-exit` is not there yet"]);
-    check(&["run", "--drain-timeout=1s", "hi"], &["`--drain-timeout` is not there yet"]);
-    check(&["run", "--parent-session", "x", "hi"], &["`--parent-session` is not there yet"]);
-    check(&["continue", "--max-budget-usd", "2.5", "hi"], &["`--max-budget-usd` is not there yet"]);
+    check(&["run", "--on-exit", "detach", "hi"], &["`--on-exit detach` is not there yet", "drain"]);
+    check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
     check(&["resume", "x", "hi", "--output-schema", "f"], &["`--output-schema` is not there yet"]);
     check(&["run", "--mode", "chat", "hi"], &["the interactive chat is not there yet"]);
     // Not understood.
@@ -29,6 +27,14 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&["run", "one", "two"], &["unexpected argument 'two'"]);
     check(&["run", "--timeout", "5", "hi"], &["`5` is no duration"]);
     check(&["run", "--max-turns", "0", "hi"], &["--max-turns"]);
+    for amount in ["-1", "NaN", "inf", "much", "1e3", ""] {
+        check(
+            &["continue", "--max-budget-usd", amount, "hi"],
+            &["--max-budget-usd", "US dollars such as 2.50"],
+        );
+    }
+    check(&["run", "--on-exit", "wait", "hi"], &["--on-exit", "drain, cancel"]);
+    check(&["run", "--drain-timeout", "soon", "hi"], &["--drain-timeout", "`soon` is no duration"]);
     check(&["run", "--permission-mode", "yolo", "hi"], &["dontAsk"]);
     check(&["run", "--output-format", "xml", "hi"], &["stream-json"]);
     check(&["run", "--resume", "x", "--continue", "hi"], &["cannot be used with"]);
@@ -46,6 +52,15 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&["run", "-B", "b", "--add-dir", "nowhere", "hi"], &["nowhere"]);
     check(&["run", "-B", "b", "--add-dir", "not-a-dir", "hi"], &["not-a-dir: that is no directory"]);
     check(&["continue", "hi"], &["there is no session in"]);
+    check(
+        &["run", "-B", "b", "--parent-session", "abc", "hi"],
+        &["--parent-session: session abc was not found", "session list --all"],
+    );
+    check(
+        &["run", "--resume", "x", "--parent-session", "y", "hi"],
+        &["--parent-session is for a new session"],
+    );
+    check(&["session", "tree", "abc"], &["session abc was not found"]);
     check(&["run", "--resume", "abc", "hi"], &["session abc was not found"]);
     check(&["run", "--resume", "../x", "hi"], &["session id", "../x"]);
     check(&["run", "hi"], &["no provider is configured", "ANTHROPIC_API_KEY"]);
@@ -65,6 +80,7 @@ fn help_and_version_are_results() {
     }
     let help = place.run(&["run", "--help"]).ok().stdout;
     assert!(!help.contains("--background"), "what is not there yet is not offered");
+    assert!(!help.contains("detach"), "what is not there yet is not offered");
 }
 
 #[test]
@@ -122,12 +138,19 @@ fn source_lines(folder: &std::path::Path, lines: &mut Vec<String>) {
 fn messages_name_only_commands_and_flags_that_exist() {
     let place = Place::new();
     let mut help = String::new();
-    for command in [&["run"][..], &["bundle"], &["bundle", "add"], &["session", "delete"], &["trust"], &[]] {
+    for command in [
+        &["run"][..],
+        &["bundle"],
+        &["bundle", "add"],
+        &["session", "delete"],
+        &["session", "list"],
+        &["spawn"],
+        &["trust"],
+        &[],
+    ] {
         let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
         help.push_str(&place.run(&args).ok().stdout);
     }
-    // A setting's origin that comes with the flag.
-    help.push_str("--max-budget-usd");
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut lines = Vec::new();
     for name in ["amplifier-cli", "amplifier-core", "amplifier-foundation", "amplifier-modules"] {

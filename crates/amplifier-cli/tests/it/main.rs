@@ -3,6 +3,8 @@
 
 mod args;
 mod bundles;
+mod children;
+mod explain;
 mod formats;
 mod kit;
 mod permissions;
@@ -12,4 +14,5 @@ mod sessions;
 mod signals;
 mod stdin;
 mod terminal;
+mod tree;
 mod trust;

@@ -105,6 +105,41 @@ fn text_streams_and_tools_are_told_in_a_line_each() {
 }
 
 #[test]
+fn what_sub_sessions_do_is_marked_and_what_they_write_is_not_shown() {
+    let place = Place::new();
+    place.write("a.txt", "x\n");
+    let arguments = "{agent: self, instruction: job, context_depth: none}";
+    let script = format!(
+        "- {{when: {{prompt: go}}, text: I ask., tool_calls: [{{tool: delegate, arguments: {arguments}}}]}}\n\
+         - {{when: {{after_tool: delegate}}, text: the answer}}\n\
+         - {{when: {{prompt: job}}, text: I read., tool_calls: [{{tool: read_file, arguments: {{path: a.txt}}}}]}}\n\
+         - {{when: {{after_tool: read_file}}, text: its answer}}"
+    );
+    place.bundle(
+        "b",
+        &script,
+        "tools: [{module: tool-delegate}, {module: tool-filesystem}, {module: tool-nope}]",
+    );
+    let (code, screen) = at_terminal(&place, &["run", "-B", "b", "go"], &[], false);
+    assert_eq!(code, Some(0), "{screen}");
+    let lines: Vec<&str> = screen.lines().collect();
+    let at = |wanted: &str| {
+        lines.iter().position(|line| line.starts_with(wanted)).unwrap_or_else(|| panic!("{wanted}: {screen}"))
+    };
+    let order = [
+        at("I ask."),
+        at("  [self] began as session"),
+        at("  [self] · read_file a.txt ("),
+        at("  [self] completed ("),
+        at("· delegate self ("),
+        at("the answer"),
+    ];
+    assert!(order.is_sorted(), "{screen}");
+    assert!(!screen.contains("I read.") && !screen.contains("its answer"), "{screen}");
+    assert_eq!(screen.matches("tool-nope").count(), 1, "told once, not by each session: {screen}");
+}
+
+#[test]
 fn deleting_asks_and_takes_no_for_an_answer() {
     let place = Place::scripted("- text: hello");
     place.run(&["run", "-B", "b", "--session-id", "abc", "hi"]).ok();

@@ -18,7 +18,7 @@ use amplifier_core::{
 };
 use tokio::sync::Notify;
 
-use crate::spawn::mark_awaited;
+use crate::spawn::{mark_awaited, mark_awaited_below};
 use crate::store::{Store, StoreError};
 
 /// The table of live sessions.
@@ -154,12 +154,18 @@ impl LiveSessions {
 
     async fn pending(&self, id: &SessionId) -> Result<Pending, WaitError> {
         if let Some(session) = self.get(id) {
-            mark_awaited(&session);
-            return Ok(Box::pin(async move { session.outcome().await }));
+            return Ok(Box::pin(async move {
+                let outcome = session.outcome().await;
+                mark_awaited(&session);
+                outcome
+            }));
         }
         let row = self.store.session(id).await?;
         match row.and_then(|row| row.settled) {
-            Some(settled) => Ok(Box::pin(std::future::ready(settled.outcome))),
+            Some(settled) => {
+                mark_awaited_below(&self.list(), id);
+                Ok(Box::pin(std::future::ready(settled.outcome)))
+            }
             None => Err(WaitError::Unknown { session: id.clone() }),
         }
     }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::SpawnError;
 use super::bounds::value;
-use super::lineage;
+use super::lineage::{self, Parent};
+use super::node::{Node, NodeParts};
 use super::plan::{Planned, SessionPlan};
 use super::request::SpawnRequest;
 use super::resolve::{self, Resolved};
@@ -93,9 +94,44 @@ pub struct ExplainedLimit {
 /// Explains a request. Errors are those that [`spawn_bundle`](super::spawn_bundle) would have before
 /// anything is recorded, limits of the tree apart.
 pub async fn explain(host: &Host, request: impl Into<SpawnRequest>) -> Result<Explanation, SpawnError> {
-    let request = request.into();
+    explained(&resolved(host, &request.into()).await?)
+}
+
+/// Explains what an agent would be if the session that the request asks for delegated to it. There is no
+/// such session yet, so none is named as its parent.
+pub async fn explain_agent(
+    host: &Host,
+    request: impl Into<SpawnRequest>,
+    agent: &str,
+) -> Result<Explanation, SpawnError> {
+    let above = resolved(host, &request.into()).await?;
+    let id = SessionId::new(host.ids().v4().to_string())?;
+    let node = Node::new(NodeParts {
+        root: id.clone(),
+        depth: above.depth(),
+        self_depth: 0,
+        plan: above.plan,
+        bounds: above.bounds,
+        permissions: above.permissions,
+        storage: above.storage,
+        cwd: above.cwd,
+        wish: above.wish,
+        chosen_by_project: above.chosen_by_project,
+        patient: false,
+        parent: above.parent.map(|parent| parent.node),
+        id,
+    });
+    let request = SpawnRequest::agent(&node.id, agent, "");
+    let resolved = resolve::resolve(host, &request, Some(&Parent { node, live: None })).await?;
+    Ok(Explanation { parent: None, ..explained(&resolved)? })
+}
+
+async fn resolved(host: &Host, request: &SpawnRequest) -> Result<Resolved, SpawnError> {
     let parent = request.spec.parent.as_ref().and_then(|id| lineage::live(host, id));
-    let resolved = resolve::resolve(host, &request, parent.as_ref()).await?;
+    resolve::resolve(host, request, parent.as_ref()).await
+}
+
+fn explained(resolved: &Resolved) -> Result<Explanation, SpawnError> {
     let plan = &resolved.plan;
     let layer = |layer: &std::sync::Arc<amplifier_core::permission::Layer>| ExplainedLayer {
         origin: layer.origin.clone(),
@@ -114,7 +150,7 @@ pub async fn explain(host: &Host, request: impl Into<SpawnRequest>) -> Result<Ex
         agents: plan.agents.keys().cloned().collect(),
         preferences: plan.preferences.clone(),
         permissions: resolved.permissions.layers().iter().map(layer).collect(),
-        limits: limits(&resolved),
+        limits: limits(resolved),
     })
 }
 

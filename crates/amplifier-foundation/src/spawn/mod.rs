@@ -29,6 +29,7 @@ mod spawner;
 mod spec;
 mod supervisor;
 mod transcript;
+mod tree;
 mod untrusted;
 pub(crate) mod watchdog;
 
@@ -40,7 +41,9 @@ use amplifier_core::budget::Amount;
 use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
-use amplifier_core::{Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime};
+use amplifier_core::{
+    Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime, SessionId,
+};
 use tokio::sync::oneshot;
 
 pub use bounds::{
@@ -49,7 +52,7 @@ pub use bounds::{
 };
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
-pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain};
+pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain, explain_agent};
 use finish::Ending;
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
@@ -67,6 +70,7 @@ pub use result::{SpawnResult, SpawnTask};
 pub use spawner::{AgentSummary, SpawnExt, Spawner};
 pub use spec::{BundlePin, SpawnSpec, SpawnTarget};
 use supervisor::Supervisor;
+pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
 use crate::storage::{StorageError, repair};
@@ -319,13 +323,23 @@ async fn history(recorded: &Recorded) -> Result<History, SpawnError> {
     Ok(repair::reopened(history))
 }
 
-/// Notes that somebody waits for the outcome of a child.
+/// Notes that somebody was given the outcome of a child.
 pub(crate) fn mark_awaited(session: &AmplifierSession) {
     let spawner = session.env().coordinator.capability::<Spawner>();
     let mut above = spawner.as_ref().and_then(|spawner| spawner.node().parent.as_ref());
     while let Some(node) = above {
         node.awaited(session.id());
         above = node.parent.as_ref();
+    }
+}
+
+/// The same of a session that has ended, by those that still run: its parent is among them, if
+/// anybody is left to whom it matters.
+pub(crate) fn mark_awaited_below(live: &[AmplifierSession], ended: &SessionId) {
+    for session in live {
+        if let Some(spawner) = session.env().coordinator.capability::<Spawner>() {
+            spawner.node().awaited(ended);
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl Node {
         self.lock().push(child);
     }
 
-    /// Notes that somebody waits for the outcome of a child.
+    /// Notes that somebody was given the outcome of a child.
     pub(super) fn awaited(&self, id: &SessionId) {
         let children = self.lock();
         for child in children.iter().filter(|child| child.node.id == *id) {
@@ -146,7 +146,7 @@ pub(crate) struct Child {
     pub(super) agent: Option<Arc<str>>,
     pub(super) background: bool,
     pub(super) end: OnceLock<ChildEnd>,
-    /// Somebody has asked for the outcome.
+    /// Somebody was given the outcome, or waits for it as the caller.
     pub(super) awaited: AtomicBool,
 }
 
@@ -156,12 +156,17 @@ pub(super) struct ChildEnd {
     kind: OutcomeKind,
     usage: Usage,
     cost_micro_usd: Option<u64>,
+    denied_unasked: bool,
 }
 
 impl Child {
     pub(super) fn ended(&self, outcome: &SessionOutcome) {
-        let end =
-            ChildEnd { kind: outcome.kind, usage: outcome.usage, cost_micro_usd: outcome.cost_micro_usd };
+        let end = ChildEnd {
+            kind: outcome.kind,
+            usage: outcome.usage,
+            cost_micro_usd: outcome.cost_micro_usd,
+            denied_unasked: outcome.denied_unasked,
+        };
         // A later activation of the child tells its own parent.
         let _ = self.end.set(end);
     }
@@ -172,12 +177,14 @@ impl Child {
             id: self.node.id.clone(),
             parent: parent.clone(),
             agent: self.agent.as_deref().map(str::to_owned),
+            bundle: self.node.plan.bundle.name.clone(),
             depth: self.node.depth,
             background: self.background,
             awaited: self.awaited.load(Ordering::Acquire),
             outcome: end.map(|end| end.kind),
             usage: end.map(|end| end.usage).unwrap_or_default(),
             cost_micro_usd: end.and_then(|end| end.cost_micro_usd),
+            denied_unasked: end.is_some_and(|end| end.denied_unasked),
         }
     }
 }
@@ -192,11 +199,13 @@ pub struct ChildSummary {
     pub parent: SessionId,
     /// The agent that it runs; `None` for a bundle.
     pub agent: Option<String>,
+    /// Its bundle.
+    pub bundle: String,
     /// Levels below the root.
     pub depth: u32,
     /// True if its caller did not wait for it.
     pub background: bool,
-    /// True if somebody has waited for its outcome.
+    /// True if somebody who waited was given its outcome, or waits as its caller.
     pub awaited: bool,
     /// How it ended; `None` while it runs.
     pub outcome: Option<OutcomeKind>,
@@ -204,10 +213,12 @@ pub struct ChildSummary {
     pub usage: Usage,
     /// Its cost in millionths of a US dollar, where known.
     pub cost_micro_usd: Option<u64>,
+    /// True if a tool call of it was denied because nobody could be asked.
+    pub denied_unasked: bool,
 }
 
 impl ChildSummary {
-    /// True if nobody took care of it: it still runs, or it failed in the background with nobody waiting.
+    /// True if nobody took care of it: it still runs, or it failed in the background and nobody was told.
     pub fn is_abandoned(&self) -> bool {
         match self.outcome {
             None => true,

@@ -16,7 +16,7 @@ use super::request::SpawnRequest;
 use super::resolve::Resolved;
 use crate::host::Host;
 use crate::source::uri::bare;
-use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError};
+use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError, middle, spans_of};
 
 /// A session that is on record and open for writing.
 #[derive(Debug, Clone)]
@@ -113,16 +113,8 @@ fn child_id(parent: &Parent, span: &str, resolved: &Resolved) -> Result<SessionI
 
 /// The parent's own span, else the middle of its root's UUID, else zeros.
 fn parent_span(parent: &SessionId, root: &SessionId) -> String {
-    let is_hex =
-        |text: &str| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let own = parent.as_str().split_once('-').and_then(|(above, rest)| {
-        let (own, _) = rest.split_once('_')?;
-        (is_hex(above) && is_hex(own)).then(|| own.to_owned())
-    });
-    let digits: String = root.as_str().chars().filter(|c| *c != '-').collect();
-    let middle =
-        || digits.get(8..24).filter(|middle| digits.len() == 32 && is_hex(middle)).map(str::to_owned);
-    own.or_else(middle).unwrap_or_else(|| "0".repeat(16))
+    let own = spans_of(parent.as_str()).map(|(_, own)| own.to_owned());
+    own.or_else(|| middle(root.as_str())).unwrap_or_else(|| "0".repeat(16))
 }
 
 /// Lower case, everything but letters and digits as one `-`.

@@ -10,6 +10,7 @@ use super::error::SessionFailed;
 use super::mark_awaited;
 use super::node::ChildSummary;
 use super::spawner::Spawner;
+use super::tree::TreeOutcome;
 
 /// A session that exists. It has, or will have, exactly one outcome.
 #[derive(Debug, Clone)]
@@ -50,10 +51,17 @@ impl SpawnResult {
         spawner.map(|spawner| spawner.descendants()).unwrap_or_default()
     }
 
+    /// What the session and its descendants come to together, `own` being its outcome. Of those that
+    /// still run nothing but that is known.
+    pub fn tree(&self, own: &SessionOutcome) -> TreeOutcome {
+        TreeOutcome::new(own, self.descendants())
+    }
+
     /// Waits for the outcome.
     pub async fn outcome(&self) -> Arc<SessionOutcome> {
+        let outcome = self.task.session.outcome().await;
         mark_awaited(self.session());
-        self.task.session.outcome().await
+        outcome
     }
 
     /// Waits for the answer. `Err` unless the outcome is `Completed`.
@@ -80,9 +88,9 @@ impl SpawnTask {
 
     /// Waits for the outcome, at most this long.
     pub async fn wait(&self, deadline: Duration) -> Option<Arc<SessionOutcome>> {
-        mark_awaited(&self.session);
         let clock = &self.session.env().clock;
         let end = clock.monotonic().saturating_add(deadline);
-        until(self.session.outcome(), clock.sleep_until(end)).await
+        let outcome = until(self.session.outcome(), clock.sleep_until(end)).await;
+        outcome.inspect(|_| mark_awaited(&self.session))
     }
 }

@@ -25,6 +25,7 @@ mod query;
 pub mod repair;
 mod slug;
 mod snapshot;
+mod tree;
 
 pub use error::StorageError;
 pub use file::FileStorage;
@@ -34,6 +35,8 @@ pub use metadata::{KernelRecord, SessionMetadata};
 pub use query::{ProjectScope, SessionQuery, SessionSummary};
 pub use slug::ProjectPaths;
 pub use snapshot::{SnapshotStorage, Snapshots};
+pub use tree::{Oddity, TreeEntry, forest};
+pub(crate) use tree::{middle, spans_of};
 
 /// The number of messages that a transcript holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -127,6 +127,7 @@ impl Scripting {
         let model = model.unwrap_or_else(|| self.script.info.default_model.clone());
         let mut response = ChatResponse::new(message, model);
         response.usage = step.usage;
+        response.cost_micro_usd = step.cost_micro_usd;
         if let Some(stop) = &step.stop {
             response.stop = stop.clone();
         }

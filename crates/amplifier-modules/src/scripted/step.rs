@@ -27,6 +27,7 @@ pub struct Step {
     pub(super) delay: Duration,
     pub(super) error: Option<Failure>,
     pub(super) usage: Option<Usage>,
+    pub(super) cost_micro_usd: Option<u64>,
     pub(super) stop: Option<StopReason>,
 }
 
@@ -174,6 +175,13 @@ impl Step {
         self
     }
 
+    /// Reports this cost, in millionths of a US dollar.
+    #[must_use]
+    pub fn cost_micro_usd(mut self, cost: u64) -> Self {
+        self.cost_micro_usd = Some(cost);
+        self
+    }
+
     /// Says that the model stopped for this reason.
     #[must_use]
     pub fn stop(mut self, stop: StopReason) -> Self {
@@ -207,6 +215,7 @@ struct Given {
     delay_ms: u64,
     error: Option<GivenError>,
     usage: Option<Usage>,
+    cost_micro_usd: Option<u64>,
     stop: Option<StopReason>,
     times: Option<u32>,
 }
@@ -257,6 +266,7 @@ impl Given {
             delay: Duration::from_millis(self.delay_ms),
             error: self.error.map(GivenError::failure),
             usage: self.usage,
+            cost_micro_usd: self.cost_micro_usd,
             stop: self.stop,
         };
         // Unbounded, it would answer its own tools' results with the same calls for ever.

@@ -73,17 +73,18 @@ fn without_a_step_the_answer_says_that_it_is_scripted() {
 }
 
 #[test]
-fn arguments_usage_and_ids_reach_the_conversation() {
+fn arguments_usage_cost_and_ids_reach_the_conversation() {
     let script = json!([
         {"tool_calls": [{"tool": "t", "arguments": {"q": ["{{prompt}}", 1]}}, {"name": "t"}],
-         "usage": {"input_tokens": 7, "output_tokens": 3}},
-        {"text": "end"},
+         "usage": {"input_tokens": 7, "output_tokens": 3}, "cost_micro_usd": 40},
+        {"text": "end", "cost_micro_usd": 2},
     ]);
     let mut kit = kit(json!({"script": script})).tool("t", Does::Answers);
     kit.activation = Activation(2);
     let mut bench = kit.build();
     let reply = bench.turn().unwrap();
     assert_eq!(reply.usage, usage(7, 3));
+    assert_eq!(bench.driver.outcome_of(&Ok(reply)).cost_micro_usd, Some(42));
     assert_eq!(bench.tools[0].calls.lock().unwrap()[0], json!({"q": ["hi", 1]}));
     let held = bench.held();
     let ids: Vec<&str> = held[1].tool_calls.iter().map(|call| call.id.as_str()).collect();
