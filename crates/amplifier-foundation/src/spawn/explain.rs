@@ -117,7 +117,7 @@ pub async fn explain_agent(
         cwd: above.cwd,
         wish: above.wish,
         chosen_by_project: above.chosen_by_project,
-        patient: false,
+        patience: None,
         parent: above.parent.map(|parent| parent.node),
         id,
     });
