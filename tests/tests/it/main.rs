@@ -19,6 +19,7 @@ mod spawn;
 mod spawn_bounds;
 mod spawn_cancel;
 mod spawn_modules;
+mod spawn_preferences;
 mod spawn_resume;
 mod spawn_storage;
 mod spawn_sweep;

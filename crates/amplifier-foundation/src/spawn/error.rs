@@ -8,6 +8,7 @@ use amplifier_core::module::MountError;
 use amplifier_core::session::BuildError;
 use amplifier_core::{SessionId, SessionOutcome};
 
+use super::preferences::PreferenceError;
 use crate::bundle::BundleError;
 use crate::storage::StorageError;
 use crate::store::StoreError;
@@ -48,6 +49,9 @@ pub enum SpawnError {
         /// What there is.
         known: String,
     },
+    /// None of the preferred models exists.
+    #[error(transparent)]
+    Preference(#[from] PreferenceError),
     /// The agent that was asked for is not there.
     #[error("there is no agent `{wanted}` here; there are: {known}")]
     UnknownAgent {

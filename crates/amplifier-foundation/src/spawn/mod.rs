@@ -7,6 +7,7 @@
 //! of a tree use together never passes a limit of an ancestor.
 
 mod bounds;
+mod choices;
 mod closed;
 pub mod context;
 mod error;

@@ -12,15 +12,15 @@ use amplifier_core::approval::{NoticeLevel, Shown};
 use amplifier_core::coordinator::Coordinator;
 use amplifier_core::env::{SessionEnv, SessionEnvInner};
 use amplifier_core::limits::LimitKind;
-use amplifier_core::module::provider::Provider;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
-use amplifier_core::turn::ModelOptions;
+use amplifier_core::turn::{Choice, ModelOptions};
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelToken};
 
 use super::SpawnError;
+use super::choices;
 use super::node::{Node, NodeParts};
 use super::plan::SessionPlan;
 use super::record::Recorded;
@@ -49,11 +49,15 @@ pub(super) async fn mount(
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
     warn(&env, "preferences", resolved.plan.protected.as_slice());
     env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node))));
-    let result = match until(parts(host, &env, &resolved.plan), cancel.cancelled()).await {
-        Some(Ok(parts)) => build(host, resolved, recorded, env.clone(), &node, parts),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(SpawnError::Abandoned),
+    let mounted = async {
+        let mut parts = parts(host, &env, &resolved.plan).await?;
+        if let Some(wanted) = &resolved.wish.provider {
+            choices::only(&mut parts.providers, wanted)?;
+        }
+        let choices = choices::preferred(&env, &resolved.plan, &parts.providers).await?;
+        build(host, resolved, recorded, env.clone(), &node, (parts, choices))
     };
+    let result = until(mounted, cancel.cancelled()).await.unwrap_or(Err(SpawnError::Abandoned));
     match result {
         Ok((session, driver)) => Ok(Mounted { session, driver, node }),
         Err(error) => {
@@ -147,11 +151,8 @@ fn build(
     recorded: &Recorded,
     env: SessionEnv,
     node: &Node,
-    mut parts: Parts,
+    (parts, choices): (Parts, Vec<Choice>),
 ) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
-    if let Some(wanted) = &resolved.wish.provider {
-        prefer(&mut parts.providers, wanted)?;
-    }
     let mut options = ModelOptions::default();
     options.model.clone_from(&resolved.wish.model);
     options.max_output_tokens = resolved.wish.max_output_tokens;
@@ -177,21 +178,6 @@ fn build(
         .options(options)
         .governor(Arc::clone(&host.0.governor) as Arc<_>)
         .retry(retry);
+    let builder = if choices.is_empty() { builder } else { builder.choices(choices) };
     Ok(builder.build(Arc::new(transcript))?)
-}
-
-/// Puts the provider that was asked for in front and lets no other one answer.
-fn prefer(providers: &mut Vec<Arc<dyn Provider>>, wanted: &str) -> Result<(), SpawnError> {
-    let short = wanted.trim_start_matches("provider-");
-    let known: Vec<String> = providers.iter().map(|provider| provider.info().name.clone()).collect();
-    providers.retain(|provider| {
-        let info = provider.info();
-        [info.name.as_str(), info.module.as_str()].contains(&wanted)
-            || info.name == short
-            || info.module.trim_start_matches("provider-") == short
-    });
-    match providers.is_empty() {
-        true => Err(SpawnError::UnknownProvider { wanted: wanted.to_owned(), known: known.join(", ") }),
-        false => Ok(()),
-    }
 }

@@ -17,9 +17,9 @@ mod loops;
 mod provider_bodies;
 #[cfg(feature = "http-providers")]
 mod provider_error;
+mod provider_fallback;
 #[cfg(feature = "http-providers")]
 mod provider_fork;
-mod provider_fallback;
 #[cfg(feature = "http-providers")]
 mod provider_governor;
 #[cfg(feature = "http-providers")]
