@@ -16,10 +16,22 @@ pub struct Amount {
     pub micro_usd: u64,
 }
 
+impl Amount {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(other.tokens),
+            micro_usd: self.micro_usd.saturating_add(other.micro_usd),
+        }
+    }
+}
+
 /// A budget that has too little left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {what} budget of {set_by} is used up: {used} of {limit} used, {wanted} more wanted; raise it or stop"
+    "the {what} budget of {set_by} is too small for another call: {} of {} used or set aside, and it may take {}; raise it, ask for shorter answers (max_tokens), or stop",
+    shown(what, *used), shown(what, *limit), shown(what, *wanted)
 )]
 pub struct BudgetRefusal {
     /// `token` or `cost`.
@@ -32,6 +44,14 @@ pub struct BudgetRefusal {
     pub used: u64,
     /// What was asked for.
     pub wanted: u64,
+}
+
+/// An amount for a person: tokens as they are, money in dollars.
+fn shown(what: &str, amount: u64) -> String {
+    match what {
+        "cost" => format!("${}.{:06}", amount / 1_000_000, amount % 1_000_000),
+        _ => amount.to_string(),
+    }
 }
 
 #[derive(Debug)]
@@ -165,6 +185,8 @@ mod tests {
         let held = child.reserve(tokens(80)).unwrap();
         let refusal = child.reserve(tokens(30)).unwrap_err();
         assert_eq!((refusal.set_by.as_str(), refusal.limit, refusal.used), ("root", 100, 80));
+        let told = "the token budget of root is too small for another call: 80 of 100 used or set aside, and it may take 30; raise it, ask for shorter answers (max_tokens), or stop";
+        assert_eq!(refusal.to_string(), told);
         assert_eq!((child.used(), root.used()), (tokens(80), tokens(80)));
         held.settle(tokens(10));
         assert_eq!((child.used(), root.used()), (tokens(10), tokens(10)));

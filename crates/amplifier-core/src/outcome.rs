@@ -119,7 +119,8 @@ pub struct SessionOutcome {
     /// Tokens of this activation.
     #[serde(default)]
     pub usage: Usage,
-    /// Cost of this activation in millionths of a US dollar; `None` where no price is known, which is not zero.
+    /// Cost of this activation in millionths of a US dollar; `None` where the price of an answer is
+    /// not known, which is not zero.
     #[serde(default)]
     pub cost_micro_usd: Option<u64>,
     /// Model calls of this activation.

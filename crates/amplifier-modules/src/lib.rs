@@ -11,6 +11,7 @@ pub mod context;
 pub mod detect;
 pub mod hook;
 pub mod orchestrator;
+mod price;
 #[cfg(feature = "http-providers")]
 pub mod provider;
 pub mod scripted;

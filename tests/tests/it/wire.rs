@@ -149,6 +149,7 @@ fn the_last_line_of_a_stream_is_one_result() {
     let results: Vec<&Value> = lines.iter().filter(|line| line["type"] == "result").collect();
     assert_eq!(results, [lines.last().unwrap()]);
     assert_eq!(results[0]["usage"]["input_tokens"], 7);
+    assert_eq!(results[0]["total_cost_usd"], Value::Null, "no price is not a price of zero");
 }
 
 #[test]

@@ -11,15 +11,15 @@ fn script(background: bool, job: &str) -> String {
     let arguments =
         format!("{{agent: self, instruction: job, context_depth: none, background: {background}}}");
     format!(
-        "- {{when: {{prompt: go}}, tool_calls: [{{tool: delegate, arguments: {arguments}}}], usage: {{input_tokens: 1, output_tokens: 2}}, cost_micro_usd: 10}}\n\
-         - {{when: {{after_tool: delegate}}, text: the answer, usage: {{input_tokens: 3, output_tokens: 4}}, cost_micro_usd: 20}}\n\
+        "- {{when: {{prompt: go}}, tool_calls: [{{tool: delegate, arguments: {arguments}}}], usage: {{input_tokens: 1, output_tokens: 2}}, cost_usd: 0.00001}}\n\
+         - {{when: {{after_tool: delegate}}, text: the answer, usage: {{input_tokens: 3, output_tokens: 4}}, cost_usd: 0.00002}}\n\
          {job}"
     )
 }
 
 const TOOLS: &str = "tools: [{module: tool-delegate}, {module: tool-bash}, {module: tool-filesystem}]";
 
-const ENDS: &str = "- {when: {prompt: job}, text: the job is done, usage: {input_tokens: 5, output_tokens: 6}, cost_micro_usd: 30}";
+const ENDS: &str = "- {when: {prompt: job}, text: the job is done, usage: {input_tokens: 5, output_tokens: 6}, cost_usd: 0.00003}";
 const FAILS: &str = "- {when: {prompt: job}, error: {kind: invalid, message: no such thing}}";
 const HANGS: &str = "- {when: {prompt: job}, text: never, delay_ms: 60000}";
 /// Until there is a file `go-on`.
@@ -244,8 +244,8 @@ fn a_trace_tells_whose_call_it_is() {
 }
 
 /// Calls a tool again and again; each model call costs a cent.
-const SPENDS: &str = "- {when: {prompt: go}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_micro_usd: 10000}
-- {when: {after_tool: read_file}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_micro_usd: 10000}";
+const SPENDS: &str = "- {when: {prompt: go}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_usd: 0.01}
+- {when: {after_tool: read_file}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_usd: 0.01}";
 
 #[test]
 fn a_run_that_has_spent_its_budget_exits_with_3() {

@@ -128,8 +128,8 @@ fn a_run_below_a_session_is_its_child_and_can_go_on() {
 #[test]
 fn a_run_below_a_session_has_its_bounds() {
     let place = Place::new();
-    let script = "- {when: {prompt: hello}, tool_calls: [{tool: write_file, arguments: {path: x.txt, content: x}}], cost_micro_usd: 10}
-- {text: done, cost_micro_usd: 10}";
+    let script = "- {when: {prompt: hello}, tool_calls: [{tool: write_file, arguments: {path: x.txt, content: x}}], cost_usd: 0.00001}
+- {text: done, cost_usd: 0.00001}";
     place.bundle("b", script, "tools: [{module: tool-filesystem}]");
     let root =
         ["run", "-B", "b", "--session-id", "plan", "--permission-mode", "plan", "--max-turns", "1", "hi"];

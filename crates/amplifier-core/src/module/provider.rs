@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::message::{Message, Usage};
+use crate::price::Price;
 use crate::transcript::MessageView;
 
 /// A model service.
@@ -29,6 +30,17 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Sends one request and returns its answer as it comes. `Err` if the service
     /// refused before it began to answer. Dropping the stream ends the request.
     async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError>;
+
+    /// What a model costs, without asking the service; `None` where it is not known.
+    fn price(&self, _model: &str) -> Option<Price> {
+        None
+    }
+
+    /// The longest answer in tokens that a request to this model gets if it names no length itself;
+    /// `None` where it is not known.
+    fn max_output(&self, _model: &str) -> Option<u64> {
+        None
+    }
 }
 
 /// An answer as it comes.
@@ -165,7 +177,8 @@ pub struct ChatResponse {
     pub stop: StopReason,
     /// The model that answered, as the service names it.
     pub model: String,
-    /// What the answer cost in millionths of a US dollar, where the provider knows.
+    /// What the answer cost in millionths of a US dollar, where the service says so; otherwise it is
+    /// reckoned from the usage and [`Provider::price`].
     pub cost_micro_usd: Option<u64>,
 }
 

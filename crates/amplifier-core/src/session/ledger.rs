@@ -17,8 +17,10 @@ pub(crate) struct Ledger {
     pub(crate) mixed: bool,
     /// Who answered last, as `provider/model`.
     pub(crate) model: Option<String>,
-    /// Cost so far; `None` until a provider has named one.
+    /// Cost so far; `None` without an answer, and where the cost of one is not known.
     pub(crate) cost_micro_usd: Option<u64>,
+    /// The cost of an answer is not known.
+    unpriced: bool,
     /// Model calls so far.
     pub(crate) turns: u32,
     /// A call was denied that somebody could have allowed.
@@ -29,6 +31,8 @@ pub(crate) struct Ledger {
     pub(crate) injections: Vec<Injection>,
     /// Estimated tokens that hooks have injected in this turn.
     pub(crate) injected_tokens: u64,
+    /// Bytes of text and reasoning that the present attempt has streamed.
+    pub(crate) streamed_bytes: u64,
     /// Text of the answer that is being streamed.
     pub(crate) partial: String,
     /// Text of the last whole answer.
@@ -43,9 +47,9 @@ impl Ledger {
     pub(crate) fn account(&mut self, provider: &str, response: &ChatResponse) {
         self.model = Some(format!("{provider}/{}", response.model));
         self.usage += response.usage.unwrap_or_default();
-        if let Some(cost) = response.cost_micro_usd {
-            self.cost_micro_usd = Some(self.cost_micro_usd.unwrap_or(0).saturating_add(cost));
-        }
+        self.unpriced |= response.cost_micro_usd.is_none();
+        let sum = |cost| self.cost_micro_usd.unwrap_or(0).saturating_add(cost);
+        self.cost_micro_usd = response.cost_micro_usd.map(sum).filter(|_| !self.unpriced);
         self.partial.clear();
         let text = response.message.text();
         if !text.is_empty() {

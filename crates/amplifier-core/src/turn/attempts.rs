@@ -15,6 +15,7 @@ use crate::approval::{NoticeLevel, Shown};
 use crate::clock::MonoTime;
 use crate::event::EventType;
 use crate::governor::{Governor, Pass, Permit, Verdict};
+use crate::message::Usage;
 use crate::module::provider::{
     ChatRequest, ChatResponse, Provider, ProviderError, ProviderErrorKind, ProviderInfo,
 };
@@ -22,24 +23,31 @@ use crate::session::Core;
 use crate::until::until;
 
 impl Core {
-    /// Attempts until there is an answer, a permanent error, or no patience left.
+    /// Attempts until there is an answer, a permanent error, or no patience left. `tokens` is what the
+    /// request is estimated at; what answers that broke off have taken is added to `lost`.
     pub(super) async fn attempts(
         &self,
         provider: &Arc<dyn Provider>,
         request: &ChatRequest,
+        tokens: u64,
+        lost: &mut Usage,
     ) -> Result<ChatResponse, TurnError> {
         let mut retry = Retry::new(&self.retry);
         let mut limit = None;
         loop {
             let mut permit = self.permit(provider.info(), &mut retry, limit.take()).await?;
+            self.ledger().streamed_bytes = 0;
             let attempt = self.attempt_call(provider, request.clone(), permit.as_mut());
-            let Some(result) = until(attempt, self.env.cancel.cancelled()).await else {
-                return Err(TurnError::Cancelled);
-            };
-            let error = match result {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
+            let result = until(attempt, self.env.cancel.cancelled()).await;
+            if let Some(Ok(response)) = result {
+                return Ok(response);
+            }
+            let streamed = self.ledger().streamed_bytes;
+            if streamed > 0 {
+                let output_tokens = streamed.div_ceil(4);
+                *lost += Usage { input_tokens: tokens, output_tokens, ..Usage::default() };
+            }
+            let Some(Err(error)) = result else { return Err(TurnError::Cancelled) };
             match &mut permit {
                 Some(permit) if error.kind == ProviderErrorKind::RateLimited => {
                     permit.report(Verdict::Limited { retry_after: error.retry_after });

@@ -13,6 +13,7 @@ use crate::approval::{NoticeLevel, Shown};
 use crate::event::EventType;
 use crate::message::{Content, ContentBlock, KnownBlock, Message, PROVIDER, Role};
 use crate::module::provider::{Provider, ProviderError, ProviderErrorKind};
+use crate::price::Price;
 use crate::session::Core;
 use crate::transcript::MessageView;
 
@@ -47,6 +48,12 @@ impl Choice {
     /// The name of the model that is asked for.
     pub fn model(&self) -> &str {
         self.model.as_deref().unwrap_or(&self.provider.info().default_model)
+    }
+
+    /// What the model costs; `None` where it is not known. A script costs nothing unless it says so.
+    pub(super) fn price(&self) -> Option<Price> {
+        let known = self.provider.price(self.model());
+        known.or_else(|| self.provider.info().scripted.then_some(Price::FREE))
     }
 }
 

@@ -55,9 +55,11 @@ pub enum TurnError {
     Budget(#[from] BudgetRefusal),
     /// A cost limit is set, and nobody knows what this call may cost.
     #[error(
-        "a cost limit is set, but no price of model {model} is known; lift the limit or use another model"
+        "a cost limit is set, but no price of model {model} is known; name it under `prices:` in the config of provider {provider}, or lift the limit"
     )]
     UnknownPrice {
+        /// The provider.
+        provider: String,
         /// The model.
         model: String,
     },

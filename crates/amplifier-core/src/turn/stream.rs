@@ -82,6 +82,7 @@ impl Core {
             so_far.push_str(text);
         }
         let origin = self.env.origin();
+        self.ledger().streamed_bytes += text.len() as u64;
         match kind {
             Kind::Text => {
                 self.ledger().partial.push_str(text);

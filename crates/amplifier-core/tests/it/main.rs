@@ -14,6 +14,7 @@ mod fallback;
 mod gates;
 mod model_calls;
 mod reopened;
+mod prices;
 mod session;
 #[allow(dead_code, reason = "shared with the tests of the foundation and the modules")]
 mod support;

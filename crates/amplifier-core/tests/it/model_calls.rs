@@ -55,7 +55,9 @@ fn a_cost_limit_without_a_known_price_refuses_the_call() {
     assert_eq!(bench.provider.requests(), 0);
     let outcome = bench.driver.outcome_of(&result);
     assert_eq!(outcome.kind, OutcomeKind::LimitReached);
-    assert!(outcome.error.unwrap().message.contains("no price of model fake-1"));
+    let message = outcome.error.unwrap().message;
+    assert!(message.contains("no price of model fake-1"), "{message}");
+    assert!(message.contains("`prices:` in the config of provider fake"), "what to do: {message}");
 }
 
 #[test]

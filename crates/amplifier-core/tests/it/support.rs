@@ -164,6 +164,8 @@ pub enum Answer {
     Stalls(&'static str),
     /// Calls that may be cut off: the output limit was reached.
     CutCalls(Vec<ToolCall>),
+    /// Text without usage.
+    Uncounted(&'static str),
     /// This message as it is.
     Says(Box<Message>),
 }
@@ -172,6 +174,8 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct FakeProvider {
     info: ProviderInfo,
+    price: Option<Price>,
+    max_output: Option<u64>,
     answers: Mutex<VecDeque<Answer>>,
     pub requests: Mutex<Vec<ChatRequest>>,
 }
@@ -182,8 +186,18 @@ impl FakeProvider {
     }
 
     pub fn named(name: &str, answers: Vec<Answer>) -> Arc<Self> {
+        Self::priced(name, None, None, answers)
+    }
+
+    pub fn priced(
+        name: &str,
+        price: Option<Price>,
+        max_output: Option<u64>,
+        answers: Vec<Answer>,
+    ) -> Arc<Self> {
         let info = ProviderInfo::new(name, "provider-fake", "fake-1");
-        Arc::new(Self { info, answers: Mutex::new(answers.into()), requests: Mutex::default() })
+        let answers = Mutex::new(answers.into());
+        Arc::new(Self { info, price, max_output, answers, requests: Mutex::default() })
     }
 
     pub fn requests(&self) -> usize {
@@ -233,14 +247,23 @@ impl Provider for FakeProvider {
         Ok(vec![ModelInfo::named("fake-1")])
     }
 
+    fn price(&self, _model: &str) -> Option<Price> {
+        self.price
+    }
+
+    fn max_output(&self, _model: &str) -> Option<u64> {
+        self.max_output
+    }
+
     async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {
         self.requests.lock().unwrap().push(request);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Text("done"));
         yield_once().await;
-        let at_limit = matches!(answer, Answer::CutCalls(_));
+        let (at_limit, counted) =
+            (matches!(answer, Answer::CutCalls(_)), !matches!(answer, Answer::Uncounted(_)));
         let done = |message| {
             let mut response = ChatResponse::new(message, "fake-1");
-            response.usage = Some(usage(10, 5));
+            response.usage = counted.then(|| usage(10, 5));
             if at_limit {
                 response.stop = StopReason::MaxTokens;
             }
@@ -249,7 +272,9 @@ impl Provider for FakeProvider {
         let text = |text: &str| Ok(ChatDelta::Text(text.to_owned()));
         let stalls = matches!(answer, Answer::Stalls(_));
         let pieces = match answer {
-            Answer::Text(words) => vec![text(words), done(Message::assistant(words))],
+            Answer::Text(words) | Answer::Uncounted(words) => {
+                vec![text(words), done(Message::assistant(words))]
+            }
             Answer::Calls(calls) | Answer::CutCalls(calls) => {
                 let mut message = Message::assistant("");
                 message.tool_calls = calls;

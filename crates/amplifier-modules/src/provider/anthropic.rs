@@ -29,6 +29,7 @@ static SERVICE: Service = Service {
     wire: |_| Wire::Anthropic,
     address,
     models_path: Some("models?limit=1000"),
+    list: super::list::ANTHROPIC,
 };
 
 /// The base URL is the root; one that already ends in `/v1` is taken too.

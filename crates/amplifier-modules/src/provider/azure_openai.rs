@@ -31,6 +31,7 @@ static SERVICE: Service = Service {
     address,
     // The endpoint lists what could be deployed, not what is.
     models_path: None,
+    list: &[],
 };
 
 fn address(address: &Address<'_>) -> Target {

@@ -18,6 +18,8 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::Service;
+use super::list::{self, Listed};
+use crate::price::Prices;
 
 /// A key, or another value that nobody may see.
 #[derive(Clone, Deserialize)]
@@ -65,6 +67,7 @@ struct Written {
     api: Option<Api>,
     deployment: Option<String>,
     api_version: Option<String>,
+    prices: Prices,
 }
 
 /// A number is seconds, as in bundles of the reference system; a text is a duration: `500ms`, `2m`.
@@ -162,6 +165,7 @@ pub(super) struct Settings {
     pub(super) prompt_caching: bool,
     pub(super) api: Option<Api>,
     pub(super) api_version: Option<String>,
+    pub(super) prices: Prices,
 }
 
 /// Keys of `config` that every provider over HTTP understands, for [`amplifier_core::module::ModuleInfo`].
@@ -187,6 +191,7 @@ pub(super) const CONFIG_KEYS: &[&str] = &[
     "api",
     "deployment",
     "api_version",
+    "prices",
 ];
 
 impl Settings {
@@ -234,6 +239,7 @@ impl Settings {
             prompt_caching: written.enable_prompt_caching.unwrap_or(true),
             api: written.api,
             api_version: written.api_version.or_else(|| first(service.version_env)),
+            prices: written.prices,
         })
     }
 
@@ -247,6 +253,13 @@ impl Settings {
             }
             None => Err(format!("no server is named; set base_url in its config or {}", service.base_env[0])),
         }
+    }
+
+    /// What is known of a model at the service's own address.
+    pub(super) fn listed(&self, service: &Service, model: &str) -> Option<&'static Listed> {
+        let own = service.base_url.and_then(|own| Url::parse(own).ok())?;
+        let asked = self.base_url(service).ok()?;
+        (own.origin() == asked.origin()).then(|| list::find(service.list, model))?
     }
 
     /// Whose rate limits these settings share: the module, the server, and a fingerprint of the whole

@@ -25,6 +25,7 @@ static SERVICE: Service = Service {
     wire: |_| Wire::Gemini,
     address,
     models_path: Some("models?pageSize=1000"),
+    list: super::list::GEMINI,
 };
 
 fn address(address: &Address<'_>) -> Target {

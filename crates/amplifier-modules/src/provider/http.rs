@@ -11,7 +11,7 @@ use amplifier_core::env::SessionEnv;
 use amplifier_core::module::provider::{
     ChatRequest, ChatStream, ModelInfo, Provider, ProviderError, ProviderErrorKind, ProviderInfo,
 };
-use amplifier_core::{Clock, Ids};
+use amplifier_core::{Clock, Ids, Price};
 use async_trait::async_trait;
 use futures_core::Stream;
 use genai::resolver::{AuthData, Endpoint};
@@ -183,6 +183,16 @@ impl Provider for HttpProvider {
         let first = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await;
         let first = first.transpose()?;
         Ok(Box::pin(Resumed { first: first.map(Ok), rest: stream }))
+    }
+
+    fn price(&self, model: &str) -> Option<Price> {
+        let listed = || self.settings.listed(self.service, model).map(|one| one.price);
+        self.settings.prices.find(model).or_else(listed)
+    }
+
+    fn max_output(&self, model: &str) -> Option<u64> {
+        let listed = || self.settings.listed(self.service, model).map(|one| one.max_output);
+        self.settings.max_tokens.or_else(listed)
     }
 }
 

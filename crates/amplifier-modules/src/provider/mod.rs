@@ -15,6 +15,7 @@ mod azure_openai;
 mod config;
 mod gemini;
 mod http;
+mod list;
 mod ollama;
 mod openai;
 mod openai_compatible;
@@ -35,6 +36,7 @@ pub use openai_compatible::OpenAiCompatible;
 
 use config::Settings;
 use http::HttpProvider;
+use list::Listed;
 use wire::Wire;
 
 /// All provider modules of this folder, in alphabetical order.
@@ -80,6 +82,8 @@ struct Service {
     address: fn(&Address<'_>) -> Target,
     /// Where it lists its models; `None` if it cannot.
     models_path: Option<&'static str>,
+    /// What its models cost at its own address, as far as is known.
+    list: &'static [Listed],
 }
 
 /// What an address depends on.

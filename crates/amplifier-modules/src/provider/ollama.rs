@@ -23,6 +23,7 @@ pub(super) static SERVICE: Service = Service {
     wire: |_| Wire::Ollama,
     address: bearer,
     models_path: Some("api/tags"),
+    list: &[],
 };
 
 /// The module `provider-ollama`.

@@ -30,6 +30,7 @@ pub(super) static SERVICE: Service = Service {
     wire,
     address: bearer,
     models_path: Some("models"),
+    list: super::list::OPENAI,
 };
 
 fn wire(settings: &Settings) -> Wire {

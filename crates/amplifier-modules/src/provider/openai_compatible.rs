@@ -25,6 +25,7 @@ static SERVICE: Service = Service {
     wire: |settings| if settings.api == Some(Api::Responses) { Wire::Responses } else { Wire::Chat },
     address: bearer,
     models_path: Some("models"),
+    list: &[],
 };
 
 /// The module `provider-openai-compatible`.

@@ -18,7 +18,7 @@ use amplifier_core::module::provider::{
     ProviderInfo,
 };
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, ModuleSpec, Mount, MountError};
-use amplifier_core::{Activation, Clock, Message};
+use amplifier_core::{Activation, Clock, Message, Price};
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ impl Module for Scripted {
             aliases: &[],
             kind: ModuleKind::Provider,
             summary: "Answers from a script in the bundle; asks no model",
-            config_keys: &["script", "default", "priority", "default_model"],
+            config_keys: &["script", "default", "priority", "default_model", "prices"],
         }
     }
 
@@ -156,6 +156,10 @@ impl Provider for Scripting {
 
     async fn models(&self) -> Result<Vec<ModelInfo>, ProviderError> {
         Ok(vec![ModelInfo::named(self.script.info.default_model.as_str())])
+    }
+
+    fn price(&self, model: &str) -> Option<Price> {
+        Some(self.script.prices.find(model).unwrap_or(Price::FREE))
     }
 
     async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {

@@ -12,10 +12,12 @@ use amplifier_core::message::{Content, Message, Role};
 use amplifier_core::module::provider::ProviderInfo;
 use amplifier_core::module::{ModuleSpec, MountError};
 use amplifier_core::transcript::MessageView;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::ID;
 use super::step::{Failure, Step};
+use crate::price::Prices;
 
 /// What is answered where no step applies and the script names nothing else.
 const DEFAULT_TEXT: &str = "This answer comes from a script, which has no step for: {{prompt}}";
@@ -26,6 +28,8 @@ pub(super) struct Script {
     pub(super) info: ProviderInfo,
     pub(super) steps: Vec<Step>,
     pub(super) default: Step,
+    /// What its models cost; nothing where it does not say.
+    pub(super) prices: Prices,
     counts: bool,
     counts_turns: bool,
 }
@@ -43,6 +47,7 @@ impl Script {
             counts_turns: steps.iter().any(|step| step.turn.is_some()),
             steps,
             default: Step::text(DEFAULT_TEXT),
+            prices: Prices::default(),
         }
     }
 
@@ -70,6 +75,10 @@ impl Script {
         if let Some(priority) = spec.config.get("priority") {
             let not_whole = || wrong(format!("priority is {priority}; give a whole number"));
             script.info.priority = priority.as_i64().ok_or_else(not_whole)?;
+        }
+        if let Some(prices) = spec.config.get("prices") {
+            let prices = Prices::deserialize(prices);
+            script.prices = prices.map_err(|error| wrong(format!("prices: {error}")))?;
         }
         if let Some(model) = spec.config.get("default_model") {
             let no_text = || wrong(format!("default_model is {model}; give a name"));

@@ -11,6 +11,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::price::Usd;
+
 /// Stands for the user's message in texts and arguments.
 pub(super) const PROMPT: &str = "{{prompt}}";
 
@@ -215,7 +217,7 @@ struct Given {
     delay_ms: u64,
     error: Option<GivenError>,
     usage: Option<Usage>,
-    cost_micro_usd: Option<u64>,
+    cost_usd: Option<Usd>,
     stop: Option<StopReason>,
     times: Option<u32>,
 }
@@ -266,7 +268,7 @@ impl Given {
             delay: Duration::from_millis(self.delay_ms),
             error: self.error.map(GivenError::failure),
             usage: self.usage,
-            cost_micro_usd: self.cost_micro_usd,
+            cost_micro_usd: self.cost_usd.map(|cost| cost.0),
             stop: self.stop,
         };
         // Unbounded, it would answer its own tools' results with the same calls for ever.

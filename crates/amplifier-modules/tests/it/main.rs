@@ -25,6 +25,8 @@ mod provider_governor;
 #[cfg(feature = "http-providers")]
 mod provider_kit;
 #[cfg(feature = "http-providers")]
+mod provider_price;
+#[cfg(feature = "http-providers")]
 mod provider_request;
 #[cfg(feature = "http-providers")]
 mod provider_server;

@@ -239,3 +239,26 @@ fn each_session_counts_its_own_steps() {
         assert_eq!(said, ["first", "second"]);
     }
 }
+
+#[test]
+fn a_script_costs_nothing_unless_it_says_otherwise() {
+    let cost = |config: Value| {
+        let mut bench = kit(config).build_with(|builder| {
+            let mut limits = Limits::default();
+            limits.max_cost_micro_usd = Some(1_000_000);
+            builder.limits(limits, "me")
+        });
+        let (result, _) = turn_through_waits(&mut bench);
+        result.map(drop).map_err(|error| error.to_string())?;
+        Ok::<_, String>(bench.driver.outcome_of(&Err(TurnError::Cancelled)).cost_micro_usd)
+    };
+    let usage = json!({"input_tokens": 1_000, "output_tokens": 100});
+    let script = json!([{"text": "hi", "usage": usage}]);
+    assert_eq!(cost(json!({"script": script})), Ok(Some(0)));
+    assert_eq!(cost(json!({"script": [{"text": "hi", "cost_usd": 0.25}]})), Ok(Some(250_000)));
+    let prices = json!({"scripted": {"input": 3, "output": 15}});
+    assert_eq!(cost(json!({"script": script, "prices": prices})), Ok(Some(4_500)));
+    let dear = json!({"script": script, "prices": {"*": {"input": 3, "output": 1_000}}});
+    let refused = cost(dear).unwrap_err();
+    assert!(refused.contains("the cost budget of me is too small"), "{refused}");
+}
