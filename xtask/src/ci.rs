@@ -95,7 +95,11 @@ fn work(work: &Work) -> Result<Ended, Error> {
         Work::Consumer if !Path::new(&run::root()).join(CONSUMER).exists() => {
             return Ok(Ended::Skipped(format!("{CONSUMER} is not there yet")));
         }
-        Work::Consumer => run::show(&mut run::cargo(["test", "--locked", "--manifest-path", CONSUMER]))?,
+        Work::Consumer => {
+            let mut test =
+                run::cargo(["test", "--locked", "--manifest-path", CONSUMER, "--test", "programs"]);
+            run::show(test.env("CARGO_TARGET_DIR", run::target_dir()))?;
+        }
     }
     Ok(Ended::Done)
 }

@@ -13,9 +13,11 @@ pub mod router;
 pub mod spawn;
 pub mod storage;
 pub mod store;
+pub mod typed_tool;
 
 pub use amplifier_bundle::{bundle, fs, mention, redact, settings, source};
 pub use host::{Host, HostBuilder, Shutdown};
 pub use router::{EventFilter, EventRouter};
-pub use spawn::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
+pub use spawn::{SpawnError, SpawnExt, SpawnRequest, SpawnResult, spawn_bundle};
 pub use storage::SessionStorage;
+pub use typed_tool::{JsonSchema, Typed, TypedTool, schemars};

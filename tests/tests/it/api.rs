@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use amplifier_core::{Message, SessionId};
+use amplifier_core::module::tool::{ToolContext, ToolError, ToolOutput};
+use amplifier_core::permission::Access;
+use amplifier_core::{Message, SessionEnv, SessionId};
+use amplifier_foundation::spawn::SpawnExt;
 use amplifier_foundation::storage::{
     SessionMetadata, SnapshotStorage, Snapshots, StorageError, StoredSession,
 };
-use amplifier_foundation::{Host, SpawnRequest, spawn_bundle};
+use amplifier_foundation::{Host, JsonSchema, SpawnRequest, Typed, TypedTool, schemars, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
+use amplifier_tests::fake::Step;
 use amplifier_tests::project::TempProject;
 use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
@@ -90,6 +94,50 @@ async fn storage_of_mine() {
     let again = SpawnRequest::resume(first.id().clone(), "two");
     let again = soon("the spawn", spawn_bundle(&host, again)).await.unwrap();
     assert_eq!(again.session().messages().len(), 4);
+}
+
+#[derive(serde::Deserialize, JsonSchema)]
+struct LookupArgs {
+    id: u32,
+}
+
+struct Lookup;
+
+#[async_trait]
+impl TypedTool for Lookup {
+    type Args = LookupArgs;
+    const NAME: &'static str = "lookup";
+    const DESCRIPTION: &'static str = "Say who a customer is";
+
+    fn access(&self, args: &LookupArgs, _env: &SessionEnv) -> Result<Vec<Access>, ToolError> {
+        match args.id {
+            0 => Err(ToolError::Refused("there is no customer 0".into())),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn call(&self, args: LookupArgs, cx: &ToolContext<'_>) -> Result<ToolOutput, ToolError> {
+        Ok(cx.spawn(("plain", format!("customer {}", args.id))).await?.output().await?.into())
+    }
+}
+
+#[tokio::test]
+async fn a_tool_of_mine_that_spawns() {
+    let stage = Stage::new();
+    for arguments in [json!({"id": "x"}), json!({"id": 0}), json!({"id": 7})] {
+        stage.brain.then(Step::Call(vec![("lookup", arguments)]));
+    }
+    stage.brain.say("Ada").say("done");
+    let host = stage.builder().tool(Typed(Lookup)).in_memory();
+    let result = soon("the spawn", spawn_bundle(&host, ("plain", "who is it?"))).await.unwrap();
+    assert_eq!(result.output().await.unwrap(), "done");
+    let results: Vec<String> = stage.brain.last_request().into_iter().map(|(_, text)| text).collect();
+    assert!(
+        results[2].starts_with("invalid arguments: ") && results[2].contains("expected u32"),
+        "{results:?}"
+    );
+    assert_eq!((results[4].as_str(), results[6].as_str()), ("there is no customer 0", "Ada"));
+    assert_eq!(result.descendants().len(), 1);
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ fn cells(line: &str) -> Option<Vec<String>> {
 fn folder(root: &Path, name: &str) -> PathBuf {
     match name {
         "amplifier_tests" => root.join("tests"),
+        "amplifier_consumer" => root.join("tests/consumer"),
         "xtask" => root.join("xtask"),
         name => root.join("crates").join(name.replace('_', "-")),
     }

@@ -5,6 +5,7 @@
 //! in it are added. A session that is being started counts as one that runs. A wait
 //! ends at its deadline, whatever the sessions do.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -109,15 +110,15 @@ impl LiveSessions {
     }
 
     /// Waits for all of them, at most this long in all; `None` for those that still run then.
-    pub async fn wait_all(
+    pub async fn wait_all<I: Borrow<SessionId> + Sync>(
         &self,
-        ids: &[SessionId],
+        ids: &[I],
         within: Duration,
     ) -> Result<Vec<(SessionId, Option<Arc<SessionOutcome>>)>, WaitError> {
         let deadline = self.deadline(within);
         let mut waits = Vec::with_capacity(ids.len());
-        for id in ids {
-            waits.push((id.clone(), self.pending(id).await?));
+        for id in ids.iter().map(Borrow::borrow) {
+            waits.push((SessionId::clone(id), self.pending(id).await?));
         }
         let mut outcomes = Vec::with_capacity(ids.len());
         for (id, pending) in waits {
@@ -128,15 +129,15 @@ impl LiveSessions {
     }
 
     /// Waits for the first of them to end, at most this long; `None`: all still run.
-    pub async fn wait_any(
+    pub async fn wait_any<I: Borrow<SessionId> + Sync>(
         &self,
-        ids: &[SessionId],
+        ids: &[I],
         within: Duration,
     ) -> Result<Option<(SessionId, Arc<SessionOutcome>)>, WaitError> {
         let deadline = self.deadline(within);
         let mut waits = Vec::with_capacity(ids.len());
-        for id in ids {
-            waits.push((id.clone(), self.pending(id).await?));
+        for id in ids.iter().map(Borrow::borrow) {
+            waits.push((SessionId::clone(id), self.pending(id).await?));
         }
         let first = std::future::poll_fn(|cx| {
             let found = waits.iter_mut().find_map(|(id, pending)| match pending.as_mut().poll(cx) {
