@@ -7,6 +7,7 @@ mod api;
 mod approval;
 mod crash;
 mod damage;
+mod delegate;
 mod delegate_default;
 mod docs_commands;
 mod docs_guarantees;
