@@ -86,7 +86,7 @@ pub(crate) fn tree(result: &SpawnResult) -> Vec<String> {
     result.descendants().iter().map(one).collect()
 }
 
-fn of(stage: &Stage, whose: &'static str, steps: impl IntoIterator<Item = Step>) {
+pub(crate) fn of(stage: &Stage, whose: &'static str, steps: impl IntoIterator<Item = Step>) {
     for step in steps {
         stage.brain.of(whose, step);
     }
