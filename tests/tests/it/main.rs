@@ -10,6 +10,7 @@ mod damage;
 mod delegate;
 mod delegate_context;
 mod delegate_default;
+mod delegate_faults;
 mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
