@@ -203,7 +203,7 @@ async fn the_level_below_the_limit_is_refused_and_the_model_goes_on() {
     assert_eq!(tree(&root), ["a@1:completed", "b@2:completed", "c@3:completed"]);
     let refusal = told_one(&stage, "You are c.");
     let text = refusal.as_str().unwrap();
-    assert!(text.contains("max_depth is reached: 3 of 3, set by the parent session"), "{text}");
+    assert!(text.contains("max_depth is reached: 3 of 3, set by the default"), "{text}");
     assert!(text.ends_with("do the task yourself, or say what is left to do"), "{text}");
     assert_eq!(told_one(&stage, "You are b.")["response"], "c did it alone");
 }
