@@ -8,6 +8,7 @@ mod approval;
 mod crash;
 mod damage;
 mod delegate;
+mod delegate_cli;
 mod delegate_context;
 mod delegate_default;
 mod delegate_faults;
