@@ -44,6 +44,12 @@ impl BundleText {
         self
     }
 
+    /// Another orchestrator, with settings.
+    pub fn orchestrator_with(mut self, module: &str, config: Value) -> Self {
+        self.orchestrator = json!({"module": module, "config": config});
+        self
+    }
+
     /// Another context manager.
     pub fn context(mut self, module: &str) -> Self {
         self.context = json!(module);

@@ -248,5 +248,5 @@ fn every_example_is_tested() {
         .filter(|name| !name.contains('.'))
         .collect();
     names.sort();
-    assert_eq!(names, ["code-review", "hello", "local-model"]);
+    assert_eq!(names, ["code-review", "delegate", "hello", "local-model"]);
 }

@@ -5,7 +5,7 @@ use amplifier_tests::project::TempProject;
 use amplifier_tests::server::{Reply, Server};
 
 /// Settings with a provider at this address.
-fn settings(project: &TempProject, url: &str) {
+pub(crate) fn settings(project: &TempProject, url: &str) {
     let provider =
         format!("{{module: provider-openai-compatible, config: {{base_url: \"{url}\", default_model: m}}}}");
     let home = project.home();
@@ -28,5 +28,4 @@ fn a_request_of_the_built_in_bundle_stays_within_4_kib() {
     assert!(tools.contains(&"delegate") && tools.len() == 9, "{tools:?}");
     let bytes = request.to_string().len();
     assert!(bytes <= 4_096, "{bytes} bytes");
-    println!("{bytes} {request}");
 }

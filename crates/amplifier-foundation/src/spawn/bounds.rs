@@ -40,7 +40,9 @@ impl Bounds {
         let own = if parent.is_some() { own.or(&of_children()) } else { own };
         let above = parent.map(|parent| parent.limits.clone()).unwrap_or_default();
         let limits = host.stricter(&above).stricter(&own).or(&of_trees());
-        Self { limits, host: host.clone(), parent: above, request: request.clone(), before: before.clone() }
+        // What holds for the parent by default was set by nobody, there and here.
+        let named = parent.map(Self::recorded).unwrap_or_default();
+        Self { limits, host: host.clone(), parent: named, request: request.clone(), before: before.clone() }
     }
 
     /// What is recorded for a resume: the limits without what holds by default.
@@ -135,5 +137,8 @@ mod tests {
         assert_eq!(free.set_by(LimitKind::Turns), "the default");
         assert_eq!(free.limits.timeout_ms, Some(DEFAULT_CHILD_TIMEOUT_MS));
         assert_eq!(free.limits.max_depth, Some(DEFAULT_DEPTH));
+        let below = Bounds::new(&none, Some(&free), &turns(Some(80)), &none);
+        assert_eq!((below.limits.max_turns, below.set_by(LimitKind::Turns)), (Some(50), "the default"));
+        assert_eq!((below.set_by(LimitKind::Depth), below.recorded().max_depth), ("the default", None));
     }
 }

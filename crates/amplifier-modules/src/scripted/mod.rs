@@ -8,6 +8,7 @@
 mod answer;
 mod script;
 mod step;
+mod template;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +25,8 @@ use serde_json::Value;
 
 use answer::Answer;
 use script::{Counter, Moment, Script};
+use step::Failure;
 pub use step::Step;
-use step::{Failure, PROMPT};
 
 const ID: &str = "provider-scripted";
 
@@ -111,8 +112,7 @@ impl Scripting {
     }
 
     fn response(&self, step: &Step, moment: &Moment, model: Option<String>) -> ChatResponse {
-        let prompt = moment.prompt();
-        let mut message = Message::assistant(step.text.fill(&prompt));
+        let mut message = Message::assistant(step.text.fill(moment));
         if let Some(thinking) = &step.thinking {
             let text = std::mem::take(&mut message.content);
             message.content = Content::Blocks(vec![
@@ -123,7 +123,7 @@ impl Scripting {
                 }),
             ]);
         }
-        message.tool_calls = step.calls.iter().map(|(tool, given)| self.call(tool, given, &prompt)).collect();
+        message.tool_calls = step.calls.iter().map(|(tool, given)| self.call(tool, given, moment)).collect();
         let model = model.unwrap_or_else(|| self.script.info.default_model.clone());
         let mut response = ChatResponse::new(message, model);
         response.usage = step.usage;
@@ -135,9 +135,9 @@ impl Scripting {
     }
 
     /// Ids differ between activations too: a resumed conversation holds those of the earlier one.
-    fn call(&self, tool: &str, given: &Value, prompt: &str) -> ToolCall {
+    fn call(&self, tool: &str, given: &Value, moment: &Moment) -> ToolCall {
         let count = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
-        ToolCall::new(format!("call_{}_{count}", self.activation), tool, filled(given, prompt))
+        ToolCall::new(format!("call_{}_{count}", self.activation), tool, template::fill_all(given, moment))
     }
 
     fn error(&self, failure: &Failure) -> ProviderError {
@@ -174,15 +174,5 @@ impl Provider for Scripting {
         }
         let response = self.response(step, &moment, request.model);
         Ok(Box::pin(Answer::new(response, failure.is_some())))
-    }
-}
-
-/// Arguments with the user's message in place of [`PROMPT`].
-fn filled(given: &Value, prompt: &str) -> Value {
-    match given {
-        Value::String(text) if text.contains(PROMPT) => Value::String(text.replace(PROMPT, prompt)),
-        Value::Array(items) => items.iter().map(|item| filled(item, prompt)).collect(),
-        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), filled(value, prompt))).collect(),
-        other => other.clone(),
     }
 }

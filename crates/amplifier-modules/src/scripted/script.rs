@@ -167,6 +167,11 @@ impl Moment {
         }
     }
 
+    /// The text of the last result of a tool that the last answer called.
+    pub(super) fn result(&self) -> Cow<'_, str> {
+        self.results.first().map_or(Cow::Borrowed(""), |message| Cow::Owned(message.text()))
+    }
+
     fn suits(&self, step: &Step) -> bool {
         let place = match step.after_tool.as_deref() {
             Some("*") => !self.results.is_empty(),

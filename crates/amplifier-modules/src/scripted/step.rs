@@ -11,10 +11,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::template::Template;
 use crate::price::Usd;
-
-/// Stands for the user's message in texts and arguments.
-pub(super) const PROMPT: &str = "{{prompt}}";
 
 /// One step of a script.
 #[derive(Debug, Clone, Default)]
@@ -63,24 +61,6 @@ impl Pattern {
     }
 }
 
-/// A text that may hold [`PROMPT`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Template {
-    text: String,
-    holds_prompt: bool,
-}
-
-impl Template {
-    fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { holds_prompt: text.contains(PROMPT), text }
-    }
-
-    pub(super) fn fill(&self, prompt: &str) -> String {
-        if self.holds_prompt { self.text.replace(PROMPT, prompt) } else { self.text.clone() }
-    }
-}
-
 /// A failure that a step plays.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -92,7 +72,8 @@ pub(super) struct Failure {
 }
 
 impl Step {
-    /// A step that always applies and answers with a text; `{{prompt}}` stands for the user's message.
+    /// A step that always applies and answers with a text. `{{prompt}}` stands for the user's message,
+    /// `{{result}}` for the last result of a tool, `{{result.field}}` for a field of it where it is JSON.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: Template::new(text), ..Self::default() }
     }
