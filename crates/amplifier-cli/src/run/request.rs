@@ -114,7 +114,8 @@ pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &
     let (options, settings) = (&args.options, context.settings());
     request = request.background(true).limits(context.limits());
     // Apart from the signals it is a run in the foreground: somebody waits for it.
-    request = request.rate_limit_patience(RetryPolicy::default().rate_limit_patience);
+    let patience = settings.retry_policy(RetryPolicy::default()).rate_limit_patience;
+    request = request.rate_limit_patience(patience);
     if let Some(name) = &options.name {
         request = request.name(name.clone());
     }

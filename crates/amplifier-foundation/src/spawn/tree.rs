@@ -95,8 +95,7 @@ mod tests {
     }
 
     fn child(id: &str, outcome: Option<OutcomeKind>, tokens: u64, cost: Option<u64>) -> ChildSummary {
-        let mut usage = Usage::default();
-        usage.output_tokens = tokens;
+        let usage = Usage { output_tokens: tokens, ..Usage::default() };
         ChildSummary {
             id: SessionId::new(id).unwrap(),
             parent: SessionId::new("root").unwrap(),
