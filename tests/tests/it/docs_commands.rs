@@ -5,7 +5,7 @@
 //! project that holds `docs/examples` and nothing else, and must exit with 0 and without a failed
 //! tool, if it needs nothing that is not there:
 //!
-//! * `run` with a bundle of `docs/examples` whose provider is scripted;
+//! * `run` and `spawn --explain` with a bundle of `docs/examples` whose provider is scripted;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
 //! * `bundle`, `agents` and `trust` in a block of which something runs anyway.
 //!
@@ -110,7 +110,7 @@ fn can_run(line: &Line, begun: bool) -> bool {
     match line.words.first().map(String::as_str) {
         _ if line.piped => false,
         Some("run") if line.words.iter().any(|word| word == "--resume") => begun,
-        Some("run") => is_scripted(&line.words),
+        Some("run" | "spawn") => is_scripted(&line.words),
         Some("continue" | "resume" | "session" | "bundle" | "agents" | "trust") => begun,
         _ => false,
     }

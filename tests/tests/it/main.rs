@@ -26,6 +26,7 @@ mod spawn_cancel;
 mod spawn_modules;
 mod spawn_preferences;
 mod spawn_resume;
+mod spawn_seen;
 mod spawn_storage;
 mod spawn_sweep;
 mod wire;

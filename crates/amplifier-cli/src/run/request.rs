@@ -9,7 +9,7 @@ use amplifier_core::{ModuleSpec, SessionId};
 use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::fs::read;
 use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
-use amplifier_foundation::{Host, SpawnRequest};
+use amplifier_foundation::{Host, SpawnRequest, spawn};
 
 use super::prompt::Prompt;
 use crate::args::run::RunArgs;
@@ -49,37 +49,57 @@ pub(super) async fn ask(
         permission_mode: context.mode().as_str(),
         ..Facts::default()
     };
+    let mut inherits = false;
     if let Some(source) = &source {
         let bundle = host.prepare(source).await.map_err(|error| Failure::bundle(&error))?;
         context::tell(&bundle.diagnostics);
         facts.scripted = is_scripted(&bundle, context);
         facts.bundle = Some(bundle.name.clone());
+        inherits = facts.parent.is_some() && bundle.plan.providers.is_empty();
     }
     let permissions = context.permissions(&directories(&args.options.add_dir, context)?, can_ask)?;
     let Prompt { typed: text, piped } = prompt;
-    let (id, mut request) = match (earlier, below) {
-        (Some(earlier), _) => {
+    let (id, mut request) = match earlier {
+        Some(earlier) => {
             let (id, request) = resume(earlier, text, args, host).await?;
             (Some(id), request)
         }
-        (None, Some(parent)) => {
-            // Without a name it gets one that tells its parent.
-            let id = args.session_id.as_deref().map(|typed| new_id(Some(typed), host)).transpose()?;
-            let request = SpawnRequest::new(source.unwrap_or_default(), text).parent(parent);
-            let request = request.cwd(context.cwd()).chosen_by_project(by_project);
-            (id.clone(), id.into_iter().fold(request, SpawnRequest::session_id))
-        }
-        (None, None) => {
-            let id = new_id(args.session_id.as_deref(), host)?;
-            let request = SpawnRequest::new(source.unwrap_or_default(), text).session_id(id.clone());
-            (Some(id), request.chosen_by_project(by_project))
+        None => {
+            let request = SpawnRequest::new(source.unwrap_or_default(), text);
+            let (id, request) = anew(request, args, (context, host), below)?;
+            (id, request.chosen_by_project(by_project))
         }
     };
     if let Some(piped) = piped {
         request = request.input(piped);
     }
+    request = with_options(request, args, context).permissions(permissions);
+    if inherits {
+        facts.scripted = inherits_script(&request, host).await;
+    }
     facts.session = id;
-    Ok(Asked { request: with_options(request, args, context).permissions(permissions), facts })
+    Ok(Asked { request, facts })
+}
+
+/// A new session. One below another that was given no id gets one that tells its parent.
+fn anew(
+    request: SpawnRequest,
+    args: &RunArgs,
+    (context, host): (&Context, &Host),
+    below: Option<SessionId>,
+) -> Result<(Option<SessionId>, SpawnRequest), Failure> {
+    let typed = args.session_id.as_deref();
+    match below {
+        None => {
+            let id = new_id(typed, host)?;
+            Ok((Some(id.clone()), request.session_id(id)))
+        }
+        Some(parent) => {
+            let request = request.parent(parent).cwd(context.cwd());
+            let id = typed.map(|typed| new_id(Some(typed), host)).transpose()?;
+            Ok((id.clone(), id.into_iter().fold(request, SpawnRequest::session_id)))
+        }
+    }
 }
 
 /// A session to go on with.
@@ -114,7 +134,8 @@ pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &
     let (options, settings) = (&args.options, context.settings());
     request = request.background(true).limits(context.limits());
     // Apart from the signals it is a run in the foreground: somebody waits for it.
-    request = request.rate_limit_patience(RetryPolicy::default().rate_limit_patience);
+    let patience = settings.retry_policy(RetryPolicy::default()).rate_limit_patience;
+    request = request.rate_limit_patience(patience);
     if let Some(name) = &options.name {
         request = request.name(name.clone());
     }
@@ -183,6 +204,14 @@ pub(crate) fn new_id(typed: Option<&str>, host: &Host) -> Result<SessionId, Fail
         None => SessionId::new(host.ids().v4().to_string()),
     };
     id.map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// The same of a session that has its parent's providers: true if all of them are scripts. What is wrong
+/// with the request is told when it is made.
+async fn inherits_script(request: &SpawnRequest, host: &Host) -> bool {
+    let Ok(explanation) = spawn::explain(host, request.clone()).await else { return false };
+    let mut providers = explanation.modules.iter().filter(|module| module.kind == "provider").peekable();
+    providers.peek().is_some() && providers.all(|module| module.module == SCRIPTED)
 }
 
 /// True if the provider that will answer is a script: the one that was asked for, else the first by priority.

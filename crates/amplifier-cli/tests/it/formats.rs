@@ -142,6 +142,15 @@ fn each_way_to_fail_has_its_code_subtype_and_words() {
 }
 
 #[test]
+fn a_rate_limit_is_waited_out_as_long_as_the_settings_say() {
+    let place =
+        Place::scripted("- {error: {kind: rate_limited, retry_after_ms: 300, times: 1}, text: hello}");
+    assert_eq!(place.run(&["run", "-B", "b", "go"]).ok().stdout, "hello\n");
+    place.write_home("settings.yaml", "rate_limit_patience: 100ms\n");
+    place.run(&["run", "-B", "b", "go"]).code(75);
+}
+
+#[test]
 fn a_reader_that_goes_away_stops_the_session_and_it_settles() {
     let place = Place::new();
     let script =

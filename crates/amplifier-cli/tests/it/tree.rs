@@ -126,6 +126,19 @@ fn a_run_below_a_session_is_its_child_and_can_go_on() {
 }
 
 #[test]
+fn a_run_below_a_session_may_have_its_provider_and_says_if_that_is_scripted() {
+    let (place, _) = with_child();
+    let text = "bundle: {name: bare, version: 1.0.0, description: for tests}\n\
+                session: {orchestrator: loop-streaming, context: context-simple}\n";
+    place.write(".amplifier/bundles/bare.yaml", text);
+    place.run(&["run", "-B", "bare", "hello"]).code(2).says(&["no provider is configured"]);
+    let run = |args: &[&str]| place.run(args).ok().says(&["provider scripted answers from a script"]);
+    let below = ["run", "-B", "bare", "--parent-session", ROOT, "--session-id", "bare", "hello"];
+    assert_eq!(run(&below).stdout, "done: hello\n");
+    assert_eq!(run(&["run", "--resume", "bare", "more"]).stdout, "done: more\n");
+}
+
+#[test]
 fn a_run_below_a_session_has_its_bounds() {
     let place = Place::new();
     let script = "- {when: {prompt: hello}, tool_calls: [{tool: write_file, arguments: {path: x.txt, content: x}}], cost_usd: 0.00001}

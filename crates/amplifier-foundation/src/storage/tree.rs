@@ -154,8 +154,7 @@ mod tests {
     }
 
     fn one(text: &str, parent: Option<&str>) -> SessionSummary {
-        let mut metadata = SessionMetadata::default();
-        metadata.parent_id = parent.map(id);
+        let metadata = SessionMetadata { parent_id: parent.map(id), ..SessionMetadata::default() };
         SessionSummary::new(id(text), &metadata, None)
     }
 

@@ -17,6 +17,7 @@ mod loops;
 mod provider_bodies;
 #[cfg(feature = "http-providers")]
 mod provider_error;
+#[cfg(feature = "http-providers")]
 mod provider_fallback;
 #[cfg(feature = "http-providers")]
 mod provider_fork;
