@@ -239,22 +239,22 @@ impl MentionResolver {
 
     /// The same with the folders of bundles, by namespace.
     #[must_use]
-    pub fn namespaces(mut self, namespaces: BTreeMap<String, PathBuf>) -> Self {
-        self.namespaces = Arc::new(namespaces);
+    pub fn namespaces(mut self, namespaces: impl Into<Arc<BTreeMap<String, PathBuf>>>) -> Self {
+        self.namespaces = namespaces.into();
         self
     }
 
     /// The same with context files that have a name of their own: `ns:name` → path.
     #[must_use]
-    pub fn named(mut self, named: BTreeMap<String, PathBuf>) -> Self {
-        self.named = Arc::new(named);
+    pub fn named(mut self, named: impl Into<Arc<BTreeMap<String, PathBuf>>>) -> Self {
+        self.named = named.into();
         self
     }
 
     /// The same with the roots of fetched sources: what their files mention lies in their checkout, in
     /// the folder of a namespace, or in the working directory, links resolved.
     #[must_use]
-    pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
+    pub fn checkouts(mut self, roots: impl Into<Arc<[PathBuf]>>) -> Self {
         self.checkouts = roots.into();
         self
     }

@@ -6,8 +6,12 @@
 //! (`${NAME}`) stay. Redacting twice changes nothing more.
 //! Never here: guessing that a text without such a key looks like a secret.
 
+mod keys;
+
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
+
+use keys::{Kind, kind_of};
 
 /// A secret that does not show in `Debug` and is wiped from memory when dropped.
 pub use secrecy::SecretString as SecretValue;
@@ -17,39 +21,6 @@ pub const REDACTED: &str = "[REDACTED]";
 
 /// Shortest known secret, in bytes, that is looked for; shorter ones would hit ordinary words.
 pub const MIN_KNOWN_BYTES: usize = 8;
-
-/// Parts of a key, lower case without separators, that name a secret.
-const SECRET_PARTS: &[&str] = &[
-    "apikey",
-    "accesskey",
-    "signingkey",
-    "encryptionkey",
-    "accountkey",
-    "privatekey",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "credential",
-    "authorization",
-    "bearer",
-    "cookie",
-    "connectionstring",
-];
-/// Whole words of a key that name a secret.
-const SECRET_WORDS: &[&str] = &["auth", "pwd", "pat", "jwt", "apikeys"];
-/// What stands before a plural `tokens` that are secrets and no count.
-const SECRET_TOKENS: &[&str] =
-    &["access", "refresh", "auth", "oauth", "bearer", "api", "id", "session", "bot"];
-
-/// What a key says about its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Plain,
-    /// A token: texts are secret, numbers are counts.
-    Token,
-    Secret,
-}
 
 /// Takes secrets out of JSON and text. The default knows no values, only names of keys.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +41,17 @@ impl Redactor {
     /// Takes the secrets out of a JSON value, in place.
     pub fn redact(&self, value: &mut Value) {
         self.walk(value, Kind::Plain);
+    }
+
+    /// True if known values are looked for, and not only names of keys.
+    pub fn knows_values(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// True if [`Redactor::redact`] would leave this JSON text as it is. Much cheaper than to redact;
+    /// false also where that cannot be told at a glance.
+    pub fn passes(&self, json: &[u8]) -> bool {
+        !self.knows_values() && keys::all_plain(json)
     }
 
     /// The text with known secrets replaced.
@@ -139,49 +121,6 @@ fn is_reference(text: &str) -> bool {
 /// True for a key whose value may be a secret.
 pub fn names_secret(key: &str) -> bool {
     kind_of(key) != Kind::Plain
-}
-
-fn kind_of(key: &str) -> Kind {
-    let words = words_of(key);
-    let joined = words.concat();
-    if SECRET_PARTS.iter().any(|part| joined.contains(part))
-        || words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
-    {
-        return Kind::Secret;
-    }
-    if names_tokens(&joined) { Kind::Token } else { Kind::Plain }
-}
-
-/// True if `token` in a key means a secret: not in `tokenizer`, nor in the plural of a count.
-fn names_tokens(joined: &str) -> bool {
-    joined.match_indices("token").any(|(at, found)| {
-        let (before, after) = (&joined[..at], &joined[at + found.len()..]);
-        match after.strip_prefix('s') {
-            Some(_) => SECRET_TOKENS.iter().any(|word| before.ends_with(word)),
-            None => {
-                !["iz", "is", "count", "budget", "limit", "usage"].iter().any(|word| after.starts_with(word))
-            }
-        }
-    })
-}
-
-/// The words of a key in lower case: `accessToken`, `ACCESS_TOKEN` and `access-token` are the same.
-fn words_of(key: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut after_lower = false;
-    for c in key.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && after_lower) {
-            words.push(String::new());
-        }
-        after_lower = c.is_lowercase() || c.is_ascii_digit();
-        if let Some(word) = words.last_mut()
-            && c.is_alphanumeric()
-        {
-            word.extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 #[cfg(test)]

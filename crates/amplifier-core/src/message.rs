@@ -229,6 +229,10 @@ impl Message {
 
     /// Writes the time of the message into its metadata, unless it has one.
     pub fn stamp(&mut self, at: Timestamp) {
+        if self.metadata.is_empty() {
+            // Most messages have nothing else: room for one entry, and not for a map's usual four.
+            self.metadata = Map::with_capacity(1);
+        }
         self.metadata.entry("timestamp").or_insert_with(|| Value::String(at.to_string()));
     }
 

@@ -47,6 +47,18 @@ impl Payload {
         Self::sized(Bytes::from(serde_json::to_vec(value).map_err(PayloadError::Encode)?))
     }
 
+    /// Writes a value as JSON; one over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.
+    pub fn cut<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        match Self::encode(value) {
+            Err(PayloadError::TooLarge { len }) => Ok(Self::truncated(len)),
+            other => other,
+        }
+    }
+
+    fn truncated(len: usize) -> Self {
+        Self(Bytes::from(format!("{{\"truncated\":{len}}}")))
+    }
+
     /// Takes JSON text as it is, after a check that it is one value.
     pub fn from_json(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
         let bytes = bytes.into();
@@ -77,7 +89,7 @@ impl From<serde_json::Value> for Payload {
     fn from(value: serde_json::Value) -> Self {
         let bytes = Bytes::from(value.to_string());
         match bytes.len() {
-            len if len > MAX_PAYLOAD_BYTES => Self(Bytes::from(format!("{{\"truncated\":{len}}}"))),
+            len if len > MAX_PAYLOAD_BYTES => Self::truncated(len),
             _ => Self(bytes),
         }
     }
@@ -117,6 +129,7 @@ mod tests {
         assert!(matches!(Payload::from_json(big), Err(PayloadError::TooLarge { .. })));
         let cut = Payload::from(serde_json::Value::String("x".repeat(MAX_PAYLOAD_BYTES)));
         assert!(cut.as_bytes().starts_with(b"{\"truncated\":"));
+        assert_eq!(Payload::cut(&"x".repeat(MAX_PAYLOAD_BYTES)).unwrap(), cut);
     }
 
     #[test]

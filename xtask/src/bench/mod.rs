@@ -8,6 +8,7 @@ mod http;
 mod library;
 pub(crate) mod process;
 mod report;
+mod spawn;
 mod startup;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ const AREAS: &[Area] = &[
         about: "storage, bundles and spawning in one process",
         measure: library::measure,
     },
+    Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
 ];
 
 #[derive(Debug, Default, PartialEq)]

@@ -10,6 +10,33 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 
+/// What is wanted of a median.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound {
+    /// Of what costs.
+    AtMost(f64),
+    /// Of what is got done in a time.
+    AtLeast(f64),
+}
+
+impl Bound {
+    fn is_missed(self, median: f64) -> bool {
+        match self {
+            Self::AtMost(most) => median > most,
+            Self::AtLeast(least) => median < least,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(most) => f.pad(&most.to_string()),
+            Self::AtLeast(least) => f.pad(&format!(">={least}")),
+        }
+    }
+}
+
 /// One line of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -17,8 +44,8 @@ pub(crate) struct Row {
     pub(crate) what: String,
     /// `ms`, `MiB`, `calls`, …
     pub(crate) unit: &'static str,
-    /// The largest median that is wanted.
-    pub(crate) bound: Option<f64>,
+    /// The median that is wanted.
+    pub(crate) bound: Option<Bound>,
     /// One number for each run.
     pub(crate) runs: Vec<f64>,
 }
@@ -54,8 +81,13 @@ impl Report {
         Self { area, rows: Vec::new(), skipped: Vec::new(), failed: Vec::new() }
     }
 
-    /// Adds figures; nothing if there was no run.
+    /// Adds figures of a cost, whose median shall be at most `bound`; nothing if there was no run.
     pub(crate) fn row(&mut self, what: &str, unit: &'static str, bound: Option<f64>, runs: Vec<f64>) {
+        self.bounded(what, unit, bound.map(Bound::AtMost), runs);
+    }
+
+    /// Adds figures; nothing if there was no run.
+    pub(crate) fn bounded(&mut self, what: &str, unit: &'static str, bound: Option<Bound>, runs: Vec<f64>) {
         if !runs.is_empty() {
             self.rows.push(Row { what: what.to_owned(), unit, bound, runs });
         }
@@ -79,7 +111,7 @@ impl Report {
     /// The table, with the medians of an earlier run beside it.
     pub(crate) fn table(&self, before: Option<&Stored>) -> String {
         let mut text = format!(
-            "\n{:<54} {:>10} {:>10} {:>10} {:>5} {:>7}",
+            "\n{:<54} {:>10} {:>10} {:>10} {:>5} {:>8}",
             self.area, "median", "min", "max", "runs", "bound"
         );
         text.push_str(if before.is_some() { "     before   ratio\n" } else { "\n" });
@@ -89,14 +121,17 @@ impl Report {
             let bound = row.bound.map_or_else(|| "-".to_owned(), |bound| bound.to_string());
             let _ = write!(
                 text,
-                "{what:<54} {median:>10.2} {min:>10.2} {max:>10.2} {:>5} {bound:>7}",
+                "{what:<54} {median:>10.2} {min:>10.2} {max:>10.2} {:>5} {bound:>8}",
                 row.runs.len()
             );
             if let Some(stored) = before {
                 text.push_str(&stored.compare(self.area, &row.what, median));
             }
-            let over = row.bound.is_some_and(|bound| median > bound);
-            text.push_str(if over { "  OVER\n" } else { "\n" });
+            text.push_str(match row.bound.filter(|bound| bound.is_missed(median)) {
+                None => "\n",
+                Some(Bound::AtMost(_)) => "  OVER\n",
+                Some(Bound::AtLeast(_)) => "  UNDER\n",
+            });
         }
         for (what, why) in &self.skipped {
             let _ = writeln!(text, "{what:<54} skipped: {why}");
@@ -127,10 +162,16 @@ impl Report {
 
 fn row_json(row: &Row) -> Value {
     let Spread { median, min, max } = row.spread();
+    let (bound, least) = match row.bound {
+        Some(Bound::AtMost(most)) => (Some(most), None),
+        Some(Bound::AtLeast(least)) => (None, Some(least)),
+        None => (None, None),
+    };
     json!({
         "what": row.what,
         "unit": row.unit,
-        "bound": row.bound,
+        "bound": bound,
+        "least": least,
         "median": median,
         "min": min,
         "max": max,
@@ -190,6 +231,17 @@ mod tests {
         check(&[3.0, 1.0, 2.0], &["a", "[ms]", "2.00", "1.00", "3.00", "3", "5"]);
         check(&[1.0, 4.0], &["a", "[ms]", "2.50", "1.00", "4.00", "2", "5"]);
         check(&[6.0], &["a", "[ms]", "6.00", "6.00", "6.00", "1", "5", "OVER"]);
+    }
+
+    #[test]
+    fn a_rate_shall_be_at_least_its_bound() {
+        let mut report = Report::new("area");
+        report.bounded("fast", "per s", Some(Bound::AtLeast(5.0)), vec![6.0]);
+        report.bounded("slow", "per s", Some(Bound::AtLeast(5.0)), vec![4.0]);
+        let table = report.table(None);
+        assert_eq!(words(&table, 1)[6..], ["1", ">=5"]);
+        assert_eq!(words(&table, 2)[6..], ["1", ">=5", "UNDER"]);
+        assert!(report.json().contains("\"least\": 5.0"));
     }
 
     #[test]

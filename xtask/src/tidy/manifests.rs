@@ -22,13 +22,14 @@ const ARROWS: [(&str, &[&str]); 8] = [
 
 /// The kernel's whole list of libraries, and the only features of theirs that it may
 /// turn on (`None`: any, as none of them reaches files, the network, a clock or entropy).
-const KERNEL: [(&str, Option<&[&str]>); 13] = [
+const KERNEL: [(&str, Option<&[&str]>); 14] = [
     ("async-trait", None),
     ("bytes", None),
     ("fast-glob", None),
     ("futures-core", None),
     ("futures-util", None),
     ("jiff", Some(&["alloc", "serde"])),
+    ("pin-project-lite", None),
     ("serde", None),
     ("serde_json", None),
     ("thiserror", None),

@@ -65,9 +65,20 @@ pub struct PreparedBundle {
     pub source: String,
     /// The bundle composed, for `bundle show` and for whoever composes onto it.
     pub bundle: Bundle,
-    checkouts: Vec<PathBuf>,
+    shared: Shared,
     seen: Seen,
     memo: Arc<Memo>,
+}
+
+/// What every session of a bundle needs, so that none has a copy of its own.
+#[derive(Debug, Clone)]
+struct Shared {
+    instruction: Arc<str>,
+    context: Arc<[ContextFile]>,
+    namespaces: Arc<BTreeMap<String, PathBuf>>,
+    /// The context files by their keys.
+    named: Arc<BTreeMap<String, PathBuf>>,
+    checkouts: Arc<[PathBuf]>,
 }
 
 impl PreparedBundle {
@@ -101,6 +112,17 @@ impl PreparedBundle {
         (source, fallback): (&str, String),
         memo: Arc<Memo>,
     ) -> Self {
+        let shared = Shared {
+            instruction: bundle.instruction.as_deref().unwrap_or_default().into(),
+            context: context_files.as_slice().into(),
+            namespaces: Arc::new(bundle.source_base_paths.clone()),
+            named: context_files
+                .iter()
+                .map(|file| (file.key.clone(), file.path.clone()))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
+            checkouts: Arc::default(),
+        };
         let agents = bundle.agents.roster.iter();
         let agents = agents.map(|entry| (entry.name.clone(), Arc::new(entry.def.clone()))).collect();
         Self {
@@ -119,7 +141,7 @@ impl PreparedBundle {
             diagnostics,
             source: without_credentials(source),
             bundle,
-            checkouts: Vec::new(),
+            shared,
             seen,
             memo,
         }
@@ -132,25 +154,24 @@ impl PreparedBundle {
 
     /// Resolves mentions for a session of this bundle that works in `cwd`.
     pub fn mentions(&self, cwd: &Path, home: Option<PathBuf>) -> MentionResolver {
-        let named = self.context_files.iter().map(|file| (file.key.clone(), file.path.clone())).collect();
         MentionResolver::new(cwd)
             .home(home)
-            .namespaces(self.namespaces.clone())
-            .named(named)
-            .checkouts(self.checkouts.clone())
+            .namespaces(Arc::clone(&self.shared.namespaces))
+            .named(Arc::clone(&self.shared.named))
+            .checkouts(Arc::clone(&self.shared.checkouts))
             .memo(Arc::clone(&self.memo))
     }
 
     /// The system prompt of a session of this bundle that works in `cwd`.
     pub fn system_prompt(&self, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
-        let instruction = self.instruction.clone().unwrap_or_default();
-        SystemPromptSource::new(instruction, self.context_files.clone(), self.mentions(cwd, home))
+        let (instruction, context) = (Arc::clone(&self.shared.instruction), Arc::clone(&self.shared.context));
+        SystemPromptSource::new(instruction, context, self.mentions(cwd, home))
             .within(self.checkout_of(self.bundle.set_by.of("instruction")))
     }
 
     /// The system prompt of an agent of this bundle; its `@./` begins in the folder of its file.
     pub fn agent_prompt(&self, agent: &AgentDef, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
-        let instruction = agent.instruction.clone().unwrap_or_default();
+        let instruction = agent.instruction.as_deref().unwrap_or_default();
         SystemPromptSource::new(instruction, Vec::new(), self.mentions(cwd, home))
             .from(agent.base_path.clone())
             .within(self.checkout_of(&agent.origins))
@@ -158,13 +179,13 @@ impl PreparedBundle {
 
     /// The checkout of a file that went in, or else its folder; for a path without a folder, the path itself.
     pub fn place_of<'a>(&'a self, file: &'a Path) -> &'a Path {
-        let checkout = self.checkouts.iter().find(|root| file.starts_with(root));
+        let checkout = self.shared.checkouts.iter().find(|root| file.starts_with(root));
         checkout.map(PathBuf::as_path).or(file.parent()).unwrap_or(file)
     }
 
     /// The checkout of the first of these places that is in one.
     fn checkout_of(&self, origins: &[Origin]) -> Option<PathBuf> {
-        let of = |origin: &Origin| self.checkouts.iter().find(|root| origin.file.starts_with(root));
+        let of = |origin: &Origin| self.shared.checkouts.iter().find(|root| origin.file.starts_with(root));
         origins.iter().find_map(of).cloned()
     }
 }
@@ -335,7 +356,8 @@ impl BundleLoader {
         }
         let memo = Arc::clone(&self.memo);
         let prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
-        Ok(PreparedBundle { checkouts, ..prepared })
+        let shared = Shared { checkouts: checkouts.into(), ..prepared.shared.clone() };
+        Ok(PreparedBundle { shared, ..prepared })
     }
 
     fn slot(&self, source: &str) -> Arc<Slot> {

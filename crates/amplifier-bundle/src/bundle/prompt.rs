@@ -13,8 +13,8 @@ use crate::mention::{Expansion, FailureReason, MentionResolver};
 /// Makes the system prompt of one session. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SystemPromptSource {
-    instruction: String,
-    context: Vec<ContextFile>,
+    instruction: Arc<str>,
+    context: Arc<[ContextFile]>,
     resolver: MentionResolver,
     from: Option<PathBuf>,
     checkout: Option<PathBuf>,
@@ -34,8 +34,13 @@ pub struct SystemPrompt {
 
 impl SystemPromptSource {
     /// A source for an instruction, with context files, mentions resolved by `resolver`.
-    pub fn new(instruction: impl Into<String>, context: Vec<ContextFile>, resolver: MentionResolver) -> Self {
-        Self { instruction: instruction.into(), context, resolver, from: None, checkout: None }
+    pub fn new(
+        instruction: impl Into<Arc<str>>,
+        context: impl Into<Arc<[ContextFile]>>,
+        resolver: MentionResolver,
+    ) -> Self {
+        let (instruction, context) = (instruction.into(), context.into());
+        Self { instruction, context, resolver, from: None, checkout: None }
     }
 
     /// The same with a folder in which `@./` of the instruction begins.
@@ -56,7 +61,7 @@ impl SystemPromptSource {
     pub fn render(&self) -> SystemPrompt {
         let mut expansion = Expansion::default();
         let mut unreadable = Vec::new();
-        for file in &self.context {
+        for file in self.context.iter() {
             if let Err(reason) = self.resolver.include(&mut expansion, &file.key, &file.path) {
                 unreadable.push((file.clone(), reason));
             }
@@ -65,7 +70,7 @@ impl SystemPromptSource {
         self.resolver.expand_within(&mut expansion, &self.instruction, from, checkout);
         let blocks = expansion.blocks();
         let text = match (self.instruction.is_empty(), blocks.is_empty()) {
-            (_, true) => self.instruction.clone(),
+            (_, true) => self.instruction.as_ref().to_owned(),
             (true, false) => blocks,
             (false, false) => format!("{}\n\n{blocks}", self.instruction),
         };
@@ -77,8 +82,13 @@ impl SystemPromptSource {
         &self.resolver
     }
 }
+
 impl amplifier_core::SystemPrompt for SystemPromptSource {
     fn render(&self) -> Option<Arc<str>> {
+        if self.context.is_empty() && !self.instruction.contains('@') {
+            // Nothing that could change: the same text for every request of every session.
+            return (!self.instruction.is_empty()).then(|| Arc::clone(&self.instruction));
+        }
         let text = Self::render(self).text;
         (!text.is_empty()).then(|| Arc::from(text))
     }

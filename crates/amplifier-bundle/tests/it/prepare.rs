@@ -108,7 +108,10 @@ async fn the_built_in_bundle_needs_no_disk_and_is_lean() {
     lab.options.offline = true;
     let loader = lab.loader();
     let default = loader.prepare("default").await.unwrap();
-    assert_eq!(tools(&default), ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate"]);
+    assert_eq!(
+        tools(&default),
+        ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate"]
+    );
     let hooks: Vec<&str> = default.plan.hooks.iter().map(|hook| hook.module.as_str()).collect();
     assert_eq!(hooks, ["hooks-logging", "hooks-redaction", "hooks-streaming-ui"]);
     assert_eq!(default.plan.orchestrator().unwrap().module, "loop-streaming");

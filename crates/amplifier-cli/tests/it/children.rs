@@ -244,7 +244,8 @@ fn a_trace_tells_whose_call_it_is() {
 }
 
 /// Calls a tool again and again; each model call costs a cent.
-const SPENDS: &str = "- {when: {prompt: go}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_usd: 0.01}
+const SPENDS: &str =
+    "- {when: {prompt: go}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_usd: 0.01}
 - {when: {after_tool: read_file}, tool_calls: [{tool: read_file, arguments: {path: a.txt}}], cost_usd: 0.01}";
 
 #[test]

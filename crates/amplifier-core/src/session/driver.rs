@@ -159,7 +159,7 @@ impl Core {
         };
         self.append(vec![Message::user(modified.unwrap_or(text))]).await?;
         let name = self.orchestrator.name().to_owned();
-        self.notify(EventType::ExecutionStart, json!({"orchestrator": name})).await;
+        self.notify(EventType::ExecutionStart, || json!({"orchestrator": name})).await;
         let mut turn = Turn::new(self);
         let run = caught(self.orchestrator.run(&mut turn));
         let free = || self.ledger().appending == 0;
@@ -169,7 +169,7 @@ impl Core {
             Some(Ok(result)) => result,
         };
         if matches!(result, Err(TurnError::Cancelled)) {
-            let data = json!({"level": self.env.cancel.level(), "reason": self.env.cancel.reason()});
+            let data = || json!({"level": self.env.cancel.level(), "reason": self.env.cancel.reason()});
             self.notify(EventType::CancelRequested, data).await;
         }
         let status = match &result {
@@ -178,22 +178,22 @@ impl Core {
             Err(_) => "error",
         };
         let turns = self.ledger().turns;
-        let data = json!({"orchestrator": name, "turn_count": turns, "status": status});
-        self.notify(EventType::OrchestratorComplete, data.clone()).await;
+        let data = || json!({"orchestrator": name, "turn_count": turns, "status": status});
+        self.notify(EventType::OrchestratorComplete, data).await;
         self.notify(EventType::ExecutionEnd, data).await;
         match &result {
-            Ok(text) => self.notify(EventType::PromptComplete, json!({"response": text})).await,
+            Ok(text) => self.notify(EventType::PromptComplete, || json!({"response": text})).await,
             Err(TurnError::Cancelled) => {
                 let was_immediate = self.env.cancel.level() == CancelLevel::Immediate;
-                self.notify(EventType::CancelCompleted, json!({"was_immediate": was_immediate})).await;
+                self.notify(EventType::CancelCompleted, || json!({"was_immediate": was_immediate})).await;
             }
             Err(_) => {}
         }
         result
     }
 
-    async fn notify(&self, event: EventType, data: serde_json::Value) {
-        let round = self.ask_hooks(&event, || data).await;
+    async fn notify(&self, event: EventType, data: impl FnOnce() -> serde_json::Value) {
+        let round = self.ask_hooks(&event, data).await;
         self.absorb(round);
     }
 

@@ -13,8 +13,8 @@ mod docs_events;
 mod fallback;
 mod gates;
 mod model_calls;
-mod reopened;
 mod prices;
+mod reopened;
 mod session;
 #[allow(dead_code, reason = "shared with the tests of the foundation and the modules")]
 mod support;

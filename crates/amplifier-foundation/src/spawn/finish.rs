@@ -17,10 +17,11 @@ use amplifier_core::panic::caught;
 use amplifier_core::session::Settler;
 use amplifier_core::until::until;
 use amplifier_core::{
-    AmplifierSession, CancelReason, EventId, EventType, MonoTime, NewEvent, OutcomeKind, Payload,
-    SessionEvent, SessionOutcome,
+    Activation, AmplifierSession, CancelReason, Clock, EventId, EventType, MonoTime, NewEvent, OutcomeKind,
+    Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId, Usage,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::bounds::Bounds;
 use super::node::Child;
@@ -92,20 +93,22 @@ impl Ending {
     }
 
     /// Settles in the store. The outcome that counts: one that was settled before wins.
-    pub(super) async fn settle(&self, mut outcome: SessionOutcome) -> Arc<SessionOutcome> {
-        let clock = self.host.clock();
-        let late = clock.sleep_until(clock.monotonic().saturating_add(STORE_GRACE));
-        let commit = caught(self.host.store().commit(self.commit(Arc::new(outcome.clone()))));
-        let failed = match until(commit, late).await {
-            Some(Ok(Ok(Receipt::Repeated(Repeated::Settled { settled, .. })))) => return settled.outcome,
-            Some(Ok(Ok(_))) => return Arc::new(outcome),
+    pub(super) async fn settle(&self, outcome: SessionOutcome) -> Final {
+        let ended = self.told(Arc::new(outcome));
+        let commit = caught(self.host.store().commit(self.commit(&ended)));
+        let failed = match until(commit, within(self.host.clock(), STORE_GRACE)).await {
+            Some(Ok(Ok(Receipt::Repeated(Repeated::Settled { settled, .. })))) => {
+                return self.told(settled.outcome);
+            }
+            Some(Ok(Ok(_))) => return ended,
             Some(Ok(Err(error))) => error.to_string(),
             Some(Err(panic)) => format!("the store panicked: {panic}"),
             None => "the store took too long".to_owned(),
         };
         tracing::error!(session = %self.session.id(), error = failed, "the outcome could not be settled");
+        let mut outcome = SessionOutcome::clone(&ended.outcome);
         outcome.unrecorded = true;
-        Arc::new(outcome)
+        self.told(Arc::new(outcome))
     }
 
     /// Settles and publishes for who cannot wait: the store is told, and not asked.
@@ -113,11 +116,11 @@ impl Ending {
         if self.is_published() {
             return;
         }
-        let outcome = Arc::new(outcome);
-        if let Err(error) = self.host.store().post(self.commit(Arc::clone(&outcome))) {
+        let ended = self.told(Arc::new(outcome));
+        if let Err(error) = self.host.store().post(self.commit(&ended)) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
         }
-        self.publish(outcome);
+        self.publish(ended);
     }
 
     /// What there is to say of an activation that did not come to its own end.
@@ -168,14 +171,14 @@ impl Ending {
     }
 
     /// The terminal event, then the outcome to everybody who waits. The first call counts.
-    pub(super) fn publish(&self, outcome: Arc<SessionOutcome>) {
+    pub(super) fn publish(&self, ended: Final) {
         if self.published.swap(true, Ordering::AcqRel) {
             return;
         }
-        let event = self.event(&outcome);
-        if let Err(error) = self.host.router().record(event, self.facts.event) {
+        if let Err(error) = self.host.router().record(self.event(&ended), self.facts.event) {
             tracing::debug!(session = %self.session.id(), %error, "no router took the terminal event");
         }
+        let outcome = ended.outcome;
         if let Some(child) = &self.child {
             child.ended(&outcome);
             let env = self.session.env();
@@ -186,44 +189,97 @@ impl Ending {
         self.host.sessions().remove(&self.session);
     }
 
-    fn commit(&self, outcome: Arc<SessionOutcome>) -> Commit {
+    fn commit(&self, ended: &Final) -> Commit {
         let of = ActivationId::new(self.session.id().clone(), self.session.activation());
         let now = self.host.clock().now();
-        let event = self.event(&outcome);
+        let event = self.event(ended);
         let event = SessionEvent::seal(event, self.facts.event, None, self.host.router().scope(), now);
-        Write::Settle { of, outcome, event: Box::new(event) }.into()
+        Write::Settle { of, outcome: Arc::clone(&ended.outcome), event: Box::new(event) }.into()
     }
 
-    fn event(&self, outcome: &SessionOutcome) -> NewEvent {
-        let kind = match outcome.kind {
+    fn event(&self, ended: &Final) -> NewEvent {
+        let kind = match ended.outcome.kind {
             OutcomeKind::Completed => EventType::SessionCompleted,
             _ => EventType::SessionError,
         };
-        NewEvent::of(kind, Payload::from(self.payload(outcome))).from_session(self.session.id().clone())
+        NewEvent::of(kind, ended.payload.clone()).from_session(self.session.id().clone())
     }
 
-    fn payload(&self, outcome: &SessionOutcome) -> Value {
+    /// An outcome with what the terminal event says of it, in the store and in the router alike.
+    fn told(&self, outcome: Arc<SessionOutcome>) -> Final {
+        let payload = Payload::cut(&self.said(&outcome)).unwrap_or_else(|error| {
+            tracing::error!(session = %self.session.id(), %error, "a terminal event says nothing");
+            Payload::null()
+        });
+        Final { outcome, payload }
+    }
+
+    fn said<'a>(&'a self, outcome: &'a SessionOutcome) -> Said<'a> {
         let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
         let env = self.session.env();
-        json!({
-            "session_id": env.session,
-            "activation": env.activation,
-            "parent_id": env.parent,
-            "root_id": env.root,
-            "name": self.facts.name,
-            "bundle": self.facts.bundle,
-            "agent": self.facts.agent,
-            "outcome": outcome.kind,
-            "output": outcome.output[..cut],
-            "output_truncated": cut < outcome.output.len(),
-            "error": outcome.error.as_ref().map(|error| json!({"kind": error.kind, "message": error.message})),
-            "usage": outcome.usage,
-            "cost_usd": outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
-            "duration_ms": outcome.duration_ms,
-            "turns": outcome.turns,
-            "run_id": null,
-            "trigger_id": null,
-            "metadata": self.facts.metadata,
-        })
+        Said {
+            session_id: &env.session,
+            activation: env.activation,
+            parent_id: env.parent.as_ref(),
+            root_id: &env.root,
+            name: self.facts.name.as_deref(),
+            bundle: self.facts.bundle.as_deref(),
+            agent: self.facts.agent.as_deref(),
+            outcome: outcome.kind,
+            output: &outcome.output[..cut],
+            output_truncated: cut < outcome.output.len(),
+            error: outcome
+                .error
+                .as_ref()
+                .map(|error| SaidError { kind: error.kind, message: &error.message }),
+            usage: outcome.usage,
+            cost_usd: outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
+            duration_ms: outcome.duration_ms,
+            turns: outcome.turns,
+            run_id: None,
+            trigger_id: None,
+            metadata: &self.facts.metadata,
+        }
     }
+}
+
+/// An outcome that counts, with the payload of its terminal event.
+#[derive(Debug)]
+pub(super) struct Final {
+    outcome: Arc<SessionOutcome>,
+    payload: Payload,
+}
+
+/// The payload of a terminal event.
+#[derive(Serialize)]
+struct Said<'a> {
+    session_id: &'a SessionId,
+    activation: Activation,
+    parent_id: Option<&'a SessionId>,
+    root_id: &'a SessionId,
+    name: Option<&'a str>,
+    bundle: Option<&'a str>,
+    agent: Option<&'a str>,
+    outcome: OutcomeKind,
+    output: &'a str,
+    output_truncated: bool,
+    error: Option<SaidError<'a>>,
+    usage: Usage,
+    cost_usd: Option<f64>,
+    duration_ms: u64,
+    turns: u32,
+    run_id: Option<&'a RunId>,
+    trigger_id: Option<&'a TriggerId>,
+    metadata: &'a serde_json::Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct SaidError<'a> {
+    kind: FailureKind,
+    message: &'a str,
+}
+
+/// Ends that long after it is first waited for, and costs nothing before.
+pub(super) async fn within(clock: &Arc<dyn Clock>, span: Duration) {
+    clock.sleep_until(clock.monotonic().saturating_add(span)).await;
 }

@@ -20,7 +20,7 @@ use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, Payload, SessionOutcome};
 
 use super::context;
-use super::finish::Ending;
+use super::finish::{Ending, within};
 use super::guarded::guarded;
 use super::record::Recorded;
 use crate::host::Host;
@@ -63,7 +63,8 @@ impl Drop for Supervisor {
 }
 
 impl Supervisor {
-    pub(super) async fn run(mut self) {
+    /// Boxed: whoever holds the future holds a pointer, and a session that waits is small.
+    pub(super) async fn run(mut self: Box<Self>) {
         let result = match caught(self.turns()).await {
             Ok(result) => result,
             Err(message) => Err(TurnError::Module { module: "session".into(), message }),
@@ -74,9 +75,8 @@ impl Supervisor {
         let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
         outcome.unrecorded = !kept && !outcome.output.is_empty();
         self.record(&mut outcome).await;
-        let clock = Arc::clone(&self.host.0.clock);
-        let grace = clock.sleep_until(clock.monotonic().saturating_add(GRACE));
-        if until(caught(self.driver.clean_up(&outcome)), grace).await.is_none() {
+        let clean_up = caught(self.driver.clean_up(&outcome));
+        if until(clean_up, within(&self.host.0.clock, GRACE)).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
         // Before the storage is given free: who opens the session next finds this activation settled.
@@ -123,6 +123,9 @@ impl Supervisor {
 
     /// What a person typed, with the files that it mentions and that the session may read.
     fn with_mentions(&self, text: &str) -> String {
+        if !text.contains('@') {
+            return text.to_owned();
+        }
         let env = self.session.env();
         let permissions = self.session.permissions().clone();
         let resolver = self.mentions.clone();
@@ -142,7 +145,7 @@ impl Supervisor {
     async fn turn(&mut self, text: String) -> TurnResult {
         let clock = Arc::clone(&self.host.0.clock);
         let cancel = self.session.env().cancel.clone();
-        let after = |grace: Duration| clock.sleep_until(clock.monotonic().saturating_add(grace));
+        let after = |grace| within(&clock, grace);
         let abandoned = async {
             cancel.cancelled().await;
             let dropped = matches!(cancel.reason(), Some(CancelReason::Dropped | CancelReason::Shutdown));
@@ -176,8 +179,7 @@ impl Supervisor {
         action: &'static str,
         call: impl Future<Output = Result<(), StorageError>>,
     ) -> Result<(), StorageError> {
-        let (id, clock) = (&self.recorded.id, self.host.clock());
-        let end = clock.sleep_until(clock.monotonic().saturating_add(STORAGE_GRACE));
+        let (id, end) = (&self.recorded.id, within(self.host.clock(), STORAGE_GRACE));
         let late = || StorageError::Backend { id: id.clone(), action, source: "it took too long".into() };
         until(guarded(id, action, call), end).await.unwrap_or_else(|| Err(late()))
     }

@@ -31,7 +31,8 @@ struct Sessions {
 
 #[derive(Debug)]
 struct Entry {
-    metadata: SessionMetadata,
+    // Apart, because a map keeps room for more entries than it has.
+    metadata: Box<SessionMetadata>,
     transcript: Vec<Arc<Message>>,
     open: Option<Activation>,
     /// The number of the last change of the metadata, to sort by.
@@ -74,7 +75,7 @@ impl Sessions {
 
 impl Entry {
     fn stored(&self) -> StoredSession {
-        StoredSession::new(self.metadata.clone(), self.transcript.clone())
+        StoredSession::new(SessionMetadata::clone(&self.metadata), self.transcript.clone())
     }
 
     fn check_closed(&self, id: &SessionId) -> Result<(), StorageError> {
@@ -98,7 +99,7 @@ impl Entry {
 #[async_trait]
 impl SessionStorage for MemoryStorage {
     async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
-        let metadata = metadata.redacted(id, &self.redactor)?;
+        let metadata = Box::new(metadata.redacted(id, &self.redactor)?);
         let mut sessions = self.lock();
         if sessions.by_id.contains_key(id) {
             return Err(StorageError::Exists { id: id.clone() });
@@ -141,7 +142,7 @@ impl SessionStorage for MemoryStorage {
         activation: Activation,
         metadata: &SessionMetadata,
     ) -> Result<(), StorageError> {
-        let metadata = metadata.redacted(id, &self.redactor)?;
+        let metadata = Box::new(metadata.redacted(id, &self.redactor)?);
         let mut sessions = self.lock();
         let changed = sessions.change();
         let entry = sessions.get_open(id, activation)?;

@@ -177,11 +177,25 @@ impl SessionMetadata {
 
     /// The metadata with secrets redacted, for storages that keep it as it is.
     pub(super) fn redacted(&self, id: &SessionId, redactor: &Redactor) -> Result<Self, StorageError> {
+        if self.has_no_secret(redactor) {
+            return Ok(self.clone());
+        }
         let not_storable =
             |error| StorageError::NotStorable { id: id.clone(), reason: super::error::json_reason(&error) };
         let mut value = serde_json::to_value(self).map_err(not_storable)?;
         redactor.redact(&mut value);
         serde_json::from_value(value).map_err(not_storable)
+    }
+
+    /// True if redaction would change nothing. The own keys are plain, so only what others wrote can hold
+    /// a secret; to look through the copies that this program keeps is far cheaper than to redact.
+    fn has_no_secret(&self, redactor: &Redactor) -> bool {
+        let record = &self.amplifier;
+        let mut copies = [&record.outcome, &record.permissions, &record.limits, &record.spawn].into_iter();
+        !redactor.knows_values()
+            && self.extra.is_empty()
+            && record.extra.is_empty()
+            && copies.all(|copy| copy.as_ref().is_none_or(|copy| redactor.passes(copy.as_bytes())))
     }
 
     /// Pretty JSON with a line feed at the end, secrets redacted.
@@ -230,6 +244,34 @@ mod tests {
             serde_json::from_slice(&read.to_redacted_json(&Redactor::default()).unwrap()).unwrap();
         assert_eq!(written["config"], serde_json::json!({"providers":[{"module":"p","config":null}]}));
         assert_eq!(serde_json::from_value::<SessionMetadata>(written).unwrap(), read);
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_somebody_else_may_have_written_them() {
+        let id = SessionId::new("s").unwrap();
+        let redacted = |json: Value, redactor: &Redactor| {
+            let given: SessionMetadata = serde_json::from_value(json).unwrap();
+            let redacted = given.redacted(&id, redactor).unwrap();
+            assert_eq!(given.has_no_secret(redactor), redacted == given);
+            serde_json::to_value(redacted).unwrap().to_string()
+        };
+        let keys: Map<String, Value> = OWN_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+        assert!(keys.keys().all(|key| !crate::redact::names_secret(key)));
+        let own = serde_json::to_value(KernelRecord::default()).unwrap();
+        assert!(own.as_object().unwrap().keys().all(|key| !crate::redact::names_secret(key)));
+        let plain = Redactor::default();
+        let with = |key: &str, value: Value| serde_json::json!({"name": "n", "amplifier": {key: value}});
+        assert!(redacted(with("limits", serde_json::json!({"max_tokens": 7})), &plain).contains("7"));
+        for hidden in [
+            serde_json::json!({"api_key": "v4lue-x"}),
+            with("later", serde_json::json!({"password": "v4lue-x"})),
+            with("spawn", serde_json::json!({"preferences": [{"config": {"api_key": "v4lue-x"}}]})),
+            with("outcome", serde_json::json!({"headers": [{"name": "Cookie", "value": "v4lue-x"}]})),
+        ] {
+            assert!(!redacted(hidden.clone(), &plain).contains("v4lue-x"), "{hidden}");
+        }
+        let known = Redactor::new(vec!["v4lue-xyz".into()]);
+        assert!(!redacted(serde_json::json!({"name": "a v4lue-xyz"}), &known).contains("v4lue"));
     }
 
     #[test]

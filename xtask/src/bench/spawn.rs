@@ -1,0 +1,13 @@
+//! Sessions inside one process: how fast they are spawned and go on, and what they cost in memory.
+//!
+//! Two benchmarks of the tests' package: the allocator that counts would slow down the one of time.
+
+use super::library;
+use super::report::Report;
+use crate::error::Error;
+
+/// Fills the report.
+pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
+    library::read("spawn", runs, report)?;
+    library::read("spawn_memory", runs, report)
+}
