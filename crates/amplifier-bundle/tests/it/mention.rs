@@ -12,7 +12,7 @@ fn project(files: &[(&str, &str)]) -> (TempDir, MentionResolver) {
     let root = dir.path().canonicalize().unwrap();
     write(&root, files);
     let namespaces = std::collections::BTreeMap::from([("ns".to_owned(), root.join("bundle"))]);
-    let named = [("ns:short".to_owned(), root.join("bundle/ctx/long.md"))].into();
+    let named = std::collections::BTreeMap::from([("ns:short".to_owned(), root.join("bundle/ctx/long.md"))]);
     let resolver = MentionResolver::new(root.join("work")).home(Some(root.join("home")));
     (dir, resolver.namespaces(namespaces).named(named))
 }
