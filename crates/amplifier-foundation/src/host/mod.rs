@@ -272,6 +272,7 @@ impl Host {
         inner.sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
         until(inner.sessions.idle(), after(SHUTDOWN_GRACE)).await;
         report.stuck = inner.sessions.ids();
+        report.stuck.extend(inner.sessions.stuck());
         inner.router.close();
         report
     }
