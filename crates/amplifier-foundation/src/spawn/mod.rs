@@ -120,6 +120,9 @@ async fn life(
     // Nobody there to hear it has dropped the guard, which cancels.
     let _ = tell.send(answer);
     if let Some(supervisor) = supervisor {
+        // The caller waits in this worker's own queue, where no other one finds it: a module that blocks its
+        // thread must not hold it back.
+        tokio::task::yield_now().await;
         supervisor.run().await;
     }
 }
