@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use amplifier_core::{Activation, SessionEvent, SessionId, SessionOutcome};
-use amplifier_foundation::router::Cursor as RouterCursor;
+use amplifier_foundation::router::{Cursor, Delivery, Subscription};
 use amplifier_foundation::spawn::ChildSummary;
 use amplifier_foundation::storage::SessionQuery;
 use amplifier_foundation::store::{SessionFilter, Store};
@@ -36,6 +36,8 @@ pub struct Aftermath {
     instances: usize,
     tasks: usize,
     folder: PathBuf,
+    /// For a router that is closed: what it has told until then.
+    ends: Subscription,
     cut_off: bool,
     store_failed: bool,
 }
@@ -51,6 +53,7 @@ impl Aftermath {
             instances: stage.brain.instances(),
             tasks: alive_tasks(),
             folder: stage.project.around().to_owned(),
+            ends: host.router().subscribe("session:end").unwrap(),
             cut_off: false,
             store_failed: false,
         }
@@ -70,7 +73,7 @@ impl Aftermath {
 
     /// Waits until nothing runs, and looks at everything. `results`: the sessions that the test has spawned;
     /// those that they spawned are found by them.
-    pub async fn check(self, host: Host, results: impl IntoIterator<Item = SpawnResult>) {
+    pub async fn check(mut self, host: Host, results: impl IntoIterator<Item = SpawnResult>) {
         let results: Vec<SpawnResult> = results.into_iter().collect();
         soon("the end of all sessions", host.sessions().idle()).await;
         let mut known = BTreeMap::new();
@@ -80,7 +83,7 @@ impl Aftermath {
             known.insert((result.id().clone(), outcome.activation), outcome);
             self.counts_add_up(result);
         }
-        let told = self.one_event_each(&host, &known).await;
+        let told = one_event_each(self.ends(&host).await, &known);
         self.one_row_each(&host, &known, &told).await;
         self.listed_is_spawned(&host, &results).await;
         unlocked(host.storage().as_ref()).await;
@@ -114,23 +117,21 @@ impl Aftermath {
         assert_eq!(tree.micro_usd, own + children.iter().map(cost).sum::<u64>(), "cost");
     }
 
-    /// Each activation has one terminal event in the router's log, that says what its outcome is.
-    async fn one_event_each(
-        &self,
-        host: &Host,
-        known: &BTreeMap<Key, Arc<SessionOutcome>>,
-    ) -> BTreeMap<Key, Value> {
-        let mut told = BTreeMap::new();
-        for event in terminals(host).await {
-            let (key, payload) = opened(&event);
-            let again = told.insert(key.clone(), payload);
-            assert!(again.is_none(), "{key:?} has two terminal events");
+    /// Every terminal event of the router.
+    async fn ends(&mut self, host: &Host) -> Vec<Arc<SessionEvent>> {
+        let tail = host.router().tail();
+        let closed = host.router().wait_after("*", tail, Duration::ZERO).await.is_err();
+        if !closed {
+            return terminals(host).await;
         }
-        for (key, outcome) in known {
-            let payload = told.get(key).unwrap_or_else(|| panic!("{key:?} has no terminal event"));
-            assert_eq!(payload["outcome"], outcome.kind.as_str());
+        let mut ends = Vec::new();
+        while let Some(delivery) = self.ends.next().await {
+            let Delivery::Event(event) = delivery else {
+                panic!("too many events for this test: {delivery:?}")
+            };
+            ends.push(event);
         }
-        told
+        ends
     }
 
     /// Each activation is settled in the store, once, with the outcome that was given out.
@@ -143,7 +144,7 @@ impl Aftermath {
         let store = host.store();
         let mut settled = BTreeSet::new();
         let tail = store.tail().await.unwrap();
-        let page = store.events(RouterCursor { sequence: 1, ..tail }, usize::MAX).await.unwrap();
+        let page = store.events(Cursor { sequence: 1, ..tail }, usize::MAX).await.unwrap();
         for event in page.events.iter().filter(|event| event.event_type.is_terminal()) {
             let (key, payload) = opened(event);
             assert!(settled.insert(key.clone()), "{key:?} is settled twice");
@@ -183,6 +184,24 @@ impl Aftermath {
     }
 }
 
+/// Each activation has one terminal event in the router's log, that says what its outcome is.
+fn one_event_each(
+    ends: Vec<Arc<SessionEvent>>,
+    known: &BTreeMap<Key, Arc<SessionOutcome>>,
+) -> BTreeMap<Key, Value> {
+    let mut told = BTreeMap::new();
+    for event in ends {
+        let (key, payload) = opened(&event);
+        let again = told.insert(key.clone(), payload);
+        assert!(again.is_none(), "{key:?} has two terminal events");
+    }
+    for (key, outcome) in known {
+        let payload = told.get(key).unwrap_or_else(|| panic!("{key:?} has no terminal event"));
+        assert_eq!(payload["outcome"], outcome.kind.as_str());
+    }
+    told
+}
+
 /// All sessions, or all of a tree.
 fn all(root: Option<&SessionId>) -> SessionFilter {
     let mut filter = SessionFilter::default();
@@ -206,7 +225,7 @@ async fn unlocked(storage: &dyn SessionStorage) {
 /// Every terminal event that the router has recorded so far.
 pub async fn terminals(host: &Host) -> Vec<Arc<SessionEvent>> {
     let mut found = Vec::new();
-    let mut from = RouterCursor { sequence: 1, ..host.router().tail() };
+    let mut from = Cursor { sequence: 1, ..host.router().tail() };
     while from.sequence < host.router().tail().sequence {
         let next = host.router().wait_after("session:end", from, Duration::ZERO).await.unwrap();
         let Some((event, behind)) = next else { break };

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::PATIENCE;
 
-/// The tool `block`, and the module that mounts it: it holds its thread until it is let go. Clones are the
-/// same.
+/// The tool `block`, and the module that mounts it: it holds its thread until it is let go, or a test that
+/// forgets it has failed. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Blocker {
     schema: ToolSchema,
@@ -61,7 +61,7 @@ impl Tool for Blocker {
         let mut state = self.state.0.lock().unwrap();
         state.arrived += 1;
         self.state.1.notify_all();
-        drop(self.state.1.wait_while(state, |state| !state.free).unwrap());
+        drop(self.state.1.wait_timeout_while(state, PATIENCE, |state| !state.free).unwrap());
         Ok(ToolOutput::text("free again"))
     }
 }

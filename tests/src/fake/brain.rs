@@ -31,6 +31,8 @@ pub enum Step {
     Cut(String),
     /// Begins an answer, waits at the gate, then finishes it.
     Wait(String, Gate),
+    /// Waits at the gate before it says anything at all.
+    Late(String, Gate),
     /// Panics.
     Panic,
 }
@@ -169,6 +171,10 @@ impl Brain {
             }
             Step::Wait(text, gate) => {
                 parts.push_back(Part::Delta(ChatDelta::Text(text.clone())));
+                parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
+                parts.push_back(Part::Delta(done(Message::assistant(text))));
+            }
+            Step::Late(text, gate) => {
                 parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
                 parts.push_back(Part::Delta(done(Message::assistant(text))));
             }

@@ -6,11 +6,11 @@
 
 // mod cancel;
 // mod children;
-// mod deadlines;
+mod deadlines;
 mod ends;
 // mod inherit;
 // mod keys;
-// mod limits;
+mod limits;
 // mod properties;
 mod regressions;
 // mod resume;
