@@ -13,6 +13,7 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 
+use super::quiet::Quiet;
 use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::fs::paths::SystemPaths;
@@ -292,7 +293,7 @@ impl HostBuilder {
             paths: Arc::new(SystemPaths::with_home(user_home)),
             variables: self.variables,
             approver: self.approver,
-            display: self.display,
+            display: Arc::new(Quiet(self.display)),
             storage,
             permissions: self.permissions,
             limits: self.limits,

@@ -7,6 +7,7 @@
 mod builder;
 pub mod clock;
 pub mod ids;
+mod quiet;
 mod registry;
 mod sessions;
 
