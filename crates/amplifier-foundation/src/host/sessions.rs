@@ -111,9 +111,8 @@ impl LiveSessions {
         id: &SessionId,
         within: Duration,
     ) -> Result<Option<Arc<SessionOutcome>>, WaitError> {
-        let deadline = self.deadline(within);
-        let pending = self.pending(id).await?;
-        Ok(until(pending, self.clock.sleep_until(deadline)).await)
+        let mut all = self.wait_all(std::slice::from_ref(id), within).await?;
+        Ok(all.pop().and_then(|(_, outcome)| outcome))
     }
 
     /// Waits for all of them, at most this long in all; `None` for those that still run then.
@@ -123,14 +122,14 @@ impl LiveSessions {
         within: Duration,
     ) -> Result<Vec<(SessionId, Option<Arc<SessionOutcome>>)>, WaitError> {
         let deadline = self.deadline(within);
-        let mut waits = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(Borrow::borrow) {
-            waits.push((SessionId::clone(id), self.pending(id).await?));
-        }
         let mut outcomes = Vec::with_capacity(ids.len());
-        for (id, pending) in waits {
+        for (id, pending) in self.all_pending(ids, deadline).await? {
             // Past the deadline each wait still sees an outcome that is there already.
-            outcomes.push((id, until(pending, self.clock.sleep_until(deadline)).await));
+            let outcome = match pending {
+                Some(pending) => until(pending, self.clock.sleep_until(deadline)).await,
+                None => None,
+            };
+            outcomes.push((id, outcome));
         }
         Ok(outcomes)
     }
@@ -142,18 +141,30 @@ impl LiveSessions {
         within: Duration,
     ) -> Result<Option<(SessionId, Arc<SessionOutcome>)>, WaitError> {
         let deadline = self.deadline(within);
-        let mut waits = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(Borrow::borrow) {
-            waits.push((SessionId::clone(id), self.pending(id).await?));
-        }
+        let mut waits = self.all_pending(ids, deadline).await?;
         let first = std::future::poll_fn(|cx| {
-            let found = waits.iter_mut().find_map(|(id, pending)| match pending.as_mut().poll(cx) {
-                Poll::Ready(outcome) => Some((id.clone(), outcome)),
-                Poll::Pending => None,
-            });
+            let found =
+                waits.iter_mut().find_map(|(id, pending)| match pending.as_mut()?.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Some((id.clone(), outcome)),
+                    Poll::Pending => None,
+                });
             found.map_or(Poll::Pending, Poll::Ready)
         });
         Ok(until(first, self.clock.sleep_until(deadline)).await)
+    }
+
+    /// What there is to wait for; `None` where not even that is known at the deadline.
+    async fn all_pending<I: Borrow<SessionId> + Sync>(
+        &self,
+        ids: &[I],
+        deadline: MonoTime,
+    ) -> Result<Vec<(SessionId, Option<Pending>)>, WaitError> {
+        let mut waits = Vec::with_capacity(ids.len());
+        for id in ids.iter().map(Borrow::borrow) {
+            let pending = until(self.pending(id), self.clock.sleep_until(deadline)).await;
+            waits.push((SessionId::clone(id), pending.transpose()?));
+        }
+        Ok(waits)
     }
 
     fn deadline(&self, within: Duration) -> MonoTime {
