@@ -7,6 +7,7 @@
 //! of a tree use together never passes a limit of an ancestor.
 
 mod bounds;
+mod caller;
 mod choices;
 mod closed;
 pub mod context;
@@ -41,15 +42,14 @@ use amplifier_core::budget::Amount;
 use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
-use amplifier_core::{
-    Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime, SessionId,
-};
+use amplifier_core::{Activation, AmplifierSession, CancelToken, MonoTime, SessionId};
 use tokio::sync::oneshot;
 
 pub use bounds::{
     DEFAULT_CHILD_FIRST_PROGRESS_MS, DEFAULT_CHILD_IDLE_MS, DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS,
     DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
 };
+use caller::Caller;
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
 pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain, explain_agent};
@@ -85,12 +85,11 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let request = request.into();
     let (background, keep_open) = (request.spec.background, request.spec.keep_open);
     let parent = request.spec.parent.as_ref().and_then(|id| lineage::live(host, id));
-    let cancel = parent.as_ref().and_then(|parent| parent.live.as_ref());
-    let cancel = cancel.map_or_else(CancelToken::new, |live| live.env().cancel.child());
-    let guard = CancelOnDrop(Some(cancel.clone()));
+    let caller = Caller::default();
+    let guard = caller.guard();
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    tokio::spawn(life(host.starting(), request, parent, cancel, tell));
+    tokio::spawn(life(host.starting(), request, parent, caller, tell));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -106,11 +105,11 @@ async fn life(
     starting: Starting,
     request: SpawnRequest,
     parent: Option<Parent>,
-    cancel: CancelToken,
+    caller: Caller,
     tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
 ) {
     // Apart, so that a session that runs does not carry what it took to start it.
-    let start = Box::pin(start(starting, request, parent, cancel));
+    let start = Box::pin(start(starting, request, parent, caller));
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
     let (answer, supervisor) = match started {
         Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
@@ -140,7 +139,7 @@ async fn start(
     starting: Starting,
     request: SpawnRequest,
     parent: Option<Parent>,
-    cancel: CancelToken,
+    caller: Caller,
 ) -> Result<Started, SpawnError> {
     let host = starting.host();
     let began = host.clock().monotonic();
@@ -149,6 +148,8 @@ async fn start(
         Keyed::Free(key) => key,
     };
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
+    let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
+    let cancel = caller.bind(above.map(|live| &live.env().cancel));
     let how = (&cancel, request.spec.background);
     match enter(&host, &resolved, &recorded, how, key.as_ref()).await {
         Ok((mounted, messages)) => {
@@ -336,23 +337,6 @@ pub(crate) fn mark_awaited_below(live: &[AmplifierSession], ended: &SessionId) {
     for session in live {
         if let Some(spawner) = session.env().coordinator.capability::<Spawner>() {
             spawner.node().awaited(ended);
-        }
-    }
-}
-
-/// Cancels if the caller's future is dropped.
-struct CancelOnDrop(Option<CancelToken>);
-
-impl CancelOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(token) = self.0.take() {
-            token.cancel(CancelLevel::Graceful, CancelReason::Dropped);
         }
     }
 }
