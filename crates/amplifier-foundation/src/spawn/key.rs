@@ -1,19 +1,18 @@
-//! The session's row in the store, and the keys that make sure that there is one session and no second.
+//! Keys, which make sure that there is one session and no second.
 //!
 //! Guarantees: of any number of requests of one key, one opens a session; the others attach to it while it
 //! runs here, and get its outcome once it has ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::{AmplifierSession, Payload, SessionId};
 
 use super::SpawnError;
 use super::closed;
+use super::commit::bounded;
 use super::request::SpawnRequest;
-use super::resolve::Resolved;
 use crate::host::Host;
-use crate::store::{ActivationId, Commit, DedupKey, Receipt, Repeated, Write};
+use crate::store::{DedupKey, Write};
 
 /// How long a key is remembered.
 const RETAIN: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -21,6 +20,14 @@ const RETAIN: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// A request's key, as the store knows it.
 #[derive(Debug, Clone)]
 pub(super) struct SessionKey(DedupKey);
+
+impl SessionKey {
+    /// The write that gives the key to a session.
+    pub(super) fn put(&self, session: &SessionId) -> Result<Write, SpawnError> {
+        let value = Payload::encode(session).map_err(SpawnError::KeyValue)?;
+        Ok(Write::PutKey { key: self.0.clone(), value, retain: RETAIN })
+    }
+}
 
 /// What is known of a request's key.
 pub(super) enum Keyed {
@@ -33,42 +40,22 @@ pub(super) enum Keyed {
 pub(super) async fn look_up(host: &Host, request: &SpawnRequest) -> Result<Keyed, SpawnError> {
     let Some(key) = &request.spec.key else { return Ok(Keyed::Free(None)) };
     let key = SessionKey(DedupKey::new(format!("session/{key}"))?);
-    match host.store().key(&key.0).await? {
+    match bounded(host, host.store().key(&key.0)).await? {
         Some(_) => attach(host, &key).await.map(Keyed::Known),
         None => Ok(Keyed::Free(Some(key))),
     }
 }
 
-/// Opens the activation in the store; false if another session of the key was first.
-pub(super) async fn open(
-    host: &Host,
-    session: &AmplifierSession,
-    resolved: &Resolved,
-    key: Option<&SessionKey>,
-) -> Result<bool, SpawnError> {
-    let env = session.env();
-    let bundle = Some(Arc::from(resolved.plan.bundle.content_hash.as_str()));
-    let of = ActivationId::new(env.session.clone(), env.activation);
-    let (owner, parent, root) = (host.0.owner.clone(), env.parent.clone(), env.root.clone());
-    let mut commit = Commit::from(Write::Open { of, owner, parent, root, bundle });
-    if let Some(SessionKey(key)) = key {
-        let value = Payload::encode(session.id()).map_err(SpawnError::KeyValue)?;
-        commit = commit.write(Write::PutKey { key: key.clone(), value, retain: RETAIN });
-    }
-    match host.store().commit(commit).await? {
-        Receipt::Repeated(Repeated::Key { .. }) => Ok(false),
-        _ => Ok(true),
-    }
-}
-
 /// The session of a key that is known.
 pub(super) async fn attach(host: &Host, key: &SessionKey) -> Result<AmplifierSession, SpawnError> {
-    let Some(value) = host.store().key(&key.0).await? else { return Err(SpawnError::Abandoned) };
+    let Some(value) = bounded(host, host.store().key(&key.0)).await? else {
+        return Err(SpawnError::Abandoned);
+    };
     let id: SessionId = value.decode().map_err(SpawnError::KeyValue)?;
     if let Some(live) = host.sessions().get(&id) {
         return Ok(live);
     }
-    let row = host.store().session(&id).await?;
+    let row = bounded(host, host.store().session(&id)).await?;
     match row.map(|row| (row.settled, row.owner)) {
         Some((Some(settled), _)) => closed::session(host, &id, settled.outcome).await,
         Some((None, owner)) => Err(SpawnError::AlreadyRunning { session: id, owner: owner.to_string() }),

@@ -6,10 +6,12 @@
 //! after ten seconds at once. A child can do at most what its parent can, and what all sessions
 //! of a tree use together never passes a limit of an ancestor.
 
+mod activate;
 mod bounds;
 mod caller;
 mod choices;
 mod closed;
+mod commit;
 pub mod context;
 mod error;
 mod explain;
@@ -30,6 +32,7 @@ mod result;
 mod spawner;
 mod spec;
 mod supervisor;
+mod terminal;
 mod transcript;
 mod tree;
 mod untrusted;
@@ -240,7 +243,7 @@ async fn enter(
             return Err(SpawnError::ShutDown.into());
         }
         let messages = history(recorded).await?;
-        match key::open(host, session, resolved, key).await? {
+        match activate::open(host, session, resolved, recorded, key).await? {
             true => Ok(messages),
             false => Err(Refused::Taken),
         }
