@@ -23,6 +23,7 @@ use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
+use crate::spawn::key::Turns;
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use crate::store::{MemoryStore, OwnerId, Store};
@@ -307,6 +308,7 @@ impl HostBuilder {
             store,
             owner,
             watchdog: Watchdog::default(),
+            turns: Turns::default(),
             plans: Mutex::default(),
         })
     }

@@ -31,6 +31,7 @@ use crate::process::ProcessLedger;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
+use crate::spawn::key::Turns;
 use crate::spawn::plan::{self, SessionPlan};
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{ProjectPaths, SessionStorage};
@@ -94,6 +95,7 @@ pub(crate) struct HostInner {
     /// This start of this process, in the store.
     pub(crate) owner: OwnerId,
     pub(crate) watchdog: Watchdog,
+    pub(crate) turns: Turns,
     /// Plans of roots, by prepared bundle; the last ones that were made. Held for a look-up or a push.
     pub(crate) plans: Mutex<Vec<(Arc<PreparedBundle>, Arc<SessionPlan>)>>,
 }

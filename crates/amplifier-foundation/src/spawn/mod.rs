@@ -18,7 +18,7 @@ mod explain;
 mod finish;
 mod guarded;
 mod inherit;
-mod key;
+pub(crate) mod key;
 mod lineage;
 mod mount;
 mod node;
@@ -59,7 +59,7 @@ pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, 
 use finish::Ending;
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
-use key::Keyed;
+use key::SessionKey;
 use lineage::Parent;
 use mount::Mounted;
 use node::Child;
@@ -146,10 +146,17 @@ async fn start(
 ) -> Result<Started, SpawnError> {
     let host = starting.host();
     let began = host.clock().monotonic();
-    let key = match key::look_up(&host, &request).await? {
-        Keyed::Known(session) => return Ok(Started::Known(session)),
-        Keyed::Free(key) => key,
+    let storage = resolve::storage(&host, &request, parent.as_ref());
+    let key = SessionKey::of(&request)?;
+    let _turn = match &key {
+        Some(key) => Some(key.turn(&host).await),
+        None => None,
     };
+    if let Some(key) = &key
+        && let Some(known) = key.known(&host, storage).await?
+    {
+        return Ok(Started::Known(known));
+    }
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
     let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
     let cancel = caller.bind(above.map(|live| &live.env().cancel));
@@ -164,7 +171,11 @@ async fn start(
             record::undo(&recorded).await;
             place.into_iter().for_each(Place::undo);
             match (error, key) {
-                (Refused::Taken, Some(key)) => key::attach(&host, &key).await.map(Started::Known),
+                // In another process: requests of one key take turns in this one.
+                (Refused::Taken, Some(key)) => {
+                    let known = key.known(&host, resolve::storage(&host, &request, parent.as_ref())).await?;
+                    known.map(Started::Known).ok_or(SpawnError::Abandoned)
+                }
                 (Refused::Taken, None) => Err(SpawnError::Abandoned),
                 (Refused::Error(error), _) => Err(error),
             }
@@ -230,7 +241,7 @@ async fn enter(
     resolved: &Resolved,
     recorded: &Recorded,
     (cancel, background): (&CancelToken, bool),
-    key: Option<&key::SessionKey>,
+    key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
     let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
     let session = &mounted.session;

@@ -67,15 +67,23 @@ impl Resolved {
     }
 }
 
+/// Where the session is kept.
+pub(super) fn storage<'a>(
+    host: &'a Host,
+    request: &'a SpawnRequest,
+    live: Option<&'a Parent>,
+) -> &'a Arc<dyn SessionStorage> {
+    let inherited = live.map(|parent| &parent.node.storage);
+    request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage())
+}
+
 /// Step 1. `parent`: of a request that names one that runs here.
 pub(super) async fn resolve(
     host: &Host,
     request: &SpawnRequest,
     live: Option<&Parent>,
 ) -> Result<Resolved, SpawnError> {
-    let inherited = live.map(|parent| &parent.node.storage);
-    let storage = request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage());
-    let storage = Arc::clone(storage);
+    let storage = Arc::clone(storage(host, request, live));
     match &request.spec.target {
         SpawnTarget::Resume(id) => {
             if let Some(asker) = &request.spec.parent {
