@@ -19,7 +19,8 @@ use amplifier_core::{
 };
 use tokio::sync::Notify;
 
-use crate::spawn::{mark_awaited, mark_awaited_below};
+use crate::spawn::{SpawnError, mark_awaited, mark_awaited_below};
+use crate::storage::StorageError;
 use crate::store::{Store, StoreError};
 
 /// The table of live sessions.
@@ -57,6 +58,26 @@ pub enum WaitError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a session is not in the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NotEntered {
+    /// The host ends.
+    Closed,
+    /// Another session of this id runs here, kept elsewhere.
+    Taken,
+}
+
+impl NotEntered {
+    pub(crate) fn of(self, session: &AmplifierSession) -> SpawnError {
+        let id = session.id().clone();
+        match self {
+            Self::Closed => SpawnError::ShutDown,
+            Self::Taken if session.activation() == Activation::FIRST => StorageError::Exists { id }.into(),
+            Self::Taken => StorageError::Locked { id, holder: Some(std::process::id()) }.into(),
+        }
+    }
 }
 
 /// An outcome that is there, or will be.
@@ -228,15 +249,22 @@ impl LiveSessions {
         self.lock().closed = true;
     }
 
-    /// Adds a session; false if the table is closed.
-    pub(crate) fn insert(&self, session: AmplifierSession) -> bool {
+    /// Adds a session, in the place of one of the same id that `fits`.
+    pub(crate) fn insert(
+        &self,
+        session: AmplifierSession,
+        fits: impl FnOnce(&AmplifierSession) -> bool,
+    ) -> Result<(), NotEntered> {
         let mut table = self.lock();
         let below = session.parent_id().is_some_and(|parent| table.live.contains_key(parent));
-        let taken = !table.closed || below;
-        if taken {
-            table.live.insert(session.id().clone(), session);
+        if table.closed && !below {
+            return Err(NotEntered::Closed);
         }
-        taken
+        if table.live.get(session.id()).is_some_and(|live| !fits(live)) {
+            return Err(NotEntered::Taken);
+        }
+        table.live.insert(session.id().clone(), session);
+        Ok(())
     }
 
     /// Takes a session out, unless a later activation of it runs already.

@@ -76,7 +76,7 @@ use supervisor::Supervisor;
 pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
-use crate::storage::{StorageError, repair};
+use crate::storage::{SessionStorage, StorageError, repair};
 
 /// How often a resume is resolved anew because other activations have ended meanwhile.
 const RESOLVES: usize = 5;
@@ -245,14 +245,19 @@ async fn enter(
 ) -> Result<(Mounted, History), Refused> {
     let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
     let session = &mounted.session;
+    let cleaned = |refused: Refused| async {
+        session.env().coordinator.clean_up().await;
+        Err(refused)
+    };
+    if cancel.is_cancelled() {
+        return cleaned(SpawnError::Abandoned.into()).await;
+    }
+    // In the host's table before anything says that it runs.
+    let fits = |live: &AmplifierSession| is_earlier(live, session, &recorded.storage);
+    if let Err(why) = host.sessions().insert(session.clone(), fits) {
+        return cleaned(why.of(session).into()).await;
+    }
     let entered = async {
-        if cancel.is_cancelled() {
-            return Err(SpawnError::Abandoned.into());
-        }
-        // In the host's table before anything says that it runs.
-        if !host.sessions().insert(session.clone()) {
-            return Err(SpawnError::ShutDown.into());
-        }
         let messages = history(recorded).await?;
         match activate::open(host, session, resolved, recorded, key).await? {
             true => Ok(messages),
@@ -263,10 +268,16 @@ async fn enter(
         Ok(messages) => Ok((mounted, messages)),
         Err(refused) => {
             host.sessions().remove(session);
-            session.env().coordinator.clean_up().await;
-            Err(refused)
+            cleaned(refused).await
         }
     }
+}
+
+/// True for an activation of the same session that is over but for its last words: its storage was free.
+fn is_earlier(live: &AmplifierSession, now: &AmplifierSession, storage: &Arc<dyn SessionStorage>) -> bool {
+    let spawner = live.env().coordinator.capability::<Spawner>();
+    let same = spawner.is_some_and(|spawner| Arc::ptr_eq(&spawner.node().storage, storage));
+    same && live.activation() < now.activation()
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that the steps before have made")]
