@@ -48,6 +48,15 @@ pub(super) struct Spawned {
     pub(super) wish: Wish,
 }
 
+/// Layers behind those there are; one that is there already is not repeated.
+pub(super) fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
+    let before = all.clone();
+    for layer in more.layers().iter().filter(|layer| !before.layers().contains(layer)) {
+        all = all.with(layer.as_ref().clone());
+    }
+    all
+}
+
 /// The parent of this id if it runs here.
 pub(super) fn live(host: &Host, id: &SessionId) -> Option<Parent> {
     let live = host.sessions().get(id)?;
@@ -88,6 +97,8 @@ fn recorded<'a>(
         let plan = again(host, bundle, parent.as_deref(), &spawned, None)?;
         let limits: Limits = read(id, "limits", metadata.amplifier.limits.as_ref())?;
         let permissions: Permissions = read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
+        let above = parent.as_ref().map(|parent| &parent.permissions);
+        let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
         let above = parent.as_ref().map(|parent| &parent.bounds);
         Ok(Node::new(NodeParts {
             id: id.clone(),
@@ -96,7 +107,7 @@ fn recorded<'a>(
             self_depth: metadata.self_delegation_depth.unwrap_or(0),
             plan: Arc::new(plan),
             bounds: Bounds::new(&host.0.limits, above, &Limits::default(), &limits),
-            permissions,
+            permissions: with_layers(permissions, &host.0.permissions),
             storage: Arc::clone(storage),
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
             wish: spawned.wish,

@@ -11,7 +11,7 @@ use super::SpawnError;
 use super::bounds::Bounds;
 use super::context::{self, ContextForm};
 use super::guarded::guarded;
-use super::lineage::{self, Parent, Spawned};
+use super::lineage::{self, Parent, Spawned, with_layers};
 use super::node::Node;
 use super::plan::{self, SessionPlan};
 use super::preferences::{self, Candidate};
@@ -336,15 +336,6 @@ fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, 
         }
         _ => (Vec::new(), None),
     }
-}
-
-/// Layers behind those there are; one that is there already is not repeated.
-fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
-    let before = all.clone();
-    for layer in more.layers().iter().filter(|layer| !before.layers().contains(layer)) {
-        all = all.with(layer.as_ref().clone());
-    }
-    all
 }
 
 fn working_dir(host: &Host, request: &SpawnRequest, parent: Option<&Path>) -> Result<PathBuf, SpawnError> {
