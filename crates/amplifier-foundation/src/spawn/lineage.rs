@@ -87,7 +87,7 @@ fn recorded<'a>(
         if let Some(parent) = live(host, id) {
             return Ok(parent.node);
         }
-        let metadata = guarded(id, "load", storage.load(id)).await?.metadata;
+        let (storage, metadata) = load(host, storage, id).await?;
         let parent = match metadata.spawned_by() {
             Some(parent) if left > 0 => Some(recorded(host, storage, parent, left - 1).await?),
             _ => None,
@@ -118,6 +118,21 @@ fn recorded<'a>(
     })
 }
 
+/// How a session is described: in the storage of who asks, else in the host's.
+async fn load<'a>(
+    host: &'a Host,
+    storage: &'a Arc<dyn SessionStorage>,
+    id: &SessionId,
+) -> Result<(&'a Arc<dyn SessionStorage>, SessionMetadata), SpawnError> {
+    match guarded(id, "load", storage.load(id)).await {
+        Err(StorageError::NotFound { .. }) if !Arc::ptr_eq(storage, host.storage()) => {
+            let stored = guarded(id, "load", host.storage().load(id)).await?;
+            Ok((host.storage(), stored.metadata))
+        }
+        stored => Ok((storage, stored?.metadata)),
+    }
+}
+
 /// The bundle of a recorded session; where nobody vouches for the project, without what redirects keys.
 async fn bundle_again(
     host: &Host,
@@ -132,18 +147,19 @@ async fn bundle_again(
 
 /// Refuses a session that is not below the one that asks for it.
 pub(super) async fn require_descendant(
+    host: &Host,
     storage: &Arc<dyn SessionStorage>,
     id: &SessionId,
     asker: &SessionId,
 ) -> Result<(), SpawnError> {
     let mut next = id.clone();
     for _ in 0..MAX_ANCESTORS {
-        let loaded = match guarded(&next, "load", storage.load(&next)).await {
+        let (_, metadata) = match load(host, storage, &next).await {
             // An ancestor that is deleted belongs to nobody any more.
-            Err(StorageError::NotFound { .. }) if next != *id => break,
+            Err(SpawnError::Storage(StorageError::NotFound { .. })) if next != *id => break,
             loaded => loaded?,
         };
-        match loaded.metadata.spawned_by() {
+        match metadata.spawned_by() {
             Some(parent) if parent == asker => return Ok(()),
             Some(parent) => next = parent.clone(),
             None => break,

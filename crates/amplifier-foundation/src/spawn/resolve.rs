@@ -87,7 +87,7 @@ pub(super) async fn resolve(
     match &request.spec.target {
         SpawnTarget::Resume(id) => {
             if let Some(asker) = &request.spec.parent {
-                lineage::require_descendant(&storage, id, asker).await?;
+                lineage::require_descendant(host, &storage, id, asker).await?;
             }
             again(host, request, storage, id, live).await
         }
