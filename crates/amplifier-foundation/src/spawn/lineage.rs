@@ -48,6 +48,21 @@ pub(super) struct Spawned {
     pub(super) wish: Wish,
 }
 
+impl Spawned {
+    /// The limits of an activation; a child whose parent is gone stays a child.
+    pub(super) fn bounds(
+        &self,
+        host: &Host,
+        parent: Option<&Node>,
+        request: &Limits,
+        before: &Limits,
+    ) -> Bounds {
+        let orphaned = (self.depth > 0).then(Bounds::default);
+        let above = parent.map(|parent| &parent.bounds).or(orphaned.as_ref());
+        Bounds::new(&host.0.limits, above, request, before)
+    }
+}
+
 /// Layers behind those there are; one that is there already is not repeated.
 pub(super) fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
     let before = all.clone();
@@ -89,7 +104,10 @@ fn recorded<'a>(
         }
         let (storage, metadata) = load(host, storage, id).await?;
         let parent = match metadata.spawned_by() {
-            Some(parent) if left > 0 => Some(recorded(host, storage, parent, left - 1).await?),
+            Some(parent) if left > 0 => match recorded(host, storage, parent, left - 1).await {
+                Err(SpawnError::Storage(StorageError::NotFound { .. })) => None,
+                found => Some(found?),
+            },
             _ => None,
         };
         let spawned: Spawned = read(id, "spawn record", metadata.amplifier.spawn.as_ref())?;
@@ -99,14 +117,14 @@ fn recorded<'a>(
         let permissions: Permissions = read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
         let above = parent.as_ref().map(|parent| &parent.permissions);
         let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
-        let above = parent.as_ref().map(|parent| &parent.bounds);
+        let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
         Ok(Node::new(NodeParts {
             id: id.clone(),
             root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
             depth: spawned.depth,
             self_depth: metadata.self_delegation_depth.unwrap_or(0),
             plan: Arc::new(plan),
-            bounds: Bounds::new(&host.0.limits, above, &Limits::default(), &limits),
+            bounds,
             permissions: with_layers(permissions, &host.0.permissions),
             storage: Arc::clone(storage),
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),

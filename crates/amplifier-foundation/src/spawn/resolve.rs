@@ -221,9 +221,10 @@ async fn again(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &bounds, &limits),
+        bounds: spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits),
         patience: patience(host, request, parent.as_ref()),
-        spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
+        // Also where the parent is gone: the next resume has no other record of what the session is.
+        spawned: metadata.amplifier.spawn.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
         storage,
         wish,
