@@ -24,6 +24,7 @@ use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
 use crate::spawn::key::Turns;
+use crate::spawn::nodes::Nodes;
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use crate::store::{MemoryStore, OwnerId, Store};
@@ -309,6 +310,7 @@ impl HostBuilder {
             owner,
             watchdog: Watchdog::default(),
             turns: Turns::default(),
+            nodes: Nodes::default(),
             plans: Mutex::default(),
         })
     }

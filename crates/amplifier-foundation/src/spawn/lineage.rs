@@ -1,7 +1,8 @@
 //! Step 1, the parent: live in this process, or as it was recorded.
 //!
-//! Guarantees: a parent that does not run here any more lends what its record says, never more; the
-//! line of recorded ancestors is followed as far as plans are inherited.
+//! Guarantees: a parent that does not run here any more lends what it had, or what its record says if
+//! nobody holds it any more, and never more; the line of recorded ancestors is followed as far as plans
+//! are inherited.
 
 use std::sync::Arc;
 
@@ -99,8 +100,8 @@ fn recorded<'a>(
     left: u32,
 ) -> BoxFuture<'a, Result<Arc<Node>, SpawnError>> {
     Box::pin(async move {
-        if let Some(parent) = live(host, id) {
-            return Ok(parent.node);
+        if let Some(node) = host.0.nodes.get(id) {
+            return Ok(node);
         }
         let (storage, metadata) = load(host, storage, id).await?;
         let parent = match metadata.spawned_by() {
@@ -118,7 +119,7 @@ fn recorded<'a>(
         let above = parent.as_ref().map(|parent| &parent.permissions);
         let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
         let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
-        Ok(Node::new(NodeParts {
+        let node = Node::new(NodeParts {
             id: id.clone(),
             root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
             depth: spawned.depth,
@@ -131,8 +132,10 @@ fn recorded<'a>(
             wish: spawned.wish,
             chosen_by_project: metadata.amplifier.bundle_by_project,
             patience: None,
+            children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
             parent,
-        }))
+        });
+        Ok(host.0.nodes.enter_recorded(node))
     })
 }
 

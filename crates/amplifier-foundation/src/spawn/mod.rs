@@ -22,6 +22,7 @@ pub(crate) mod key;
 mod lineage;
 mod mount;
 mod node;
+pub(crate) mod nodes;
 mod places;
 pub(crate) mod plan;
 pub mod preferences;
@@ -293,6 +294,7 @@ fn supervise(
 ) -> Supervisor {
     let Mounted { session, mut driver, node } = mounted;
     driver.restore(messages, open);
+    host.0.nodes.enter(&node);
     let child = resolved.parent.as_ref().map(|parent| {
         let child = Child::new(&node, resolved.agent(), request.spec.background);
         // Of a resume whose parent runs no more: who asked for it answers for it.
