@@ -39,6 +39,7 @@ pub struct Aftermath {
     /// For a router that is closed: what it has told until then.
     ends: Subscription,
     cut_off: bool,
+    storage_failed: bool,
     store_failed: bool,
 }
 
@@ -55,6 +56,7 @@ impl Aftermath {
             folder: stage.project.around().to_owned(),
             ends: host.router().subscribe("session:end").unwrap(),
             cut_off: false,
+            storage_failed: false,
             store_failed: false,
         }
     }
@@ -62,6 +64,12 @@ impl Aftermath {
     /// Model calls were cut off: what was set aside for them counts as spent.
     pub fn after_cuts(mut self) -> Self {
         self.cut_off = true;
+        self
+    }
+
+    /// The storage has failed: sessions may be left open there, and calls of models cut off.
+    pub fn after_a_failed_storage(mut self) -> Self {
+        self.storage_failed = true;
         self
     }
 
@@ -86,7 +94,9 @@ impl Aftermath {
         let told = one_event_each(self.ends(&host).await, &known);
         self.one_row_each(&host, &known, &told).await;
         self.listed_is_spawned(&host, &results).await;
-        unlocked(host.storage().as_ref()).await;
+        if !self.storage_failed {
+            unlocked(host.storage().as_ref()).await;
+        }
         drop(results);
         let cores = || self.brain.instances() == self.instances;
         eventually("sessions that nobody holds are gone", cores).await;

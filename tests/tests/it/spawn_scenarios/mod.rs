@@ -4,7 +4,7 @@
 //! one outcome, one terminal event and one settled row an activation; no task, lock, file, process or
 //! session left; places, budgets and lists of children that add up.
 
-// mod cancel;
+mod cancel;
 // mod children;
 mod deadlines;
 mod ends;
@@ -15,8 +15,8 @@ mod limits;
 mod regressions;
 // mod resume;
 // mod specs;
-// mod stores;
-// mod waits;
+mod stores;
+mod waits;
 
 use std::sync::Arc;
 
@@ -81,7 +81,10 @@ impl Scene {
     }
 
     async fn refused(&self, request: impl Into<SpawnRequest>) -> SpawnError {
-        soon("the refusal", spawn_bundle(&self.host, request)).await.unwrap_err()
+        match soon("the refusal", spawn_bundle(&self.host, request)).await {
+            Err(error) => error,
+            Ok(result) => panic!("{} was spawned", result.id()),
+        }
     }
 
     /// A root that is kept open behind its first turn.
@@ -92,6 +95,12 @@ impl Scene {
     /// Calls of models may be cut off in this scene.
     fn with_cuts(mut self) -> Self {
         self.aftermath = self.aftermath.after_cuts();
+        self
+    }
+
+    /// The storage fails in this scene.
+    fn with_a_failing_storage(mut self) -> Self {
+        self.aftermath = self.aftermath.after_a_failed_storage();
         self
     }
 
