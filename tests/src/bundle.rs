@@ -74,8 +74,9 @@ impl BundleText {
         self
     }
 
-    /// A further section: `agents`, `spawn`.
+    /// A further section, such as `agents` or `spawn`; one of the same name is replaced.
     pub fn section(mut self, key: &'static str, value: Value) -> Self {
+        self.sections.retain(|(name, _)| *name != key);
         self.sections.push((key, value));
         self
     }

@@ -8,10 +8,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at real files and wait for real processes")]
 #![warn(missing_docs)]
 
+pub mod aftermath;
 pub mod bundle;
 pub mod clock;
 pub mod fake;
 pub mod faulty;
+pub mod faulty_store;
 pub mod gate;
 pub mod ids;
 pub mod peer;

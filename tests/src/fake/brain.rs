@@ -1,6 +1,6 @@
 //! A provider that does what a test tells it to.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use amplifier_core::module::provider::{
     ProviderInfo,
 };
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError};
-use amplifier_core::{Message, ModuleSpec, ToolCall, Usage};
+use amplifier_core::{Message, ModuleSpec, Role, ToolCall, Usage};
 use async_trait::async_trait;
 use futures_core::Stream;
 use serde_json::Value;
@@ -31,20 +31,26 @@ pub enum Step {
     Cut(String),
     /// Begins an answer, waits at the gate, then finishes it.
     Wait(String, Gate),
+    /// Waits at the gate before it says anything at all.
+    Late(String, Gate),
     /// Panics.
     Panic,
 }
 
-/// A provider that follows a list of steps; behind their end it says `done`. Clones share the list.
+/// A provider that follows a list of steps; behind their end it says `done`. What was asked of one prompt
+/// ([`Brain::to`]) has a list of its own. Clones share the lists.
 #[derive(Debug, Clone)]
 pub struct Brain(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    module: &'static str,
     info: ProviderInfo,
     steps: Mutex<VecDeque<Step>>,
     /// Steps of those with this in their system prompt.
     own: Mutex<Vec<(&'static str, VecDeque<Step>)>>,
+    /// Steps of those who were told last what ends like this.
+    prompts: Mutex<HashMap<String, VecDeque<Step>>>,
     requests: Mutex<Vec<ChatRequest>>,
     configs: Mutex<Vec<Value>>,
 }
@@ -58,11 +64,33 @@ impl Default for Brain {
 impl Brain {
     /// A provider without steps.
     pub fn new() -> Self {
-        let mut info = ProviderInfo::new("brain", super::PROVIDER, "brain-1");
+        Self::named(super::PROVIDER)
+    }
+
+    /// A provider of another module.
+    pub fn named(module: &'static str) -> Self {
+        let mut info = ProviderInfo::new(module.trim_start_matches("provider-"), module, "brain-1");
         info.scripted = true;
-        let (steps, own) = (Mutex::default(), Mutex::default());
-        let inner = Inner { info, steps, own, requests: Mutex::default(), configs: Mutex::default() };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            module,
+            info,
+            steps: Mutex::default(),
+            own: Mutex::default(),
+            prompts: Mutex::default(),
+            requests: Mutex::default(),
+            configs: Mutex::default(),
+        }))
+    }
+
+    /// How many there are of it: this one, its clones, and those that are mounted in sessions.
+    pub fn instances(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
+    /// Adds a step for whoever was told last what ends like this.
+    pub fn to(&self, prompt: &str, step: Step) -> &Self {
+        self.0.prompts.lock().unwrap().entry(prompt.to_owned()).or_default().push_back(step);
+        self
     }
 
     /// Adds a step.
@@ -114,6 +142,21 @@ impl Brain {
         self.0.configs.lock().unwrap().clone()
     }
 
+    fn next(&self, system: &str, told: &str) -> Option<Step> {
+        let mut prompts = self.0.prompts.lock().unwrap();
+        let own =
+            prompts.iter_mut().find(|(prompt, steps)| !steps.is_empty() && told.ends_with(prompt.as_str()));
+        if let Some((_, steps)) = own {
+            return steps.pop_front();
+        }
+        drop(prompts);
+        let mut own = self.0.own.lock().unwrap();
+        match own.iter_mut().find(|(whose, _)| system.contains(whose)) {
+            Some((_, steps)) => steps.pop_front(),
+            None => self.0.steps.lock().unwrap().pop_front(),
+        }
+    }
+
     fn answer(&self, step: Step) -> Result<ChatStream, ProviderError> {
         let (name, number) = (&self.0.info.name, self.requests().len());
         let mut parts: VecDeque<Part> = VecDeque::new();
@@ -128,6 +171,10 @@ impl Brain {
             }
             Step::Wait(text, gate) => {
                 parts.push_back(Part::Delta(ChatDelta::Text(text.clone())));
+                parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
+                parts.push_back(Part::Delta(done(Message::assistant(text))));
+            }
+            Step::Late(text, gate) => {
                 parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
                 parts.push_back(Part::Delta(done(Message::assistant(text))));
             }
@@ -198,13 +245,11 @@ impl Provider for Brain {
 
     async fn stream(&self, request: ChatRequest) -> Result<ChatStream, ProviderError> {
         let system = request.system.clone().unwrap_or_default();
+        let messages = request.messages.to_vec();
+        let told = messages.iter().rev().find(|message| message.role == Role::User);
+        let told = told.map(|message| message.text()).unwrap_or_default();
         self.0.requests.lock().unwrap().push(request);
-        let mut own = self.0.own.lock().unwrap();
-        let step = match own.iter_mut().find(|(whose, _)| system.contains(whose)) {
-            Some((_, steps)) => steps.pop_front(),
-            None => self.0.steps.lock().unwrap().pop_front(),
-        };
-        drop(own);
+        let step = self.next(&system, &told);
         self.answer(step.unwrap_or_else(|| Step::Say("done".to_owned())))
     }
 }
@@ -213,7 +258,7 @@ impl Provider for Brain {
 impl Module for Brain {
     fn info(&self) -> ModuleInfo {
         ModuleInfo {
-            id: super::PROVIDER,
+            id: self.0.module,
             aliases: &[],
             kind: ModuleKind::Provider,
             summary: "says what a test wants",

@@ -27,6 +27,7 @@ mod spawn_modules;
 mod spawn_preferences;
 mod spawn_resume;
 mod spawn_seen;
+mod spawn_scenarios;
 mod spawn_storage;
 mod spawn_sweep;
 mod wire;

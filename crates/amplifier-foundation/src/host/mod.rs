@@ -39,7 +39,7 @@ pub use builder::HostBuilder;
 pub use clock::SystemClock;
 pub use ids::RandomIds;
 pub use registry::ModuleRegistry;
-pub use sessions::LiveSessions;
+pub use sessions::{LiveSessions, WaitError};
 
 /// How long running tools and clean-ups may take after [`Shutdown::Now`].
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -272,6 +272,7 @@ impl Host {
         inner.sessions.cancel_all(CancelLevel::Immediate, CancelReason::Shutdown);
         until(inner.sessions.idle(), after(SHUTDOWN_GRACE)).await;
         report.stuck = inner.sessions.ids();
+        report.stuck.extend(inner.sessions.stuck());
         inner.router.close();
         report
     }

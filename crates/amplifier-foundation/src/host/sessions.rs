@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use amplifier_core::until::until;
 use amplifier_core::{
-    AmplifierSession, CancelLevel, CancelReason, Clock, MonoTime, SessionId, SessionOutcome,
+    Activation, AmplifierSession, CancelLevel, CancelReason, Clock, MonoTime, SessionId, SessionOutcome,
 };
 use tokio::sync::Notify;
 
@@ -35,6 +35,8 @@ pub struct LiveSessions {
 #[derive(Debug, Default)]
 struct Table {
     live: HashMap<SessionId, AmplifierSession>,
+    /// Those that have their outcome from the watchdog, and do not stop.
+    stuck: Vec<(SessionId, Activation)>,
     /// Starts that neither entered a session nor took back what they wrote of it.
     starting: usize,
     closed: bool,
@@ -85,6 +87,11 @@ impl LiveSessions {
     /// How many sessions run here.
     pub fn len(&self) -> usize {
         self.lock().live.len()
+    }
+
+    /// Sessions that have their outcome and do not stop, because a module blocks its thread.
+    pub fn stuck(&self) -> Vec<SessionId> {
+        self.lock().stuck.iter().map(|(id, _)| id.clone()).collect()
     }
 
     /// True if none runs here.
@@ -229,6 +236,16 @@ impl LiveSessions {
         }
         drop(table);
         self.changed.notify_waiters();
+    }
+
+    /// Notes that a session does not stop though it has its outcome.
+    pub(crate) fn is_stuck(&self, session: &AmplifierSession) {
+        self.lock().stuck.push((session.id().clone(), session.activation()));
+    }
+
+    /// Notes that the task of a session has ended, after all.
+    pub(crate) fn has_stopped(&self, session: &AmplifierSession) {
+        self.lock().stuck.retain(|(id, of)| id != session.id() || *of != session.activation());
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

@@ -51,6 +51,8 @@ pub(super) struct Ending {
     /// The deadline that passed, if one did.
     expired: OnceLock<Deadline>,
     published: AtomicBool,
+    /// The session's task has ended.
+    ended: AtomicBool,
 }
 
 /// What the terminal event says of a session beside its outcome.
@@ -88,8 +90,19 @@ impl Ending {
     ) -> Arc<Self> {
         let facts = Facts::of(&host, &recorded.metadata);
         let place = Mutex::new(place);
-        let (expired, published) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Self { host, session, began, settler, facts, bounds, child, place, expired, published })
+        Arc::new(Self {
+            host,
+            session,
+            began,
+            settler,
+            facts,
+            bounds,
+            child,
+            place,
+            expired: OnceLock::new(),
+            published: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        })
     }
 
     /// Settles in the store. The outcome that counts: one that was settled before wins.
@@ -121,6 +134,21 @@ impl Ending {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
         }
         self.publish(ended);
+    }
+
+    /// [`Ending::force`] for a session whose task does not end: it is counted as stuck until it does.
+    pub(super) fn force_stuck(&self, outcome: SessionOutcome) {
+        self.host.sessions().is_stuck(&self.session);
+        if self.ended.load(Ordering::SeqCst) {
+            self.host.sessions().has_stopped(&self.session);
+        }
+        self.force(outcome);
+    }
+
+    /// Notes that the session's task has ended.
+    pub(super) fn task_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.host.sessions().has_stopped(&self.session);
     }
 
     /// What there is to say of an activation that did not come to its own end.

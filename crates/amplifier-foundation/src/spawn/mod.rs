@@ -35,7 +35,6 @@ mod untrusted;
 pub(crate) mod watchdog;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use amplifier_core::approval::Shown;
 use amplifier_core::budget::Amount;
@@ -61,7 +60,7 @@ use key::Keyed;
 use lineage::Parent;
 use mount::Mounted;
 use node::Child;
-pub use node::ChildSummary;
+pub use node::{ChildSummary, TreeUsage};
 use places::Place;
 pub use plan::{Layer, SELF};
 use record::Recorded;
@@ -121,6 +120,9 @@ async fn life(
     // Nobody there to hear it has dropped the guard, which cancels.
     let _ = tell.send(answer);
     if let Some(supervisor) = supervisor {
+        // The caller waits in this worker's own queue, where no other one finds it: a module that blocks its
+        // thread must not hold it back.
+        tokio::task::yield_now().await;
         supervisor.run().await;
     }
 }
@@ -266,13 +268,7 @@ fn supervise(
     let Mounted { session, mut driver, node } = mounted;
     driver.restore(messages, open);
     let child = resolved.parent.as_ref().map(|parent| {
-        let child = Arc::new(Child {
-            node,
-            agent: resolved.agent().map(Arc::from),
-            background: request.spec.background,
-            end: std::sync::OnceLock::new(),
-            awaited: AtomicBool::new(!request.spec.background),
-        });
+        let child = Child::new(&node, resolved.agent(), request.spec.background);
         // Of a resume whose parent runs no more: who asked for it answers for it.
         let keeper = parent.live.as_ref().and_then(|live| live.env().coordinator.capability::<Spawner>());
         keeper.as_ref().map_or(&parent.node, |keeper| keeper.node()).add(Arc::clone(&child));

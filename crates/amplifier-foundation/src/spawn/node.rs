@@ -2,7 +2,8 @@
 //!
 //! Guarantees: there before the first module is mounted, as a typed capability of the session; what a
 //! child is given of it never changes. A child is listed from the moment it is recorded, and its end is
-//! entered before its outcome is published.
+//! entered before its outcome is published. A node holds those above it, and of those below only what is
+//! told of them, so that a tree that has ended is freed.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use super::bounds::Bounds;
 use super::places::Places;
 use super::plan::SessionPlan;
 use super::request::Wish;
+use crate::bundle::PreparedBundle;
 use crate::storage::SessionStorage;
 
 /// One session in the tree of those that spawn each other.
@@ -41,8 +43,14 @@ pub(crate) struct Node {
     /// How long its model calls wait out a rate limit, where that is not the host's matter.
     pub(crate) patience: Option<Duration>,
     pub(crate) parent: Option<Arc<Node>>,
+    children: Arc<Children>,
+}
+
+/// The children of one session, in the order in which they were recorded.
+#[derive(Debug, Default)]
+struct Children {
     // Held to add a child, or to copy the list; never across an await.
-    children: Mutex<Vec<Arc<Child>>>,
+    list: Mutex<Vec<Arc<Child>>>,
 }
 
 /// What [`Node::new`] is made of.
@@ -88,7 +96,7 @@ impl Node {
         let above = parent.as_ref().map(|parent| Arc::clone(&parent.budget));
         let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
         let places = Places::new(&bounds, parent.as_ref().map(|parent| Arc::clone(&parent.places)));
-        let children = Mutex::default();
+        let children = Arc::default();
         Arc::new(Self {
             id,
             root,
@@ -111,48 +119,61 @@ impl Node {
 
     /// Enters a child.
     pub(super) fn add(&self, child: Arc<Child>) {
-        self.lock().push(child);
+        self.children.lock().push(child);
     }
 
     /// Notes that somebody was given the outcome of a child.
     pub(super) fn awaited(&self, id: &SessionId) {
-        let children = self.lock();
-        for child in children.iter().filter(|child| child.node.id == *id) {
+        let children = self.children.lock();
+        for child in children.iter().filter(|child| child.id == *id) {
             child.awaited.store(true, Ordering::Release);
         }
     }
 
     /// What is known of the descendants, each parent before its children.
     pub(crate) fn descendants(&self) -> Vec<ChildSummary> {
+        self.children.descendants(&self.id)
+    }
+
+    /// What it and its descendants have used so far.
+    pub(crate) fn usage(&self) -> TreeUsage {
+        let ((running, spawned), used) = (self.places.counts(), self.budget.used());
+        TreeUsage { running, spawned, tokens: used.tokens, micro_usd: used.micro_usd }
+    }
+}
+
+impl Children {
+    fn descendants(&self, parent: &SessionId) -> Vec<ChildSummary> {
         let children = self.lock().clone();
-        children
-            .iter()
-            .flat_map(|child| {
-                let own = child.summary(&self.id);
-                std::iter::once(own).chain(child.node.descendants())
-            })
-            .collect()
+        let line = |child: &Arc<Child>| {
+            let below = child.children.descendants(&child.id);
+            std::iter::once(child.summary(parent)).chain(below)
+        };
+        children.iter().flat_map(line).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Child>>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A spawned session, as its parent knows it.
 #[derive(Debug)]
 pub(crate) struct Child {
-    pub(super) node: Arc<Node>,
-    pub(super) agent: Option<Arc<str>>,
-    pub(super) background: bool,
-    pub(super) end: OnceLock<ChildEnd>,
+    id: SessionId,
+    depth: u32,
+    children: Arc<Children>,
+    agent: Option<Arc<str>>,
+    bundle: Arc<PreparedBundle>,
+    background: bool,
+    end: OnceLock<ChildEnd>,
     /// Somebody was given the outcome, or waits for it as the caller.
-    pub(super) awaited: AtomicBool,
+    awaited: AtomicBool,
 }
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ChildEnd {
+struct ChildEnd {
     kind: OutcomeKind,
     usage: Usage,
     cost_micro_usd: Option<u64>,
@@ -160,6 +181,19 @@ pub(super) struct ChildEnd {
 }
 
 impl Child {
+    pub(super) fn new(node: &Node, agent: Option<&str>, background: bool) -> Arc<Self> {
+        Arc::new(Self {
+            id: node.id.clone(),
+            depth: node.depth,
+            children: Arc::clone(&node.children),
+            agent: agent.map(Arc::from),
+            bundle: Arc::clone(&node.plan.bundle),
+            background,
+            end: OnceLock::new(),
+            awaited: AtomicBool::new(!background),
+        })
+    }
+
     pub(super) fn ended(&self, outcome: &SessionOutcome) {
         let end = ChildEnd {
             kind: outcome.kind,
@@ -174,11 +208,11 @@ impl Child {
     fn summary(&self, parent: &SessionId) -> ChildSummary {
         let end = self.end.get();
         ChildSummary {
-            id: self.node.id.clone(),
+            id: self.id.clone(),
             parent: parent.clone(),
             agent: self.agent.as_deref().map(str::to_owned),
-            bundle: self.node.plan.bundle.name.clone(),
-            depth: self.node.depth,
+            bundle: self.bundle.name.clone(),
+            depth: self.depth,
             background: self.background,
             awaited: self.awaited.load(Ordering::Acquire),
             outcome: end.map(|end| end.kind),
@@ -187,6 +221,20 @@ impl Child {
             denied_unasked: end.is_some_and(|end| end.denied_unasked),
         }
     }
+}
+
+/// What one activation of a session and its descendants have used, as it counts against its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TreeUsage {
+    /// Descendants that run now.
+    pub running: u32,
+    /// Descendants in all; one that was resumed counts once more.
+    pub spawned: u32,
+    /// Tokens that are used, and set aside for calls that run. A call that was cut off counts as it was set aside.
+    pub tokens: u64,
+    /// Cost that is used and set aside, in millionths of a US dollar.
+    pub micro_usd: u64,
 }
 
 /// A descendant of a session.

@@ -49,7 +49,6 @@ impl Places {
     }
 
     /// Descendants that run now, and all there were.
-    #[cfg(test)]
     pub(crate) fn counts(&self) -> (u32, u32) {
         (self.running.load(Ordering::Acquire), self.total.load(Ordering::Acquire))
     }

@@ -8,7 +8,7 @@ use amplifier_core::{AmplifierSession, CancelLevel, SessionId, SessionOutcome};
 
 use super::error::SessionFailed;
 use super::mark_awaited;
-use super::node::ChildSummary;
+use super::node::{ChildSummary, TreeUsage};
 use super::spawner::Spawner;
 use super::tree::TreeOutcome;
 
@@ -55,6 +55,13 @@ impl SpawnResult {
     /// still run nothing but that is known.
     pub fn tree(&self, own: &SessionOutcome) -> TreeOutcome {
         TreeOutcome::new(own, self.descendants())
+    }
+
+    /// What the session and its descendants have used so far, as it counts against its limits. Nothing for
+    /// a session that had ended when it was asked for.
+    pub fn tree_usage(&self) -> TreeUsage {
+        let spawner = self.session().env().coordinator.capability::<Spawner>();
+        spawner.map(|spawner| spawner.usage()).unwrap_or_default()
     }
 
     /// Waits for the outcome.

@@ -10,7 +10,7 @@ use amplifier_core::module::tool::{ToolContext, ToolError};
 use async_trait::async_trait;
 
 use super::error::{SessionFailed, SpawnError};
-use super::node::{ChildSummary, Node};
+use super::node::{ChildSummary, Node, TreeUsage};
 use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
@@ -80,6 +80,11 @@ impl Spawner {
     /// The descendants that were spawned by this activation, each parent before its children.
     pub fn descendants(&self) -> Vec<ChildSummary> {
         self.node.descendants()
+    }
+
+    /// What this activation and its descendants have used so far, as it counts against its limits.
+    pub fn usage(&self) -> TreeUsage {
+        self.node.usage()
     }
 
     /// Spawns a child, or opens a descendant of the session again. A descendant keeps its lineage, ends with

@@ -59,6 +59,7 @@ impl Drop for Supervisor {
             let reason = self.session.env().cancel.reason();
             self.ending.force(self.ending.cut_off(reason, Some("its runtime ended before it did")));
         }
+        self.ending.task_ended();
     }
 }
 
@@ -69,11 +70,7 @@ impl Supervisor {
             Ok(result) => result,
             Err(message) => Err(TurnError::Module { module: "session".into(), message }),
         };
-        let mut outcome = self.driver.outcome_of(&result);
-        outcome.duration_ms = self.ending.took_ms();
-        self.ending.name_deadline(&mut outcome);
-        let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
-        outcome.unrecorded = !kept && !outcome.output.is_empty();
+        let mut outcome = self.outcome(&result);
         self.record(&mut outcome).await;
         let clean_up = caught(self.driver.clean_up(&outcome));
         if until(clean_up, within(&self.host.0.clock, GRACE)).await.is_none() {
@@ -86,6 +83,19 @@ impl Supervisor {
             tracing::warn!(session = %id, %error, "the session's storage could not be closed");
         }
         self.ending.publish(outcome);
+    }
+
+    /// What came of it; where the watchdog has already said so, that.
+    fn outcome(&self, result: &TurnResult) -> SessionOutcome {
+        if let Some(outcome) = self.session.try_outcome() {
+            return SessionOutcome::clone(&outcome);
+        }
+        let mut outcome = self.driver.outcome_of(result);
+        outcome.duration_ms = self.ending.took_ms();
+        self.ending.name_deadline(&mut outcome);
+        let kept = outcome.error.as_ref().is_none_or(|error| error.kind != FailureKind::Storage);
+        outcome.unrecorded = !kept && !outcome.output.is_empty();
+        outcome
     }
 
     /// The first turn, and for a session that is kept open those that its handles ask for.

@@ -74,7 +74,7 @@ async fn watch(ending: Arc<Ending>) {
     let grace = clock.sleep_until(clock.monotonic().saturating_add(FORCE_AFTER));
     if until(session.outcome(), grace).await.is_none() {
         tracing::error!(session = %session.id(), "a session does not stop; a module blocks its thread");
-        ending.force(ending.cut_off(Some(CancelReason::TimedOut), Some("a module does not stop")));
+        ending.force_stuck(ending.cut_off(Some(CancelReason::TimedOut), Some("a module does not stop")));
     }
 }
 

@@ -1,0 +1,184 @@
+//! A store that fails when a test wants it to.
+//!
+//! Guarantees: a commit that fails has no effect on the store behind it, but for one in doubt; every
+//! commit is counted and named, after its first write, in order. Reads fail by [`FaultyStore::fail_reads`] alone.
+
+use std::sync::{Arc, Mutex};
+
+use amplifier_core::{Payload, RunId, SessionId};
+use amplifier_foundation::store::{
+    ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease, LeaseKey,
+    Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError, Write,
+};
+use async_trait::async_trait;
+
+use crate::faulty::When;
+use crate::gate::Gate;
+
+/// How a commit fails.
+#[derive(Debug, Clone)]
+pub enum StoreFault {
+    /// With an error, as of a full disk.
+    Error,
+    /// With a panic.
+    Panic,
+    /// It waits at the gate first, and then works.
+    Wait(Gate),
+    /// It works, and then says that it does not know.
+    InDoubt,
+}
+
+/// A store in front of another one. Clones share the count.
+#[derive(Debug, Clone)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    fault: Arc<Mutex<(When, StoreFault)>>,
+    reads: Arc<Mutex<Option<StoreFault>>>,
+    commits: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl FaultyStore {
+    /// A store in front of `inner` that fails when `when` says so.
+    pub fn new(inner: Arc<dyn Store>, when: When, fault: StoreFault) -> Self {
+        let fault = Arc::new(Mutex::new((when, fault)));
+        Self { inner, fault, reads: Arc::default(), commits: Arc::default() }
+    }
+
+    /// Fails at other commits from now on.
+    pub fn set(&self, when: When, fault: StoreFault) {
+        *self.fault.lock().unwrap() = (when, fault);
+    }
+
+    /// Lets every read of a session or key fail, or none.
+    pub fn fail_reads(&self, fault: Option<StoreFault>) {
+        *self.reads.lock().unwrap() = fault;
+    }
+
+    /// The commits that were tried, in order; those that nobody waited for too.
+    pub fn commits(&self) -> Vec<&'static str> {
+        self.commits.lock().unwrap().clone()
+    }
+
+    /// What shall become of a commit.
+    fn verdict(&self, commit: &Commit) -> Option<StoreFault> {
+        let name = name(commit);
+        let index = {
+            let mut commits = self.commits.lock().unwrap();
+            commits.push(name);
+            commits.len() - 1
+        };
+        let (when, fault) = self.fault.lock().unwrap().clone();
+        let hit = match when {
+            When::Never => false,
+            When::At(at) => index == at,
+            When::From(from) => index >= from,
+            When::Method(method) => name == method,
+        };
+        hit.then_some(fault)
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        let fault = self.reads.lock().unwrap().clone();
+        match fault {
+            None => Ok(()),
+            Some(StoreFault::Wait(gate)) => {
+                gate.pass().await;
+                Ok(())
+            }
+            Some(StoreFault::Panic) => panic!("the store panicked at a read"),
+            Some(_) => Err(full("read")),
+        }
+    }
+}
+
+fn name(commit: &Commit) -> &'static str {
+    match commit.writes.first() {
+        Some(Write::Open { .. }) => "open",
+        Some(Write::Settle { .. }) => "settle",
+        Some(Write::Append(_)) => "append",
+        _ => "other",
+    }
+}
+
+fn full(action: &'static str) -> StoreError {
+    let source = Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    StoreError::Backend { action, source }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        match self.verdict(&commit) {
+            None => self.inner.commit(commit).await,
+            Some(StoreFault::Error) => Err(full("commit")),
+            Some(StoreFault::Panic) => panic!("the store panicked"),
+            Some(StoreFault::Wait(gate)) => {
+                gate.pass().await;
+                self.inner.commit(commit).await
+            }
+            Some(StoreFault::InDoubt) => {
+                let _ = self.inner.commit(commit).await?;
+                let source = Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
+                Err(StoreError::InDoubt { source })
+            }
+        }
+    }
+
+    fn post(&self, commit: Commit) -> Result<(), StoreError> {
+        match self.verdict(&commit) {
+            Some(StoreFault::Error) => Err(full("commit")),
+            Some(StoreFault::Panic) => panic!("the store panicked"),
+            _ => self.inner.post(commit),
+        }
+    }
+
+    async fn tail(&self) -> Result<Cursor, StoreError> {
+        self.inner.tail().await
+    }
+
+    async fn events(&self, from: Cursor, limit: usize) -> Result<EventPage, StoreError> {
+        self.inner.events(from, limit).await
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.read().await?;
+        self.inner.session(id).await
+    }
+
+    async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
+        self.inner.sessions(filter).await
+    }
+
+    async fn settled(&self, of: &ActivationId) -> Result<Option<Settled>, StoreError> {
+        self.inner.settled(of).await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        self.inner.run(id).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        self.inner.runs(filter).await
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
+        self.inner.lease(key).await
+    }
+
+    async fn cursor(&self, consumer: &ConsumerName) -> Result<Option<Cursor>, StoreError> {
+        self.inner.cursor(consumer).await
+    }
+
+    async fn grant(&self, of: &ActivationId) -> Result<Option<Grant>, StoreError> {
+        self.inner.grant(of).await
+    }
+
+    async fn counter(&self, counter: &CounterName) -> Result<u64, StoreError> {
+        self.inner.counter(counter).await
+    }
+
+    async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
+        self.read().await?;
+        self.inner.key(key).await
+    }
+}

@@ -1,0 +1,221 @@
+//! Limits and budgets of a tree: refused with a type, told to the model, and never passed by many together.
+
+use std::sync::Arc;
+
+use amplifier_core::limits::LimitKind;
+use amplifier_core::outcome::FailureKind;
+use amplifier_core::{AmplifierSession, OutcomeKind};
+use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
+use amplifier_tests::aftermath::eventually;
+use amplifier_tests::fake::{Step, agent, spawning};
+use amplifier_tests::gate::Gate;
+use amplifier_tests::soon;
+use amplifier_tests::stage::Stage;
+
+use super::{Scene, crew, end, limits, tool_results};
+
+/// A child in the background that waits at the gate.
+async fn waiting(scene: &Scene, parent: &AmplifierSession, gate: &Gate) -> SpawnResult {
+    scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+    let before = gate.arrived();
+    let child = scene.spawn(SpawnRequest::agent(parent, "worker", "wait").background(true)).await;
+    gate.reached(before + 1).await;
+    child
+}
+
+/// A root, kept open, with these bounds.
+async fn root(scene: &Scene, set: impl FnOnce(&mut amplifier_core::Limits)) -> SpawnResult {
+    scene.spawn(SpawnRequest::new("crew", "hello").keep_open().limits(limits(set))).await
+}
+
+#[tokio::test]
+async fn named_agents_that_call_each_other_stop_at_the_depth() {
+    let scene = Scene::new();
+    for (prompt, name, next) in
+        [("go", "worker", "l1"), ("l1", "explorer", "l2"), ("l2", "worker", "l3"), ("l3", "explorer", "l4")]
+    {
+        scene
+            .stage
+            .brain
+            .to(prompt, Step::Call(vec![spawning(&agent(name, next))]))
+            .to(prompt, Step::Say(prompt.into()));
+    }
+    let root = scene.spawn(("crew", "go")).await;
+    assert_eq!(root.output().await.unwrap(), "go");
+    let depths: Vec<u32> = root.descendants().iter().map(|child| child.depth).collect();
+    assert_eq!(depths, [1, 2, 3]);
+    let told = scene.stage.brain.requests().into_iter().find_map(|request| {
+        let last = request.messages.to_vec().pop()?.text();
+        last.starts_with("not spawned").then_some(last)
+    });
+    assert_eq!(
+        told.as_deref(),
+        Some("not spawned: limit max_depth is reached: 3 of 3, set by the parent session")
+    );
+    scene.over([root]).await;
+}
+
+#[tokio::test]
+async fn descendants_that_run_at_once() {
+    let (scene, gate) = (Scene::new(), Gate::new());
+    let root = root(&scene, |limits| limits.max_concurrent = Some(2)).await;
+    let first = waiting(&scene, root.session(), &gate).await;
+    let below = waiting(&scene, first.session(), &gate).await;
+    let error = scene.refused(SpawnRequest::agent(root.session(), "worker", "more")).await;
+    let SpawnError::Limit(limit) = &error else { panic!("{error}") };
+    assert_eq!(
+        (limit.limit, limit.value, limit.used, limit.set_by.as_str()),
+        (LimitKind::Concurrent, 2, 2, "the request")
+    );
+    assert!(error.is_limit() && !error.is_configuration());
+    let error = scene.refused(SpawnRequest::agent(below.session(), "worker", "more")).await;
+    assert!(error.to_string().contains("max_concurrent"), "an ancestor's bound: {error}");
+    gate.open();
+    end(&below).await;
+    let more = scene.spawn(SpawnRequest::agent(root.session(), "worker", "more")).await;
+    assert_eq!(root.tree_usage().spawned, 3);
+    end(&first).await;
+    root.session().end().await;
+    scene.over([root, first, below, more]).await;
+}
+
+#[tokio::test]
+async fn descendants_in_all() {
+    let scene = Scene::new();
+    let mut call = agent("worker", "one");
+    call.limits = limits(|limits| limits.max_descendants = Some(9));
+    let spawn = Step::Call(vec![spawning(&call), spawning(&call), spawning(&call)]);
+    scene.stage.brain.to("go", spawn).to("go", Step::Say("enough".into()));
+    let bounded = limits(|limits| limits.max_descendants = Some(2));
+    let root = scene.spawn(SpawnRequest::new("crew", "go").limits(bounded)).await;
+    let seen = tool_results(&scene.stage);
+    assert_eq!(
+        seen,
+        ["done", "done", "not spawned: limit max_descendants is reached: 2 of 2, set by the request"]
+    );
+    scene.over([root]).await;
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up() {
+    let scene = Scene::new();
+    // One call uses 15; a second one may be begun, and no third.
+    let root = root(&scene, |limits| limits.max_tokens = Some(60)).await;
+    let mut children = Vec::new();
+    let error = loop {
+        match spawn_bundle(&scene.host, SpawnRequest::agent(root.session(), "worker", "x")).await {
+            Ok(child) if end(&child).await.0 == OutcomeKind::Completed => children.push(child),
+            Ok(child) => {
+                let (kind, outcome) = end(&child).await;
+                let error = outcome.error.as_ref().unwrap();
+                assert_eq!((kind, error.kind), (OutcomeKind::LimitReached, FailureKind::Limit));
+                children.push(child);
+                break error.message.clone();
+            }
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("the token budget of the request is used up"), "{error}");
+    assert!(root.tree_usage().tokens <= 60);
+    root.session().end().await;
+    scene.over([root].into_iter().chain(children)).await;
+}
+
+#[tokio::test]
+async fn a_budget_with_nothing_left_refuses_the_spawn() {
+    let scene = Scene::new();
+    let root = root(&scene, |limits| limits.max_cost_micro_usd = Some(500)).await;
+    let error = scene.refused(SpawnRequest::agent(root.session(), "worker", "x")).await;
+    let SpawnError::Budget(refusal) = &error else { panic!("{error}") };
+    assert_eq!((refusal.what, refusal.limit, refusal.used), ("cost", 500, 1_000));
+    assert!(error.is_limit() && error.to_string().starts_with("not spawned: "), "{error}");
+    assert_eq!(root.tree_usage().spawned, 0);
+    root.session().end().await;
+    scene.over([root]).await;
+}
+
+/// What one call of a worker's model sets aside.
+async fn set_aside() -> u64 {
+    let (scene, gate) = (Scene::new(), Gate::new());
+    let root = scene.root().await;
+    let before = root.tree_usage().tokens;
+    let child = waiting(&scene, root.session(), &gate).await;
+    let aside = root.tree_usage().tokens - before;
+    gate.open();
+    end(&child).await;
+    root.session().end().await;
+    scene.over([root, child]).await;
+    aside
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_children_with_a_budget_for_a_hundred() {
+    const CHILDREN: u32 = 1_000;
+    const FIT: usize = 100;
+    let aside = set_aside().await;
+    let (scene, gate) = (Scene::with(Stage::new(), crew(), |builder| builder), Gate::new());
+    for _ in 0..CHILDREN {
+        scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+    }
+    let budget = 15 + aside * FIT as u64;
+    let root = root(&scene, |limits| {
+        (limits.max_concurrent, limits.max_descendants) = (Some(CHILDREN), Some(CHILDREN));
+        limits.max_tokens = Some(budget);
+    })
+    .await;
+    let root = Arc::new(root);
+    let spawns: Vec<_> = (0..CHILDREN)
+        .map(|_| {
+            let (host, root) = (scene.host.clone(), Arc::clone(&root));
+            tokio::spawn(async move {
+                let request = SpawnRequest::agent(root.session(), "worker", "wait").background(true);
+                let result = spawn_bundle(&host, request).await;
+                assert!(root.tree_usage().tokens <= budget, "{:?}", root.tree_usage());
+                result
+            })
+        })
+        .collect();
+    let (mut children, mut refused) = (Vec::new(), 0);
+    for spawn in spawns {
+        match soon("a spawn", spawn).await.unwrap() {
+            Ok(child) => children.push(child),
+            Err(SpawnError::Budget(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    gate.reached(FIT).await;
+    let running = || children.iter().filter(|child| !child.task().is_finished()).count();
+    eventually("those without a budget have ended", || running() == FIT).await;
+    assert_eq!((gate.arrived(), root.tree_usage().tokens), (FIT, budget), "all of it is set aside");
+    gate.open();
+    let mut ends = [0; 2];
+    for child in &children {
+        let (kind, outcome) = end(child).await;
+        match kind {
+            OutcomeKind::Completed => ends[0] += 1,
+            OutcomeKind::LimitReached => ends[1] += 1,
+            other => panic!("{other:?}: {outcome:?}"),
+        }
+    }
+    assert_eq!((ends[0], ends[0] + ends[1] + refused), (FIT, CHILDREN as usize));
+    let used = root.tree_usage();
+    assert_eq!((used.running, used.tokens, used.spawned as usize), (0, 15 + 15 * FIT as u64, children.len()));
+    root.session().end().await;
+    let root = Arc::into_inner(root).unwrap();
+    scene.over([root].into_iter().chain(children)).await;
+}
+
+/// Turns of all generations count against the same budget.
+#[tokio::test]
+async fn a_budget_is_shared_by_all_levels() {
+    let scene = Scene::new();
+    for (prompt, next) in [("go", "l1"), ("l1", "l2"), ("l2", "l3")] {
+        let call = Step::Call(vec![spawning(&agent("worker", next))]);
+        scene.stage.brain.to(prompt, call).to(prompt, Step::Say(prompt.into()));
+    }
+    let root = scene.spawn(("crew", "go")).await;
+    // Two calls each of three sessions, and one of the last.
+    assert_eq!(root.tree_usage().tokens, 7 * 15);
+    assert_eq!(root.tree_usage().micro_usd, 7 * 1_000);
+    scene.over([root]).await;
+}
