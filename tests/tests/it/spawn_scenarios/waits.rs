@@ -129,7 +129,7 @@ async fn a_session_that_nobody_knows() {
     ] {
         assert!(matches!(&error, WaitError::Unknown { session } if *session == id), "{error}");
     }
-    assert!(soon("nobody", sessions.wait_all(&[], MINUTE)).await.unwrap().is_empty());
+    assert!(soon("nobody", sessions.wait_all::<SessionId>(&[], MINUTE)).await.unwrap().is_empty());
     scene.over([]).await;
 }
 
