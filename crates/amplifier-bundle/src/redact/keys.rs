@@ -64,32 +64,32 @@ pub(super) fn kind_of(key: &str) -> Kind {
             len += 1;
         }
     }
-    let joined = &buffer[..len];
-    if secret || is_secret_word(&joined[begin..]) || holds_secret_part(joined) {
-        return Kind::Secret;
-    }
-    match names_tokens(std::str::from_utf8(joined).unwrap_or_default()) {
-        true => Kind::Token,
-        false => Kind::Plain,
-    }
+    let joined = std::str::from_utf8(&buffer[..len]).unwrap_or_default();
+    kind_of_joined(joined, secret || is_secret_word(&buffer[begin..len]))
 }
 
 fn kind_of_words(words: &[String]) -> Kind {
-    let joined = words.concat();
-    if holds_secret_part(joined.as_bytes()) || words.iter().any(|word| is_secret_word(word.as_bytes())) {
-        return Kind::Secret;
+    kind_of_joined(&words.concat(), words.iter().any(|word| is_secret_word(word.as_bytes())))
+}
+
+/// `joined`: the words of a key in lower case, without anything between.
+fn kind_of_joined(joined: &str, has_secret_word: bool) -> Kind {
+    match has_secret_word || holds_secret_part(joined) {
+        true => Kind::Secret,
+        false if names_tokens(joined) => Kind::Token,
+        false => Kind::Plain,
     }
-    if names_tokens(&joined) { Kind::Token } else { Kind::Plain }
 }
 
 fn is_secret_word(word: &[u8]) -> bool {
     SECRET_WORDS.iter().any(|secret| secret.as_bytes() == word)
 }
 
-fn holds_secret_part(joined: &[u8]) -> bool {
-    let is_part =
-        |part: &&str, rest: &[u8]| part.as_bytes()[0] == rest[0] && rest.starts_with(part.as_bytes());
-    (0..joined.len()).any(|at| SECRET_PARTS.iter().any(|part| is_part(part, &joined[at..])))
+fn holds_secret_part(joined: &str) -> bool {
+    let found = letters(joined.as_bytes());
+    // Only a part that has its letters here is looked for.
+    let mut likely = SECRET_PARTS.iter().zip(&PARTS).filter(|(_, letters)| found & **letters == **letters);
+    likely.any(|(part, _)| joined.contains(part))
 }
 
 /// The word that means a secret or a count.
