@@ -22,6 +22,7 @@ use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
+use crate::spawn::bounds::Bounds;
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use crate::store::{MemoryStore, OwnerId, Store};
@@ -295,6 +296,7 @@ impl HostBuilder {
             display: self.display,
             storage,
             permissions: self.permissions,
+            bounds: Bounds::of_host(&self.limits),
             limits: self.limits,
             retry: self.retry,
             governor: Arc::new(ProcessGovernor::new(Arc::clone(&self.clock), Arc::clone(&self.ids))),

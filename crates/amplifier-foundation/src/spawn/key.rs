@@ -34,7 +34,7 @@ pub(super) async fn look_up(host: &Host, request: &SpawnRequest) -> Result<Keyed
     let Some(key) = &request.spec.key else { return Ok(Keyed::Free(None)) };
     let key = SessionKey(DedupKey::new(format!("session/{key}"))?);
     match host.store().key(&key.0).await? {
-        Some(_) => attach(host, &key).await.map(Keyed::Known),
+        Some(_) => Box::pin(attach(host, &key)).await.map(Keyed::Known),
         None => Ok(Keyed::Free(Some(key))),
     }
 }

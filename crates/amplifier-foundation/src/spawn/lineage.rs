@@ -88,14 +88,14 @@ fn recorded<'a>(
         let plan = again(host, bundle, parent.as_deref(), &spawned, None)?;
         let limits: Limits = read(id, "limits", metadata.amplifier.limits.as_ref())?;
         let permissions: Permissions = read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
-        let above = parent.as_ref().map(|parent| &parent.bounds);
+        let above = parent.as_ref().map(|parent| parent.bounds.as_ref());
         Ok(Node::new(NodeParts {
             id: id.clone(),
             root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
             depth: spawned.depth,
             self_depth: metadata.self_delegation_depth.unwrap_or(0),
             plan: Arc::new(plan),
-            bounds: Bounds::new(&host.0.limits, above, &Limits::default(), &limits),
+            bounds: Arc::new(Bounds::new(&host.0.limits, above, &Limits::default(), &limits)),
             permissions,
             storage: Arc::clone(storage),
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),

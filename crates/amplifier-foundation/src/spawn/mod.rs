@@ -6,7 +6,7 @@
 //! after ten seconds at once. A child can do at most what its parent can, and what all sessions
 //! of a tree use together never passes a limit of an ancestor.
 
-mod bounds;
+pub(crate) mod bounds;
 mod choices;
 mod closed;
 pub mod context;
@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use amplifier_core::approval::Shown;
 use amplifier_core::budget::Amount;
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
@@ -90,7 +91,8 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let guard = CancelOnDrop(Some(cancel.clone()));
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    tokio::spawn(life(host.starting(), request, parent, cancel, tell));
+    let start = Box::pin(start(host.starting(), request, parent, cancel));
+    tokio::spawn(life(start, tell));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -101,16 +103,12 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     Ok(result)
 }
 
-/// A session from its request to its outcome.
+/// A session from its request to its outcome. `start` is apart, so that a session that runs does not
+/// carry what it took to start it.
 async fn life(
-    starting: Starting,
-    request: SpawnRequest,
-    parent: Option<Parent>,
-    cancel: CancelToken,
+    start: BoxFuture<'static, Result<Started, SpawnError>>,
     tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
 ) {
-    // Apart, so that a session that runs does not carry what it took to start it.
-    let start = Box::pin(start(starting, request, parent, cancel));
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
     let (answer, supervisor) = match started {
         Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
@@ -160,7 +158,7 @@ async fn start(
             record::undo(&recorded).await;
             place.into_iter().for_each(Place::undo);
             match (error, key) {
-                (Refused::Taken, Some(key)) => key::attach(&host, &key).await.map(Started::Known),
+                (Refused::Taken, Some(key)) => Box::pin(key::attach(&host, &key)).await.map(Started::Known),
                 (Refused::Taken, None) => Err(SpawnError::Abandoned),
                 (Refused::Error(error), _) => Err(error),
             }
@@ -277,8 +275,6 @@ fn supervise(
         env.display.show(&env.origin(), Shown::ChildStarted { agent, bundle, depth });
         child
     });
-    let user_home = host.user_home().map(std::path::Path::to_path_buf);
-    let mentions = resolved.plan.bundle.mentions(&resolved.cwd, user_home);
     let ending = Ending::new(
         host.clone(),
         session.clone(),
@@ -298,7 +294,7 @@ fn supervise(
         first: resolved.text,
         quoted: resolved.quoted,
         input: request.spec.input,
-        mentions,
+        bundle: Arc::clone(&resolved.plan.bundle),
         keep_open: request.spec.keep_open,
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Resolved {
     pub(super) storage: Arc<dyn SessionStorage>,
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: Arc<Bounds>,
     pub(super) wish: Wish,
     /// How long rate limits are waited out, where that is not the host's matter.
     pub(super) patience: Option<Duration>,
@@ -81,7 +81,8 @@ pub(super) async fn resolve(
             if let Some(asker) = &request.spec.parent {
                 lineage::require_descendant(&storage, id, asker).await?;
             }
-            again(host, request, storage, id, live).await
+            // The rarer ways are boxed: the future of every start would have room for them.
+            Box::pin(again(host, request, storage, id, live)).await
         }
         _ => anew(host, request, storage, live).await,
     }
@@ -96,7 +97,7 @@ async fn anew(
     let spec = &request.spec;
     let parent = match (live, &spec.parent) {
         (Some(live), _) => Some(live.clone()),
-        (None, Some(id)) => Some(lineage::find(host, &storage, id).await?),
+        (None, Some(id)) => Some(Box::pin(lineage::find(host, &storage, id)).await?),
         (None, None) => None,
     };
     let wish = wish(request, parent.as_ref());
@@ -133,7 +134,7 @@ async fn anew(
         preferences: spec.preferences.clone(),
         wish: wish.clone(),
     });
-    let above = parent.as_ref().map(|parent| &parent.node.bounds);
+    let above = parent.as_ref().map(|parent| parent.node.bounds.as_ref());
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
     let (forked, quoted) = told(request, parent.as_ref());
     let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
@@ -145,7 +146,10 @@ async fn anew(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(permissions, &spec.permissions),
-        bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
+        bounds: match above {
+            None if spec.limits == Limits::default() => Arc::clone(&host.0.bounds),
+            above => Arc::new(Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default())),
+        },
         patience: patience(host, request, parent.as_ref()),
         parent,
         spawned,
@@ -206,6 +210,7 @@ async fn again(
     let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
     let now = with_layers(now, &plan.own_permissions(&cwd));
+    let above_bounds = above.map(|parent| parent.bounds.as_ref());
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
         bundle_name: named.name,
@@ -213,7 +218,7 @@ async fn again(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Bounds::new(&host.0.limits, above.map(|parent| &parent.bounds), &bounds, &limits),
+        bounds: Arc::new(Bounds::new(&host.0.limits, above_bounds, &bounds, &limits)),
         patience: patience(host, request, parent.as_ref()),
         spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
@@ -262,7 +267,7 @@ async fn bundle(
 ) -> Result<Named, SpawnError> {
     let (reference, found) = match prepared {
         Some(bundle) => (BundleRef::Prepared(Arc::clone(bundle)), Arc::clone(bundle)),
-        None => (BundleRef::Named(pin.source.clone()), host.prepare(&pin.source).await?),
+        None => (BundleRef::Named(pin.source.clone()), Box::pin(host.prepare(&pin.source)).await?),
     };
     if let Some(wanted) = pin.content_hash.as_ref().filter(|hash| **hash != found.content_hash) {
         let (bundle, wanted, found) = (pin.source.clone(), wanted.clone(), found.content_hash.clone());
