@@ -1,4 +1,4 @@
-//! The built `amplifier`, run as a process of its own.
+//! The built `amplifier` and `foreman`, each run as a process of its own.
 //!
 //! Guarantees: a process sees the variables that a test gave it and no other; one that does
 //! not end is killed with its group, and the test fails with what it has printed.
@@ -24,14 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The binary, built on the first call if it is older than its sources.
 pub fn amplifier() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let profile = profile_folder();
-        let binary = profile.join("amplifier");
-        if is_stale(&binary) {
-            build(&profile);
-        }
-        binary
-    })
+    BINARY.get_or_init(|| built("amplifier-cli", "amplifier"))
+}
+
+/// The other binary, built likewise.
+pub fn foreman() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("foreman", "foreman"))
+}
+
+fn built(package: &str, name: &str) -> PathBuf {
+    let profile = profile_folder();
+    let binary = profile.join(name);
+    if is_stale(&binary, package) {
+        build(&profile, package, name);
+    }
+    binary
 }
 
 /// `target/debug`, as of the test that runs.
@@ -44,15 +52,17 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn is_stale(binary: &Path) -> bool {
+fn is_stale(binary: &Path, package: &str) -> bool {
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else { return true };
     let sources = [
         "crates/amplifier-core",
         "crates/amplifier-foundation",
         "crates/amplifier-modules",
-        "crates/amplifier-cli",
+        "crates/amplifier-app",
     ];
-    sources.iter().any(|folder| newest(&workspace().join(folder).join("src")) > built)
+    let own = format!("crates/{package}");
+    let mut folders = sources.into_iter().chain([own.as_str()]);
+    folders.any(|folder| newest(&workspace().join(folder).join("src")) > built)
 }
 
 fn newest(folder: &Path) -> SystemTime {
@@ -65,7 +75,7 @@ fn newest(folder: &Path) -> SystemTime {
 }
 
 /// Builds what `cargo test --workspace` would have built: features are those of the whole workspace.
-fn build(profile: &Path) {
+fn build(profile: &Path, package: &str, binary: &str) {
     let name = profile.file_name().and_then(OsStr::to_str).unwrap();
     let name = if name == "debug" { "dev" } else { name };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -74,15 +84,15 @@ fn build(profile: &Path) {
         "build",
         "--quiet",
         "-p",
-        "amplifier-cli",
+        package,
         "--bin",
-        "amplifier",
+        binary,
         "--profile",
         name,
     ]);
     command.arg("--target-dir").arg(profile.parent().unwrap());
     let built = command.status().unwrap();
-    assert!(built.success(), "amplifier could not be built");
+    assert!(built.success(), "{binary} could not be built");
 }
 
 /// A call of the binary that was not made yet.
@@ -95,7 +105,20 @@ pub struct Call {
 
 /// Calls `amplifier` in a project, with its home and nothing else of the machine.
 pub fn call<S: AsRef<OsStr>>(project: &TempProject, args: impl IntoIterator<Item = S>) -> Call {
-    let mut command = Command::new(amplifier());
+    call_binary(amplifier(), project, args)
+}
+
+/// Calls `foreman` likewise.
+pub fn call_foreman<S: AsRef<OsStr>>(project: &TempProject, args: impl IntoIterator<Item = S>) -> Call {
+    call_binary(foreman(), project, args)
+}
+
+fn call_binary<S: AsRef<OsStr>>(
+    binary: &Path,
+    project: &TempProject,
+    args: impl IntoIterator<Item = S>,
+) -> Call {
+    let mut command = Command::new(binary);
     command.args(args).current_dir(project.path()).env_clear().process_group(0);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", project.around().join("user")).env("AMPLIFIER_HOME", project.home());
@@ -112,6 +135,12 @@ impl Call {
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Calls in another directory.
+    pub fn cwd(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
         self
     }
 
@@ -268,6 +297,15 @@ impl Done {
             assert!(self.stderr.contains(text), "{}: {text:?} is not in:\n{}", self.shown, self.stderr);
         }
         self
+    }
+
+    /// What it printed, as one JSON value a line.
+    pub fn json_lines(&self) -> Vec<Value> {
+        let parse = |line: &str| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {line}\nstderr: {}", self.stderr))
+        };
+        self.stdout.lines().map(parse).collect()
     }
 
     /// What it printed, as JSON.

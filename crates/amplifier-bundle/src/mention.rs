@@ -185,7 +185,7 @@ pub struct MentionResolver {
     home: Option<PathBuf>,
     namespaces: Arc<BTreeMap<String, PathBuf>>,
     named: Arc<BTreeMap<String, PathBuf>>,
-    checkouts: Arc<[PathBuf]>,
+    pub(crate) checkouts: Arc<[PathBuf]>,
     memo: Arc<Memo>,
     judge: Option<Judge>,
 }
@@ -239,24 +239,30 @@ impl MentionResolver {
 
     /// The same with the folders of bundles, by namespace.
     #[must_use]
-    pub fn namespaces(mut self, namespaces: impl Into<Arc<BTreeMap<String, PathBuf>>>) -> Self {
-        self.namespaces = namespaces.into();
+    pub fn namespaces(mut self, namespaces: BTreeMap<String, PathBuf>) -> Self {
+        self.namespaces = Arc::new(namespaces);
         self
     }
 
     /// The same with context files that have a name of their own: `ns:name` → path.
     #[must_use]
-    pub fn named(mut self, named: impl Into<Arc<BTreeMap<String, PathBuf>>>) -> Self {
-        self.named = named.into();
+    pub fn named(mut self, named: BTreeMap<String, PathBuf>) -> Self {
+        self.named = Arc::new(named);
         self
     }
 
     /// The same with the roots of fetched sources: what their files mention lies in their checkout, in
     /// the folder of a namespace, or in the working directory, links resolved.
     #[must_use]
-    pub fn checkouts(mut self, roots: impl Into<Arc<[PathBuf]>>) -> Self {
+    pub fn checkouts(mut self, roots: Vec<PathBuf>) -> Self {
         self.checkouts = roots.into();
         self
+    }
+
+    /// The same for a session that works in `cwd`: the rest is shared.
+    #[must_use]
+    pub(crate) fn at(&self, cwd: &Path, home: Option<PathBuf>) -> Self {
+        Self { cwd: cwd.to_owned(), home, ..self.clone() }
     }
 
     /// The same, sharing files in memory with others.

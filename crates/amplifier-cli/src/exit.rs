@@ -5,8 +5,8 @@
 //! 130/143, 4, 3, 124, 75, 5, 2, 1, and the `subtype` of a result follows from its code.
 
 use std::error::Error;
-use std::process::ExitCode;
 
+pub(crate) use amplifier_app::terminal::{Code, Signalled, chain};
 use amplifier_core::OutcomeKind;
 use amplifier_core::SessionOutcome;
 use amplifier_core::limits::LimitKind;
@@ -16,37 +16,6 @@ use amplifier_foundation::bundle::BundleError;
 use amplifier_foundation::settings::SettingsError;
 use amplifier_foundation::spawn::{SpawnError, TreeOutcome};
 use amplifier_foundation::storage::StorageError;
-
-/// What the process says to its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
-    /// Everything that was asked for was done.
-    Success = 0,
-    /// The agent or its provider failed.
-    Failed = 1,
-    /// The command line, the settings or the bundle are wrong.
-    Usage = 2,
-    /// A limit was reached.
-    Limit = 3,
-    /// A permission was needed and nobody could be asked.
-    Permission = 4,
-    /// Background sessions were left running, or failed with nobody waiting.
-    Abandoned = 5,
-    /// A rate limit, or somebody else is at it: safe to try again.
-    Temporary = 75,
-    /// The time was up.
-    TimedOut = 124,
-    /// SIGINT.
-    Interrupted = 130,
-    /// SIGTERM.
-    Terminated = 143,
-}
-
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        ExitCode::from(code as u8)
-    }
-}
 
 /// Why a command did not do what was asked, before or without a session.
 #[derive(Debug)]
@@ -154,40 +123,6 @@ impl From<SpawnError> for Failure {
 
 /// What to do where no provider is known.
 const KEYS_HELP: &str = "a key may stand in the environment or in keys.env of the home folder";
-
-/// An error and its causes in one line; a cause that the text before it already tells is left out.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !more.is_empty() && !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// The signal that ended a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signalled {
-    /// Ctrl+C.
-    Interrupt,
-    /// `kill`.
-    Terminate,
-}
-
-impl Signalled {
-    /// Its exit code.
-    pub(crate) fn code(self) -> Code {
-        match self {
-            Self::Interrupt => Code::Interrupted,
-            Self::Terminate => Code::Terminated,
-        }
-    }
-}
 
 /// What of a session's tree decides its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -334,20 +269,5 @@ mod tests {
         check(LimitKind::Cost, "error_max_budget");
         check(LimitKind::Tokens, "error_max_budget");
         check(LimitKind::Depth, "error_during_execution");
-    }
-
-    #[test]
-    fn causes_are_joined_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct Outer(#[source] Inner);
-        #[derive(Debug, thiserror::Error)]
-        #[error("inner")]
-        struct Inner;
-        #[derive(Debug, thiserror::Error)]
-        #[error("told: inner")]
-        struct Told(#[source] Inner);
-        assert_eq!(chain(&Outer(Inner)), "outer: inner");
-        assert_eq!(chain(&Told(Inner)), "told: inner");
     }
 }

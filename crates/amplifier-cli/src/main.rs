@@ -11,7 +11,6 @@ mod bundle;
 mod context;
 mod exit;
 mod later;
-mod logging;
 mod output;
 mod run;
 mod session;
@@ -39,7 +38,7 @@ fn start(arguments: Vec<OsString>) -> Code {
     {
         return output::print(concat!("amplifier ", env!("CARGO_PKG_VERSION"), "\n"));
     }
-    logging::init();
+    amplifier_app::terminal::logging::init();
     let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
     match parsed.and_then(dispatch) {
         Ok(code) => code,

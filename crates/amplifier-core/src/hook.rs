@@ -232,6 +232,11 @@ impl HookRegistry {
 }
 
 impl Round {
+    /// True if there is nothing to pass on beside the verdict.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.injections.is_empty() && self.notices.is_empty() && self.failures.is_empty()
+    }
+
     fn failed(&mut self, event: &EventType, hook: &str, message: String) -> Verdict {
         self.failures.push((hook.to_owned(), message.clone()));
         match is_gate(event) {

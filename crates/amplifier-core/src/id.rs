@@ -155,6 +155,11 @@ text_id!(
     TriggerId,
     "trigger id"
 );
+text_id!(
+    /// Names an issue that a worker is given.
+    IssueId,
+    "issue id"
+);
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {

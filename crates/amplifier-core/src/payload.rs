@@ -44,7 +44,9 @@ impl Payload {
 
     /// Writes a value as JSON.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        Self::sized(Bytes::from(serde_json::to_vec(value).map_err(PayloadError::Encode)?))
+        // Boxed: a writer reserves room that most payloads do not need, and many are kept.
+        let bytes = serde_json::to_vec(value).map_err(PayloadError::Encode)?.into_boxed_slice();
+        Self::sized(Bytes::from(bytes))
     }
 
     /// Writes a value as JSON; one over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.

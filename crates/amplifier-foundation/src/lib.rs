@@ -8,6 +8,7 @@
 
 pub mod governor;
 pub mod host;
+pub mod issue;
 pub mod process;
 pub mod router;
 pub mod spawn;
@@ -17,6 +18,7 @@ pub mod typed_tool;
 
 pub use amplifier_bundle::{bundle, fs, mention, redact, settings, source};
 pub use host::{Host, HostBuilder, Shutdown};
+pub use issue::ForemanSessionStorage;
 pub use router::{EventFilter, EventRouter};
 pub use spawn::{SpawnError, SpawnExt, SpawnRequest, SpawnResult, spawn_bundle};
 pub use storage::SessionStorage;

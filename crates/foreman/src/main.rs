@@ -1,41 +1,39 @@
 //! `foreman`: hands issues to a crew of workers.
 //!
-//! The commands are known, so that a typing error is told from a command that is
-//! not there yet. Never pretends to have done something: what is missing exits 2.
+//! Arguments come in, the foundation is called, what it says is rendered. Guarantees: stdout
+//! carries results alone; the exit code is one of the foundation's [`Code`]; a panic becomes one line;
+//! a command that is not there yet says so and exits with 2.
+//! Never here: a session started other than by `spawn_bundle`, a module, a retry.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary speaks to its user")]
+mod args;
+mod exit;
+mod json;
+mod later;
+mod output;
+mod run;
+mod stop;
+mod text;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-const COMMANDS: &[&str] = &[
-    "init", "start", "stop", "drain", "pause", "resume", "status", "doctor", "run", "add", "issue", "import",
-    "export", "ps", "logs", "wait", "runs", "trigger", "open", "token", "chat",
-];
-
-const USAGE: &str = "usage: foreman <command> [options]; see `foreman --help`";
+use amplifier_app::terminal::{Code, logging, say};
+use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some("--version" | "-V") => println!("foreman {}", env!("CARGO_PKG_VERSION")),
-        Some("--help" | "-h" | "help") => println!("{}", help()),
-        Some(command) if COMMANDS.contains(&command) => {
-            eprintln!("error: `foreman {command}` is not there yet; use `amplifier run` for single sessions");
-            return ExitCode::from(2);
-        }
-        Some(other) => {
-            eprintln!("error: there is no command `{other}`; {USAGE}");
-            return ExitCode::from(2);
-        }
-        None => {
-            eprintln!("error: a command is missing; {USAGE}");
-            return ExitCode::from(2);
-        }
-    }
-    ExitCode::SUCCESS
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    let code = std::panic::catch_unwind(|| start(arguments)).unwrap_or_else(|_| {
+        say("error: foreman met a fault of its own; AMPLIFIER_LOG=error shows where");
+        Code::Failed
+    });
+    code.into()
 }
 
-fn help() -> String {
-    let list = COMMANDS.join(", ");
-    format!("Hands issues to a crew of workers.\n\n{USAGE}\n\nNot there yet, each exits with 2: {list}")
+fn start(arguments: Vec<OsString>) -> Code {
+    logging::init();
+    match later::check(&arguments).and_then(|()| Cli::read(arguments)) {
+        Ok(Cli { command: Command::Run(args) }) => run::run(*args),
+        Err(failure) => failure.report(),
+    }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use amplifier_tests::process::run;
+use amplifier_tests::process::{call_foreman, run};
 use amplifier_tests::project::{TempProject, shape, transcript};
 
 fn workspace() -> &'static Path {
@@ -239,6 +239,20 @@ fn the_example_local_model_works_with_a_server_at_its_address() {
     assert!(asked.contains("a.txt"), "{asked}");
 }
 
+#[test]
+fn the_example_issues_gives_each_issue_its_worker() {
+    let project = TempProject::new();
+    for name in ["bundle.md", "issues.jsonl"] {
+        project.write(name, std::fs::read(workspace().join("docs/examples/issues").join(name)).unwrap());
+    }
+    let done = call_foreman(&project, ["run", "issues.jsonl", "-B", ".", "--json"]).done().exits(0);
+    let told: Vec<String> =
+        done.json_lines().iter().map(|line| format!("{}: {}", line["issue_id"], line["response"])).collect();
+    let text = told.join("\n");
+    assert!(text.contains("\"parser\": \"The year is optional"), "{text}");
+    assert!(text.contains("\"tests\": \"Three tests") && text.contains("\"docs\": null"), "{text}");
+}
+
 /// Each example is run by one of the tests above.
 #[test]
 fn every_example_is_tested() {
@@ -248,5 +262,5 @@ fn every_example_is_tested() {
         .filter(|name| !name.contains('.'))
         .collect();
     names.sort();
-    assert_eq!(names, ["code-review", "delegate", "hello", "local-model"]);
+    assert_eq!(names, ["code-review", "delegate", "hello", "issues", "local-model"]);
 }

@@ -372,3 +372,36 @@ async fn a_child_asks_whom_its_root_would_ask_in_its_own_name() {
     assert!(settled(&host, &root).await.is_completed());
     assert_eq!((approver.askers(), probe.calls().len()), (vec![root.descendants()[0].id.clone()], 1));
 }
+
+#[tokio::test]
+async fn a_child_in_the_background_has_its_deadline_too() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    of(
+        &stage,
+        LEAD,
+        [call(json!({"agent": "helper", "instruction": "go", "background": true})), say("begun")],
+    );
+    of(&stage, "You are helper.", [Step::Wait("half".into(), gate.clone())]);
+    let host = host(&stage, json!({"settings": {"timeout": "1m"}}), &["helper"]).await;
+    let root = spawn(&host, ("lead", "go")).await;
+    gate.reached(1).await;
+    stage.clock.pass(Duration::from_secs(60)).await;
+    soon("the table to be empty", host.sessions().idle()).await;
+    assert_eq!(tree(&root), ["helper@1:timed_out"]);
+    assert!(root.descendants()[0].is_abandoned(), "nobody was told");
+}
+
+#[tokio::test]
+async fn hooks_are_inherited_but_for_those_that_are_excluded() {
+    for (excluded, logged) in [(json!([]), 2), (json!(["hooks-logging"]), 1)] {
+        let stage = Stage::new();
+        of(&stage, LEAD, [to("helper", "go"), say("over")]);
+        let config = json!({"settings": {"exclude_hooks": excluded}});
+        let text = lead(config, &["helper"]).hook("hooks-logging");
+        let host = builder(&stage, text).open(stage.project.path()).await.unwrap();
+        settled(&host, &spawn(&host, ("lead", "go")).await).await;
+        let folders = stage.project.sessions();
+        let logs = folders.iter().filter(|folder| folder.join("events.jsonl").exists()).count();
+        assert_eq!((folders.len(), logs), (2, logged), "{excluded}");
+    }
+}

@@ -1,11 +1,12 @@
 //! The commands in README.md and docs/*.md do what the pages say.
 //!
-//! Looked at is every call of `amplifier` in a block fenced as `sh`: a line that begins with
-//! `amplifier`, one behind a pipe, and `cargo run … -p amplifier-cli … -- …`. A call **runs**, in a
+//! Looked at is every call of `amplifier` and `foreman` in a block fenced as `sh`: a line that begins with
+//! one of them, one behind a pipe, and `cargo run … -p amplifier-cli … -- …` (or `-p foreman`). A call **runs**, in a
 //! project that holds `docs/examples` and nothing else, and must exit with 0 and without a failed
 //! tool, if it needs nothing that is not there:
 //!
-//! * `run` and `spawn --explain` with a bundle of `docs/examples` whose provider is scripted;
+//! * `run`, of either program, and `spawn --explain`, with a bundle of `docs/examples` whose provider is
+//!   scripted;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
 //! * `bundle`, `agents` and `trust` in a block of which something runs anyway.
 //!
@@ -14,13 +15,34 @@
 
 use std::path::{Path, PathBuf};
 
-use amplifier_tests::process::run;
+use amplifier_tests::process::{Done, call, call_foreman, run};
 use amplifier_tests::project::{TempProject, transcript};
+
+/// What a page calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Amplifier,
+    Foreman,
+}
+
+impl Program {
+    fn run<S: AsRef<std::ffi::OsStr>>(
+        self,
+        project: &TempProject,
+        words: impl IntoIterator<Item = S>,
+    ) -> Done {
+        match self {
+            Self::Amplifier => call(project, words).done(),
+            Self::Foreman => call_foreman(project, words).done(),
+        }
+    }
+}
 
 /// A call in a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     at: usize,
+    program: Program,
     words: Vec<String>,
     /// True behind a pipe: what it reads is not there.
     piped: bool,
@@ -57,20 +79,28 @@ fn blocks(page: &str) -> Vec<Vec<Line>> {
     blocks
 }
 
-/// The calls of `amplifier` in a line.
+/// The calls in a line.
 fn calls(at: usize, line: &str) -> Vec<Line> {
     let words = words(line);
     let parts = words.split(|word| word == "|").enumerate();
-    parts.filter_map(|(part, words)| Some(Line { at, words: arguments(words)?, piped: part > 0 })).collect()
+    let line = |(part, words): (usize, &[String])| {
+        let (program, words) = arguments(words)?;
+        Some(Line { at, program, words, piped: part > 0 })
+    };
+    parts.filter_map(line).collect()
 }
 
-/// What `amplifier` is given; `None` for another program.
-fn arguments(words: &[String]) -> Option<Vec<String>> {
+/// What is called, and what it is given; `None` for another program.
+fn arguments(words: &[String]) -> Option<(Program, Vec<String>)> {
+    let behind_dashes = || words.iter().position(|word| word == "--").map(|end| words[end + 1..].to_vec());
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["amplifier", ..] => Some(words[1..].to_vec()),
+        ["amplifier", ..] => Some((Program::Amplifier, words[1..].to_vec())),
+        ["foreman", ..] => Some((Program::Foreman, words[1..].to_vec())),
         ["cargo", "run", options @ ..] if options.contains(&"amplifier-cli") => {
-            let end = words.iter().position(|word| word == "--")?;
-            Some(words[end + 1..].to_vec())
+            Some((Program::Amplifier, behind_dashes()?))
+        }
+        ["cargo", "run", options @ ..] if options.contains(&"foreman") => {
+            Some((Program::Foreman, behind_dashes()?))
         }
         _ => None,
     }
@@ -146,7 +176,7 @@ fn run_block(name: &str, block: &[Line]) -> usize {
         if !can_run(line, ran > 0) {
             continue;
         }
-        let done = run(&project, &line.words);
+        let done = line.program.run(&project, &line.words);
         assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
         ran += 1;
     }
@@ -166,7 +196,7 @@ fn each_command_is_understood() {
         let name = page.file_name().unwrap().to_string_lossy().into_owned();
         for line in blocks(&std::fs::read_to_string(&page).unwrap()).concat() {
             let words = line.words.iter().map(String::as_str).chain(["--help"]);
-            let done = run(&project, words);
+            let done = line.program.run(&project, words);
             assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
             count += 1;
         }
@@ -204,6 +234,8 @@ fn lines_of_shell_become_calls() {
     check("git diff | amplifier run \"x | y\"", &[&["run", "x | y"]]);
     check("cargo run -q -p amplifier-cli --no-default-features -- run \"hi\"", &[&["run", "hi"]]);
     check("cargo run -p xtask -- ci", &[]);
+    check("foreman run issues.jsonl -B crew", &[&["run", "issues.jsonl", "-B", "crew"]]);
+    check("cargo run -q -p foreman -- run i.jsonl", &[&["run", "i.jsonl"]]);
     check("# amplifier run", &[]);
     check("export KEY=…", &[]);
 }

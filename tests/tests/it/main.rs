@@ -15,7 +15,9 @@ mod delegate_faults;
 mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
+mod foreman_run;
 mod host;
+mod issue_run;
 mod peer;
 #[cfg(target_os = "linux")]
 mod processes;

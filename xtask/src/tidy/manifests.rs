@@ -9,13 +9,14 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("amplifier-core", &[]),
     ("amplifier-bundle", &["amplifier-core"]),
     ("amplifier-foundation", &["amplifier-core", "amplifier-bundle"]),
     ("amplifier-modules", &["amplifier-core", "amplifier-foundation"]),
-    ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
-    ("foreman", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
+    ("amplifier-app", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
+    ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
+    ("foreman", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
     ("amplifier-tests", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
     ("xtask", &[]),
 ];
@@ -137,7 +138,7 @@ impl Checker<'_> {
     fn arrow(&mut self, name: &str, allowed: &[&str], key: &Spanned<DeString<'_>>) {
         let on = key.get_ref().as_ref();
         if ARROWS.iter().any(|(krate, _)| *krate == on) && !allowed.contains(&on) {
-            let advice = "arrows go core ← bundle ← foundation ← modules ← amplifier-cli, foreman";
+            let advice = "arrows go core ← bundle ← foundation ← modules ← app ← amplifier-cli, foreman";
             self.note("arrow", key, &format!("is no dependency for `{name}`"), advice);
         }
         let owners = OWNED.iter().find(|(library, _)| *library == on);
@@ -231,6 +232,7 @@ mod tests {
             ("amplifier-bundle", "amplifier-foundation"),
             ("amplifier-foundation", "amplifier-modules"),
             ("amplifier-modules", "amplifier-cli"),
+            ("amplifier-modules", "amplifier-app"),
             ("foreman", "amplifier-cli"),
             ("amplifier-cli", "amplifier-tests"),
             ("amplifier-cli", "rusqlite"),

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use amplifier_core::Clock;
+use amplifier_core::session::FixedPrompt;
+use amplifier_core::{Clock, SystemPrompt};
 
 use super::builtin;
 use super::diagnostic::{Diagnostic, Strictness};
@@ -67,7 +68,6 @@ pub struct PreparedBundle {
     pub bundle: Bundle,
     shared: Shared,
     seen: Seen,
-    memo: Arc<Memo>,
 }
 
 /// What every session of a bundle needs, so that none has a copy of its own.
@@ -75,10 +75,24 @@ pub struct PreparedBundle {
 struct Shared {
     instruction: Arc<str>,
     context: Arc<[ContextFile]>,
-    namespaces: Arc<BTreeMap<String, PathBuf>>,
-    /// The context files by their keys.
-    named: Arc<BTreeMap<String, PathBuf>>,
-    checkouts: Arc<[PathBuf]>,
+    /// The prompt, where neither context files nor mentions could change it.
+    fixed: Option<Arc<FixedPrompt>>,
+    /// A resolver that works nowhere yet.
+    resolver: MentionResolver,
+}
+
+impl Shared {
+    fn new(bundle: &Bundle, context: &[ContextFile], memo: &Arc<Memo>) -> Self {
+        let instruction: Arc<str> = bundle.instruction.as_deref().unwrap_or_default().into();
+        let fixed = (context.is_empty() && !instruction.contains('@'))
+            .then(|| Arc::new(FixedPrompt(Some(Arc::clone(&instruction)).filter(|text| !text.is_empty()))));
+        let named = context.iter().map(|file| (file.key.clone(), file.path.clone())).collect();
+        let resolver = MentionResolver::new(PathBuf::new())
+            .namespaces(bundle.source_base_paths.clone())
+            .named(named)
+            .memo(Arc::clone(memo));
+        Self { instruction, context: context.into(), fixed, resolver }
+    }
 }
 
 impl PreparedBundle {
@@ -112,17 +126,7 @@ impl PreparedBundle {
         (source, fallback): (&str, String),
         memo: Arc<Memo>,
     ) -> Self {
-        let shared = Shared {
-            instruction: bundle.instruction.as_deref().unwrap_or_default().into(),
-            context: context_files.as_slice().into(),
-            namespaces: Arc::new(bundle.source_base_paths.clone()),
-            named: context_files
-                .iter()
-                .map(|file| (file.key.clone(), file.path.clone()))
-                .collect::<BTreeMap<_, _>>()
-                .into(),
-            checkouts: Arc::default(),
-        };
+        let shared = Shared::new(&bundle, &context_files, &memo);
         let agents = bundle.agents.roster.iter();
         let agents = agents.map(|entry| (entry.name.clone(), Arc::new(entry.def.clone()))).collect();
         Self {
@@ -143,7 +147,6 @@ impl PreparedBundle {
             bundle,
             shared,
             seen,
-            memo,
         }
     }
 
@@ -154,12 +157,16 @@ impl PreparedBundle {
 
     /// Resolves mentions for a session of this bundle that works in `cwd`.
     pub fn mentions(&self, cwd: &Path, home: Option<PathBuf>) -> MentionResolver {
-        MentionResolver::new(cwd)
-            .home(home)
-            .namespaces(Arc::clone(&self.shared.namespaces))
-            .named(Arc::clone(&self.shared.named))
-            .checkouts(Arc::clone(&self.shared.checkouts))
-            .memo(Arc::clone(&self.memo))
+        self.shared.resolver.at(cwd, home)
+    }
+
+    /// The system prompt for a session of this bundle that works in `cwd`; one for all of them, where
+    /// nothing could change it.
+    pub fn prompt(&self, cwd: &Path, home: Option<PathBuf>) -> Arc<dyn SystemPrompt> {
+        match &self.shared.fixed {
+            Some(fixed) => Arc::clone(fixed) as Arc<dyn SystemPrompt>,
+            None => Arc::new(self.system_prompt(cwd, home)),
+        }
     }
 
     /// The system prompt of a session of this bundle that works in `cwd`.
@@ -179,13 +186,15 @@ impl PreparedBundle {
 
     /// The checkout of a file that went in, or else its folder; for a path without a folder, the path itself.
     pub fn place_of<'a>(&'a self, file: &'a Path) -> &'a Path {
-        let checkout = self.shared.checkouts.iter().find(|root| file.starts_with(root));
+        let checkout = self.shared.resolver.checkouts.iter().find(|root| file.starts_with(root));
         checkout.map(PathBuf::as_path).or(file.parent()).unwrap_or(file)
     }
 
     /// The checkout of the first of these places that is in one.
     fn checkout_of(&self, origins: &[Origin]) -> Option<PathBuf> {
-        let of = |origin: &Origin| self.shared.checkouts.iter().find(|root| origin.file.starts_with(root));
+        let of = |origin: &Origin| {
+            self.shared.resolver.checkouts.iter().find(|root| origin.file.starts_with(root))
+        };
         origins.iter().find_map(of).cloned()
     }
 }
@@ -355,9 +364,9 @@ impl BundleLoader {
             return Err(BundleError::Invalid { diagnostics });
         }
         let memo = Arc::clone(&self.memo);
-        let prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
-        let shared = Shared { checkouts: checkouts.into(), ..prepared.shared.clone() };
-        Ok(PreparedBundle { shared, ..prepared })
+        let mut prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
+        prepared.shared.resolver = prepared.shared.resolver.checkouts(checkouts);
+        Ok(prepared)
     }
 
     fn slot(&self, source: &str) -> Arc<Slot> {

@@ -44,68 +44,98 @@ pub(super) enum Kind {
 const SHORT: usize = 64;
 
 pub(super) fn kind_of(key: &str) -> Kind {
+    if !may_be_secret(key) {
+        return Kind::Plain;
+    }
     if key.len() > SHORT || !key.is_ascii() {
-        let words = words_of(key);
-        return kind_of_words(&words.concat(), words.iter().map(String::as_str));
+        return kind_of_words(&words_of(key));
     }
     let mut buffer = [0; SHORT];
-    let (mut len, mut after_lower) = (0, false);
-    // One bit for each place at which a word begins.
-    let mut begins = 0u64;
-    let mut new_word = true;
+    let (mut len, mut begin) = (0, 0);
+    let (mut after_lower, mut secret) = (false, false);
     for byte in key.bytes() {
-        new_word |= !byte.is_ascii_alphanumeric() || (byte.is_ascii_uppercase() && after_lower);
+        if !byte.is_ascii_alphanumeric() || (byte.is_ascii_uppercase() && after_lower) {
+            secret |= is_secret_word(&buffer[begin..len]);
+            begin = len;
+        }
         after_lower = byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if byte.is_ascii_alphanumeric() {
             buffer[len] = byte.to_ascii_lowercase();
-            begins |= u64::from(new_word) << len;
-            new_word = false;
             len += 1;
         }
     }
     let joined = std::str::from_utf8(&buffer[..len]).unwrap_or_default();
-    let end_of = |start: usize| (start + 1..len).find(|at| begins & (1 << at) != 0).unwrap_or(len);
-    let words = (0..len).filter(|at| begins & (1 << at) != 0).map(|start| &joined[start..end_of(start)]);
-    kind_of_words(joined, words)
+    kind_of_joined(joined, secret || is_secret_word(&buffer[begin..len]))
 }
 
-/// `joined`: the words in lower case, without anything between.
-fn kind_of_words<'a>(joined: &str, mut words: impl Iterator<Item = &'a str>) -> Kind {
-    if holds_secret_part(joined) || words.any(|word| SECRET_WORDS.contains(&word)) {
-        return Kind::Secret;
+fn kind_of_words(words: &[String]) -> Kind {
+    kind_of_joined(&words.concat(), words.iter().any(|word| is_secret_word(word.as_bytes())))
+}
+
+/// `joined`: the words of a key in lower case, without anything between.
+fn kind_of_joined(joined: &str, has_secret_word: bool) -> Kind {
+    match has_secret_word || holds_secret_part(joined) {
+        true => Kind::Secret,
+        false if names_tokens(joined) => Kind::Token,
+        false => Kind::Plain,
     }
-    if names_tokens(joined) { Kind::Token } else { Kind::Plain }
+}
+
+fn is_secret_word(word: &[u8]) -> bool {
+    SECRET_WORDS.iter().any(|secret| secret.as_bytes() == word)
 }
 
 fn holds_secret_part(joined: &str) -> bool {
-    let bytes = joined.as_bytes();
-    let begins = |at: &usize| FIRST_LETTERS & letter(bytes[*at]) != 0;
-    (0..bytes.len())
-        .filter(begins)
-        .any(|at| SECRET_PARTS.iter().any(|part| bytes[at..].starts_with(part.as_bytes())))
+    let found = letters(joined.as_bytes());
+    // Only a part that has its letters here is looked for.
+    let mut likely = SECRET_PARTS.iter().zip(&PARTS).filter(|(_, letters)| found & **letters == **letters);
+    likely.any(|(part, _)| joined.contains(part))
 }
 
-/// One bit for each letter with which one of [`SECRET_PARTS`] begins.
-const FIRST_LETTERS: u32 = {
+/// The word that means a secret or a count.
+const TOKEN: &str = "token";
+
+/// False for most keys: one without all the letters of any word that names a secret.
+fn may_be_secret(key: &str) -> bool {
+    let found = letters(key.as_bytes());
+    let mut words = PARTS.iter().chain(&WORDS).chain(&[const { letters_of(TOKEN) }]);
+    !key.is_ascii() || words.any(|word| found & word == *word)
+}
+
+const PARTS: [u32; SECRET_PARTS.len()] = letters_of_all(SECRET_PARTS);
+const WORDS: [u32; SECRET_WORDS.len()] = letters_of_all(SECRET_WORDS);
+
+const fn letters_of_all<const N: usize>(words: &[&str]) -> [u32; N] {
+    let (mut all, mut index) = ([0; N], 0);
+    while index < N {
+        all[index] = letters_of(words[index]);
+        index += 1;
+    }
+    all
+}
+
+const fn letters_of(word: &str) -> u32 {
+    letters(word.as_bytes())
+}
+
+/// One bit for each letter that occurs, whatever its case.
+const fn letters(text: &[u8]) -> u32 {
     let (mut letters, mut index) = (0, 0);
-    while index < SECRET_PARTS.len() {
-        letters |= letter(SECRET_PARTS[index].as_bytes()[0]);
+    while index < text.len() {
+        let byte = text[index].to_ascii_lowercase();
+        if byte.is_ascii_lowercase() {
+            letters |= 1 << (byte - b'a');
+        }
         index += 1;
     }
     letters
-};
-
-const fn letter(byte: u8) -> u32 {
-    if byte.is_ascii_lowercase() { 1 << (byte - b'a') } else { 0 }
 }
 
 /// True if `token` in a key means a secret: not in `tokenizer`, nor in the plural of a count.
 fn names_tokens(joined: &str) -> bool {
-    if !joined.as_bytes().windows("token".len()).any(|part| part == b"token") {
-        return false;
-    }
-    joined.match_indices("token").any(|(at, found)| {
-        let (before, after) = (&joined[..at], &joined[at + found.len()..]);
+    let mut starts = (0..joined.len()).filter(|at| joined.as_bytes()[*at..].starts_with(TOKEN.as_bytes()));
+    starts.any(|at| {
+        let (before, after) = (&joined[..at], &joined[at + TOKEN.len()..]);
         match after.strip_prefix('s') {
             Some(_) => SECRET_TOKENS.iter().any(|word| before.ends_with(word)),
             None => {
@@ -228,9 +258,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_short_key_is_judged_as_a_long_one(key in "[a-zA-Z0-9_. -]{0,24}(token|secret|auth|Key|pat)?s?[A-Z_]?[a-z]{0,8}") {
-            let words = words_of(&key);
-            let slowly = kind_of_words(&words.concat(), words.iter().map(String::as_str));
-            proptest::prop_assert_eq!(kind_of(&key), slowly);
+            proptest::prop_assert_eq!(kind_of(&key), kind_of_words(&words_of(&key)));
         }
     }
 

@@ -63,6 +63,8 @@ pub enum Setter {
     Variable(&'static str),
     /// An argument, as it is typed: `--model`.
     Flag(&'static str),
+    /// The program itself, and why.
+    Program(&'static str),
 }
 
 impl Setter {
@@ -71,7 +73,7 @@ impl Setter {
         match self {
             Self::File { scope, .. } => *scope,
             Self::Variable(_) => Scope::Environment,
-            Self::Flag(_) => Scope::Flag,
+            Self::Flag(_) | Self::Program(_) => Scope::Flag,
         }
     }
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Setter {
             Self::File { scope, path, line } => write!(f, "{scope} settings {}:{line}", path.display()),
             Self::Variable(name) => write!(f, "environment {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Program(reason) => f.write_str(reason),
         }
     }
 }

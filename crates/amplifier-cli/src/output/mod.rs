@@ -6,16 +6,13 @@
 
 mod display;
 mod json;
-mod stdout;
 mod stream;
-mod style;
-mod table;
 mod text;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use amplifier_app::terminal::{Stdout, Style, plain, print, say, table};
 use amplifier_core::approval::Display;
 use amplifier_core::{Clock, OutcomeKind, SessionId, SessionOutcome};
 use amplifier_foundation::spawn::{ChildSummary, TreeOutcome};
@@ -23,9 +20,6 @@ use serde_json::{Value, json};
 
 use crate::args::run::OutputFormat;
 use crate::exit::{Code, Failure};
-pub(crate) use stdout::Stdout;
-pub(crate) use style::{Style, plain};
-pub(crate) use table::table;
 
 /// What is known of a run before it has an outcome.
 #[derive(Debug, Clone, Default)]
@@ -100,23 +94,9 @@ fn children(tree: &TreeOutcome) -> Value {
     tree.children.iter().map(one).collect()
 }
 
-/// Writes a result that is complete; the exit code tells whether it could be written.
-pub(crate) fn print(text: &str) -> Code {
-    let stdout = Stdout::new();
-    stdout.write(text);
-    stdout.code(Code::Success)
-}
-
 /// Writes one JSON document, indented.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<Code, Failure> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::work(&error))?;
     text.push('\n');
     Ok(print(&text))
-}
-
-/// Writes a line to stderr. A stderr that is gone changes nothing.
-pub(crate) fn say(line: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(line.as_bytes());
-    let _ = stderr.write_all(b"\n");
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_app::terminal::Signals;
 use amplifier_core::CancelToken;
 use amplifier_core::approval::Approver;
 use amplifier_foundation::{Host, Shutdown, SpawnResult, spawn_bundle};
@@ -15,7 +16,6 @@ use super::end::{end, stuck};
 use super::parent::{self, Parent};
 use super::prompt::Prompt;
 use super::request::{self, Asked};
-use super::signals::Signals;
 use super::watch::Watch;
 use crate::approve;
 use crate::args::run::RunArgs;

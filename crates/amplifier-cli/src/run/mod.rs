@@ -10,12 +10,12 @@ mod explain;
 mod parent;
 mod prompt;
 mod request;
-mod signals;
 mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use amplifier_app::terminal::Signals;
 use amplifier_core::Clock;
 use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
@@ -27,7 +27,6 @@ use crate::output::{self, Output};
 pub(crate) use explain::explain;
 use prompt::Prompt;
 pub(crate) use request::new_id;
-use signals::Signals;
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
@@ -85,7 +84,7 @@ fn check_target(file: &Path) -> Result<(), Failure> {
 fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
     let runtime = context::runtime()?;
     let code = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;
         let prompt = tokio::select! {
             biased;
             prompt = read_prompt(&args) => prompt?,

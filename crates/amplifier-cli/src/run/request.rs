@@ -4,9 +4,9 @@
 
 use std::path::PathBuf;
 
+use amplifier_app::setup::SCRIPTED;
+use amplifier_core::SessionId;
 use amplifier_core::turn::RetryPolicy;
-use amplifier_core::{ModuleSpec, SessionId};
-use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::fs::read;
 use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest, spawn};
@@ -16,9 +16,6 @@ use crate::args::run::RunArgs;
 use crate::context::{self, Context};
 use crate::exit::Failure;
 use crate::output::Facts;
-
-/// The scripted provider's module.
-const SCRIPTED: &str = "provider-scripted";
 
 /// A request, and what is known of the session before it exists.
 pub(super) struct Asked {
@@ -53,7 +50,7 @@ pub(super) async fn ask(
     if let Some(source) = &source {
         let bundle = host.prepare(source).await.map_err(|error| Failure::bundle(&error))?;
         context::tell(&bundle.diagnostics);
-        facts.scripted = is_scripted(&bundle, context);
+        facts.scripted = context.is_scripted(&bundle);
         facts.bundle = Some(bundle.name.clone());
         inherits = facts.parent.is_some() && bundle.plan.providers.is_empty();
     }
@@ -212,25 +209,4 @@ async fn inherits_script(request: &SpawnRequest, host: &Host) -> bool {
     let Ok(explanation) = spawn::explain(host, request.clone()).await else { return false };
     let mut providers = explanation.modules.iter().filter(|module| module.kind == "provider").peekable();
     providers.peek().is_some() && providers.all(|module| module.module == SCRIPTED)
-}
-
-/// True if the provider that will answer is a script: the one that was asked for, else the first by priority.
-fn is_scripted(bundle: &PreparedBundle, context: &Context) -> bool {
-    let configured: Vec<ModuleSpec> =
-        context.settings().providers.iter().map(|set| set.value.clone()).collect();
-    let of_bundle = &bundle.plan.providers;
-    let providers = if of_bundle.is_empty() { &configured } else { of_bundle };
-    let wanted = context.settings().provider.as_ref().map(|set| set.value.as_str());
-    let names = |spec: &&ModuleSpec| {
-        wanted.is_none_or(|wanted| {
-            let short = spec.module.strip_prefix("provider-");
-            spec.key() == wanted || spec.module == wanted || short == Some(wanted)
-        })
-    };
-    let priority =
-        |spec: &&ModuleSpec| spec.config.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(100);
-    match providers.iter().filter(names).min_by_key(priority) {
-        Some(spec) => spec.module == SCRIPTED,
-        None => wanted.is_some_and(|wanted| SCRIPTED.ends_with(wanted)),
-    }
 }

@@ -12,10 +12,10 @@ use amplifier_core::{CancelLevel, CancelReason, CancelToken, MonoTime, SessionOu
 use amplifier_foundation::settings::duration;
 use amplifier_foundation::{Host, SpawnResult};
 
-use super::signals::Signals;
 use crate::args::run::OnExit;
 use crate::exit::Signalled;
 use crate::output::{self, Output};
+use amplifier_app::terminal::Signals;
 
 /// How long running tools may take after SIGTERM, and in background sessions that are stopped.
 const TERM_GRACE: Duration = Duration::from_secs(5);

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::ledger::Ledger;
+use super::mailbox::mailbox;
 use super::{AmplifierSession, Core, FixedPrompt, Progress, SessionDriver, SystemPrompt};
 use crate::budget::Budget;
 use crate::env::SessionEnv;
@@ -16,9 +17,6 @@ use crate::module::tool::ToolSet;
 use crate::permission::Permissions;
 use crate::transcript::Transcript;
 use crate::turn::{Choice, ModelOptions, RetryPolicy};
-
-/// Commands that may wait for a session; a further sender waits for a place.
-const COMMANDS: usize = 8;
 
 /// Why a session cannot be put together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,7 +166,7 @@ impl SessionBuilder {
             governor: self.governor,
             ledger: Mutex::new(Ledger::default()),
         });
-        let (sender, receiver) = mpsc::channel(COMMANDS);
+        let (sender, receiver) = mailbox();
         let (progress, watched) = watch::channel(Progress::default());
         let session = AmplifierSession { core: Arc::clone(&core), commands: sender, progress: watched };
         Ok((session, SessionDriver::new(core, receiver, progress)))

@@ -9,8 +9,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+use super::mailbox::Receiver;
 use super::{Core, Progress, Settler, TurnReply};
 use crate::cancel::CancelLevel;
 use crate::event::EventType;
@@ -32,27 +33,26 @@ pub enum Command {
         /// The message.
         text: String,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<TurnReply, TurnError>>,
+        reply: oneshot::Sender<Reply>,
     },
     /// End the session.
     End,
 }
 
+/// What became of a message.
+pub(super) type Reply = Result<TurnReply, TurnError>;
+
 /// Runs the turns of one session.
 #[derive(Debug)]
 pub struct SessionDriver {
     core: Arc<Core>,
-    commands: mpsc::Receiver<Command>,
+    commands: Receiver,
     progress: watch::Sender<Progress>,
     started: bool,
 }
 
 impl SessionDriver {
-    pub(super) fn new(
-        core: Arc<Core>,
-        commands: mpsc::Receiver<Command>,
-        progress: watch::Sender<Progress>,
-    ) -> Self {
+    pub(super) fn new(core: Arc<Core>, commands: Receiver, progress: watch::Sender<Progress>) -> Self {
         Self { core, commands, progress, started: false }
     }
 

@@ -8,10 +8,11 @@
 mod builder;
 mod driver;
 mod ledger;
+mod mailbox;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::budget::Budget;
 use crate::cancel::{CancelLevel, CancelReason};
@@ -122,7 +123,7 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone)]
 pub struct AmplifierSession {
     core: Arc<Core>,
-    commands: mpsc::Sender<Command>,
+    commands: mailbox::Sender,
     progress: watch::Receiver<Progress>,
 }
 

@@ -178,6 +178,9 @@ impl Core {
 
     /// Passes on what hooks said beside their verdicts.
     pub(crate) fn absorb(&self, round: Round) {
+        if round.is_silent() {
+            return;
+        }
         let origin = self.env.origin();
         for (source, text) in &round.notices {
             let level = crate::approval::NoticeLevel::Info;

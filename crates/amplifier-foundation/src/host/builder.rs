@@ -23,6 +23,7 @@ use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
+use crate::spawn::bounds::Bounds;
 use crate::spawn::key::Turns;
 use crate::spawn::nodes::Nodes;
 use crate::spawn::watchdog::Watchdog;
@@ -298,6 +299,7 @@ impl HostBuilder {
             display: Arc::new(Quiet(self.display)),
             storage,
             permissions: self.permissions,
+            bounds: Bounds::of_host(&self.limits),
             limits: self.limits,
             retry: self.retry,
             governor: Arc::new(ProcessGovernor::new(Arc::clone(&self.clock), Arc::clone(&self.ids))),

@@ -31,6 +31,7 @@ use crate::process::ProcessLedger;
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
+use crate::spawn::bounds::Bounds;
 use crate::spawn::key::Turns;
 use crate::spawn::nodes::Nodes;
 use crate::spawn::plan::{self, SessionPlan};
@@ -85,6 +86,8 @@ pub(crate) struct HostInner {
     pub(crate) storage: Arc<dyn SessionStorage>,
     pub(crate) permissions: Permissions,
     pub(crate) limits: Limits,
+    /// What `limits` makes of a root session.
+    pub(crate) bounds: Arc<Bounds>,
     pub(crate) retry: RetryPolicy,
     pub(crate) governor: Arc<ProcessGovernor>,
     pub(crate) redactor: Arc<Redactor>,

@@ -3,6 +3,8 @@
 //! Guarantees: a session's limits are never wider than its parent's or the host's. Whoever resumes a
 //! session may name its limits anew; those it does not name stay as recorded.
 
+use std::sync::Arc;
+
 use amplifier_core::Limits;
 use amplifier_core::limits::LimitKind;
 
@@ -43,6 +45,11 @@ impl Bounds {
         // What holds for the parent by default was set by nobody, there and here.
         let named = parent.map(Self::recorded).unwrap_or_default();
         Self { limits, host: host.clone(), parent: named, request: request.clone(), before: before.clone() }
+    }
+
+    /// The bounds of a root session for which nobody asks for others: the same for all of a host.
+    pub(crate) fn of_host(host: &Limits) -> Arc<Self> {
+        Arc::new(Self::new(host, None, &Limits::default(), &Limits::default()))
     }
 
     /// What is recorded for a resume: the limits without what holds by default.

@@ -34,7 +34,7 @@ pub(super) struct Ending {
     pub(super) began: MonoTime,
     settler: Settler,
     facts: Facts,
-    bounds: Bounds,
+    bounds: Arc<Bounds>,
     child: Option<Arc<Child>>,
     // Held to take the place out; never across an await.
     place: Mutex<Option<Place>>,
@@ -51,7 +51,7 @@ impl Ending {
         session: AmplifierSession,
         settler: Settler,
         recorded: &Recorded,
-        bounds: Bounds,
+        bounds: Arc<Bounds>,
         (child, place): (Option<Arc<Child>>, Option<Place>),
         began: MonoTime,
     ) -> Arc<Self> {

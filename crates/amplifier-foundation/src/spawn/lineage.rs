@@ -57,10 +57,10 @@ impl Spawned {
         parent: Option<&Node>,
         request: &Limits,
         before: &Limits,
-    ) -> Bounds {
+    ) -> Arc<Bounds> {
         let orphaned = (self.depth > 0).then(Bounds::default);
-        let above = parent.map(|parent| &parent.bounds).or(orphaned.as_ref());
-        Bounds::new(&host.0.limits, above, request, before)
+        let above = parent.map(|parent| parent.bounds.as_ref()).or(orphaned.as_ref());
+        Arc::new(Bounds::new(&host.0.limits, above, request, before))
     }
 }
 

@@ -7,7 +7,7 @@
 //! of a tree use together never passes a limit of an ancestor.
 
 mod activate;
-mod bounds;
+pub(crate) mod bounds;
 mod caller;
 mod choices;
 mod closed;
@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use amplifier_core::approval::Shown;
 use amplifier_core::budget::Amount;
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
@@ -93,7 +94,8 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let guard = caller.guard();
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    tokio::spawn(life(host.starting(), request, parent, caller, tell));
+    let start = Box::pin(start(host.starting(), request, parent, caller));
+    tokio::spawn(life(start, tell));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -104,16 +106,12 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     Ok(result)
 }
 
-/// A session from its request to its outcome.
+/// A session from its request to its outcome. `start` is apart, so that a session that runs does not
+/// carry what it took to start it.
 async fn life(
-    starting: Starting,
-    request: SpawnRequest,
-    parent: Option<Parent>,
-    caller: Caller,
+    start: BoxFuture<'static, Result<Started, SpawnError>>,
     tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
 ) {
-    // Apart, so that a session that runs does not carry what it took to start it.
-    let start = Box::pin(start(starting, request, parent, caller));
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
     let (answer, supervisor) = match started {
         Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
@@ -150,11 +148,11 @@ async fn start(
     let storage = resolve::storage(&host, &request, parent.as_ref());
     let key = SessionKey::of(&request)?;
     let _turn = match &key {
-        Some(key) => Some(key.turn(&host).await),
+        Some(key) => Some(Box::pin(key.turn(&host)).await),
         None => None,
     };
     if let Some(key) = &key
-        && let Some(known) = key.known(&host, storage).await?
+        && let Some(known) = Box::pin(key.known(&host, storage)).await?
     {
         return Ok(Started::Known(known));
     }
@@ -174,7 +172,8 @@ async fn start(
             match (error, key) {
                 // In another process: requests of one key take turns in this one.
                 (Refused::Taken, Some(key)) => {
-                    let known = key.known(&host, resolve::storage(&host, &request, parent.as_ref())).await?;
+                    let storage = resolve::storage(&host, &request, parent.as_ref());
+                    let known = Box::pin(key.known(&host, storage)).await?;
                     known.map(Started::Known).ok_or(SpawnError::Abandoned)
                 }
                 (Refused::Taken, None) => Err(SpawnError::Abandoned),
@@ -305,8 +304,6 @@ fn supervise(
         env.display.show(&env.origin(), Shown::ChildStarted { agent, bundle, depth });
         child
     });
-    let user_home = host.user_home().map(std::path::Path::to_path_buf);
-    let mentions = resolved.plan.bundle.mentions(&resolved.cwd, user_home);
     let ending = Ending::new(
         host.clone(),
         session.clone(),
@@ -326,7 +323,7 @@ fn supervise(
         first: resolved.text,
         quoted: resolved.quoted,
         input: request.spec.input,
-        mentions,
+        bundle: Arc::clone(&resolved.plan.bundle),
         keep_open: request.spec.keep_open,
     }
 }

@@ -81,7 +81,7 @@ fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
         depth: resolved.depth(),
         self_depth: metadata.self_delegation_depth.unwrap_or(0),
         plan: Arc::clone(&resolved.plan),
-        bounds: resolved.bounds.clone(),
+        bounds: Arc::clone(&resolved.bounds),
         permissions: resolved.permissions.clone(),
         storage: Arc::clone(&resolved.storage),
         cwd: resolved.cwd.clone(),
@@ -163,8 +163,8 @@ fn build(
     options.injection_budget_per_turn = plan.section.injection_budget_per_turn;
     let user_home = host.user_home().map(Path::to_path_buf);
     let system = match &plan.agent {
-        Some(agent) => agent.home.agent_prompt(&agent.def, &resolved.cwd, user_home),
-        None => plan.bundle.system_prompt(&resolved.cwd, user_home),
+        Some(agent) => Arc::new(agent.home.agent_prompt(&agent.def, &resolved.cwd, user_home)),
+        None => plan.bundle.prompt(&resolved.cwd, user_home),
     };
     let transcript =
         StoredTranscript::new(Arc::clone(&recorded.storage), recorded.id.clone(), recorded.activation);
@@ -172,7 +172,7 @@ fn build(
     retry.rate_limit_patience = node.patience.unwrap_or(retry.rate_limit_patience);
     let builder = AmplifierSession::builder(env)
         .parts(parts)
-        .system(Arc::new(system))
+        .system(system)
         .permissions(resolved.permissions.clone())
         .limits(resolved.bounds.limits.clone(), resolved.bounds.set_by(LimitKind::Turns))
         .budget(Arc::clone(&node.budget))

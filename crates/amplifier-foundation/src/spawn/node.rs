@@ -30,7 +30,7 @@ pub(crate) struct Node {
     /// Times that an agent delegated to itself above.
     pub(crate) self_depth: u32,
     pub(crate) plan: Arc<SessionPlan>,
-    pub(crate) bounds: Bounds,
+    pub(crate) bounds: Arc<Bounds>,
     pub(crate) permissions: Permissions,
     pub(crate) budget: Arc<Budget>,
     pub(crate) places: Arc<Places>,
@@ -61,7 +61,7 @@ pub(super) struct NodeParts {
     pub(super) depth: u32,
     pub(super) self_depth: u32,
     pub(super) plan: Arc<SessionPlan>,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: Arc<Bounds>,
     pub(super) permissions: Permissions,
     pub(super) storage: Arc<dyn SessionStorage>,
     pub(super) cwd: PathBuf,

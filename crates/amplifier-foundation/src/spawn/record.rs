@@ -47,7 +47,7 @@ pub(super) async fn record(
         None => create(host, request, resolved).await.map(Some),
         Some((id, stored)) => {
             let before = stored.metadata.amplifier.activation;
-            reopen(host, request, resolved, id, before).await
+            Box::pin(reopen(host, request, resolved, id, before)).await
         }
     }
 }

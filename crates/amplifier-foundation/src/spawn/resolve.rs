@@ -41,7 +41,7 @@ pub(super) struct Resolved {
     pub(super) storage: Arc<dyn SessionStorage>,
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: Arc<Bounds>,
     pub(super) wish: Wish,
     /// How long rate limits are waited out, where that is not the host's matter.
     pub(super) patience: Option<Duration>,
@@ -89,7 +89,8 @@ pub(super) async fn resolve(
             if let Some(asker) = &request.spec.parent {
                 lineage::require_descendant(host, &storage, id, asker).await?;
             }
-            again(host, request, storage, id, live).await
+            // The rarer ways are boxed: the future of every start would have room for them.
+            Box::pin(again(host, request, storage, id, live)).await
         }
         _ => anew(host, request, storage, live).await,
     }
@@ -104,7 +105,7 @@ async fn anew(
     let spec = &request.spec;
     let parent = match (live, &spec.parent) {
         (Some(live), _) => Some(live.clone()),
-        (None, Some(id)) => Some(lineage::find(host, &storage, id).await?),
+        (None, Some(id)) => Some(Box::pin(lineage::find(host, &storage, id)).await?),
         (None, None) => None,
     };
     let wish = wish(request, parent.as_ref());
@@ -141,7 +142,7 @@ async fn anew(
         preferences: spec.preferences.clone(),
         wish: wish.clone(),
     });
-    let above = parent.as_ref().map(|parent| &parent.node.bounds);
+    let above = parent.as_ref().map(|parent| parent.node.bounds.as_ref());
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
     let (forked, quoted) = told(request, parent.as_ref());
     let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
@@ -153,7 +154,10 @@ async fn anew(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(permissions, &spec.permissions),
-        bounds: Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default()),
+        bounds: match above {
+            None if spec.limits == Limits::default() => Arc::clone(&host.0.bounds),
+            above => Arc::new(Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default())),
+        },
         patience: patience(host, request, parent.as_ref()),
         parent,
         spawned,
@@ -271,7 +275,7 @@ async fn bundle(
 ) -> Result<Named, SpawnError> {
     let (reference, found) = match prepared {
         Some(bundle) => (BundleRef::Prepared(Arc::clone(bundle)), Arc::clone(bundle)),
-        None => (BundleRef::Named(pin.source.clone()), host.prepare(&pin.source).await?),
+        None => (BundleRef::Named(pin.source.clone()), Box::pin(host.prepare(&pin.source)).await?),
     };
     if let Some(wanted) = pin.content_hash.as_ref().filter(|hash| **hash != found.content_hash) {
         let (bundle, wanted, found) = (pin.source.clone(), wanted.clone(), found.content_hash.clone());

@@ -7,6 +7,8 @@
 //! A task that is dropped, because its runtime ends, still publishes an outcome.
 
 use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +25,9 @@ use super::context;
 use super::finish::{Ending, within};
 use super::guarded::guarded;
 use super::record::Recorded;
+use crate::bundle::PreparedBundle;
 use crate::host::Host;
-use crate::mention::{FailureReason, MentionResolver, Prepended};
+use crate::mention::{FailureReason, Prepended};
 use crate::storage::{SessionMetadata, StorageError};
 
 /// How long a session may take to stop once it was cancelled at once, and its clean-ups.
@@ -46,8 +49,8 @@ pub(super) struct Supervisor {
     pub(super) quoted: Option<String>,
     /// Stands behind the first message as it is.
     pub(super) input: Option<String>,
-    /// Brings the files that a user message mentions.
-    pub(super) mentions: MentionResolver,
+    /// Tells where the files are that a user message mentions.
+    pub(super) bundle: Arc<PreparedBundle>,
     pub(super) keep_open: bool,
 }
 
@@ -64,12 +67,16 @@ impl Drop for Supervisor {
 }
 
 impl Supervisor {
-    /// Boxed: whoever holds the future holds a pointer, and a session that waits is small.
+    /// Turns and the end are boxed apart, so that a session that waits holds neither.
     pub(super) async fn run(mut self: Box<Self>) {
         let result = match caught(self.turns()).await {
             Ok(result) => result,
             Err(message) => Err(TurnError::Module { module: "session".into(), message }),
         };
+        Box::pin(self.end(result)).await;
+    }
+
+    async fn end(&mut self, result: TurnResult) {
         let mut outcome = self.outcome(&result);
         self.record(&mut outcome).await;
         let clean_up = caught(self.driver.clean_up(&outcome));
@@ -111,7 +118,7 @@ impl Supervisor {
             Some(quoted) => context::behind(&quoted, &first),
             None => first,
         };
-        let mut last = self.turn(first).await;
+        let mut last = Box::pin(self.turn(first)).await;
         if !self.keep_open {
             return last;
         }
@@ -120,7 +127,7 @@ impl Supervisor {
             match until(self.driver.next_command(), cancel.cancelled()).await {
                 Some(Some(Command::Execute { text, reply })) => {
                     let text = self.with_mentions(&text);
-                    let result = self.turn(text).await;
+                    let result = Box::pin(self.turn(text)).await;
                     last = copy_of(&result);
                     let _ = reply.send(result);
                 }
@@ -138,7 +145,7 @@ impl Supervisor {
         }
         let env = self.session.env();
         let permissions = self.session.permissions().clone();
-        let resolver = self.mentions.clone();
+        let resolver = self.bundle.mentions(&env.cwd, self.host.user_home().map(Path::to_path_buf));
         let resolver = resolver.permitted(permissions, Arc::clone(&env.paths), env.approver.can_answer());
         let Prepended { text, expansion, .. } = resolver.prepend(text);
         let refused = expansion.failed.iter().filter(|failed| failed.reason == FailureReason::NotPermitted);
@@ -164,7 +171,7 @@ impl Supervisor {
                 false => cancel.cancelled_now().await,
             }
         };
-        let mut turn = Box::pin(self.driver.turn(text));
+        let mut turn = pin!(self.driver.turn(text));
         if let Some(result) = until(&mut turn, abandoned).await {
             return result;
         }

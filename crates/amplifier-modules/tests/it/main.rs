@@ -44,6 +44,7 @@ mod support_tools;
 mod tool_access;
 mod tool_apply_patch;
 mod tool_bash;
+mod tool_delegate;
 mod tool_filesystem;
 mod tool_processes;
 mod tool_sandbox;

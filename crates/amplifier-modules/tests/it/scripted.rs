@@ -76,8 +76,8 @@ fn without_a_step_the_answer_says_that_it_is_scripted() {
 fn arguments_usage_cost_and_ids_reach_the_conversation() {
     let script = json!([
         {"tool_calls": [{"tool": "t", "arguments": {"q": ["{{prompt}}", 1]}}, {"name": "t"}],
-         "usage": {"input_tokens": 7, "output_tokens": 3}, "cost_micro_usd": 40},
-        {"text": "end", "cost_micro_usd": 2},
+         "usage": {"input_tokens": 7, "output_tokens": 3}, "cost_usd": 0.00004},
+        {"text": "end", "cost_usd": 0.000002},
     ]);
     let mut kit = kit(json!({"script": script})).tool("t", Does::Answers);
     kit.activation = Activation(2);

@@ -1,21 +1,56 @@
-//! The built `foreman` says what is not there yet.
+//! The built `foreman`: its command line.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::process::Command;
 
-fn check(arguments: &[&str], code: i32, says: &str) {
+struct Told {
+    stdout: String,
+    stderr: String,
+}
+
+fn check(arguments: &[&str], code: i32) -> Told {
     let output = Command::new(env!("CARGO_BIN_EXE_foreman")).args(arguments).output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-    assert!(text.contains(says), "{arguments:?}: {text}");
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stdout}{stderr}");
+    Told { stdout, stderr }
 }
 
 #[test]
-fn what_is_missing_exits_2_and_says_so() {
-    check(&["--version"], 0, env!("CARGO_PKG_VERSION"));
-    check(&["--help"], 0, "Not there yet");
-    check(&["run", "ISSUES.jsonl"], 2, "`foreman run` is not there yet");
-    check(&["rnu"], 2, "there is no command `rnu`");
-    check(&[], 2, "a command is missing");
+fn help_and_version_are_results() {
+    let version = check(&["--version"], 0);
+    assert_eq!(version.stdout, format!("foreman {}\n", env!("CARGO_PKG_VERSION")));
+    let help = check(&["--help"], 0);
+    assert!(help.stdout.contains("Not available in this version: init, start") && help.stderr.is_empty());
+    let run = check(&["run", "--help"], 0).stdout;
+    for flag in ["--max-concurrent", "--bundle", "--json", "--max-budget-usd", "--timeout", "--cwd"] {
+        assert!(run.contains(flag), "{flag}: {run}");
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_exits_2_and_says_so_in_one_line() {
+    for command in
+        ["init", "start", "stop", "status", "add", "issue", "ps", "runs", "trigger", "token", "chat"]
+    {
+        let told = check(&[command, "--json"], 2);
+        let line = format!("error: `foreman {command}` is not available in this version\n");
+        assert!(told.stderr.starts_with(&line) && told.stdout.is_empty(), "{}", told.stderr);
+    }
+}
+
+#[test]
+fn a_command_line_that_is_wrong_exits_2() {
+    for wrong in [
+        &[][..],
+        &["rnu"],
+        &["run"],
+        &["run", "a", "b"],
+        &["run", "a", "--max-concurrent", "0"],
+        &["run", "a", "--max-budget-usd", "much"],
+        &["run", "a", "--timeout", "5"],
+    ] {
+        let told = check(wrong, 2);
+        assert!(told.stdout.is_empty() && !told.stderr.is_empty(), "{wrong:?}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Guarantees: no cell breaks the line; the last column is not padded; a cell's indentation stays.
 
 /// Rows under a heading; a column is as wide as its widest cell.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
     let heading = heading.map(str::to_owned);
     let lines: Vec<[String; N]> =
         std::iter::once(&heading).chain(rows).map(|row| row.clone().map(|cell| one_line(&cell))).collect();

@@ -6,14 +6,33 @@
 
 use std::path::Path;
 
-use amplifier_foundation::fs::read;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::exit::{Failure, Signalled};
+use super::Code;
+use amplifier_foundation::fs::read;
+
+/// The signal that ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signalled {
+    /// Ctrl+C.
+    Interrupt,
+    /// `kill`.
+    Terminate,
+}
+
+impl Signalled {
+    /// Its exit code.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Interrupt => Code::Interrupted,
+            Self::Terminate => Code::Terminated,
+        }
+    }
+}
 
 /// The signals that stop a run.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
@@ -24,15 +43,14 @@ const HANGUP: u64 = 1;
 
 impl Signals {
     /// Begins to listen.
-    pub(super) fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::work(&error));
-        let hangup = if hangup_counts() { Some(listen(SignalKind::hangup())?) } else { None };
-        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    pub fn listen() -> std::io::Result<Self> {
+        let hangup = if hangup_counts() { Some(signal(SignalKind::hangup())?) } else { None };
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, hangup })
     }
 
     /// The next signal.
-    pub(super) async fn next(&mut self) -> Signalled {
+    pub async fn next(&mut self) -> Signalled {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,

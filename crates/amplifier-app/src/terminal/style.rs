@@ -8,41 +8,41 @@ use std::io::IsTerminal;
 
 /// How text is set on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Style {
+pub struct Style {
     terminal: bool,
     decorated: bool,
 }
 
 impl Style {
     /// For a stream that is a terminal or not.
-    pub(crate) fn of(terminal: bool) -> Self {
+    pub fn of(terminal: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let dumb = set("TERM").is_none_or(|term| term == "dumb");
         Self { terminal, decorated: terminal && set("NO_COLOR").is_none() && !dumb }
     }
 
     /// For stderr.
-    pub(crate) fn stderr() -> Self {
+    pub fn stderr() -> Self {
         Self::of(std::io::stderr().is_terminal())
     }
 
     /// True if the stream is a terminal.
-    pub(crate) fn is_for_people(self) -> bool {
+    pub fn is_for_people(self) -> bool {
         self.terminal
     }
 
     /// Less important.
-    pub(crate) fn dim(self, text: &str) -> String {
+    pub fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }
 
     /// A warning.
-    pub(crate) fn warning(self, text: &str) -> String {
+    pub fn warning(self, text: &str) -> String {
         self.wrap("33", text)
     }
 
     /// A failure.
-    pub(crate) fn failure(self, text: &str) -> String {
+    pub fn failure(self, text: &str) -> String {
         self.wrap("31", text)
     }
 
@@ -52,7 +52,7 @@ impl Style {
 }
 
 /// Text of others without control characters other than line ends and tabs.
-pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+pub fn plain(text: &str) -> Cow<'_, str> {
     let hostile = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(hostile) { Cow::Owned(text.replace(hostile, "")) } else { Cow::Borrowed(text) }
 }

@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::exit::Code;
+use super::Code;
 
 /// Standard output.
 #[derive(Debug, Default)]
-pub(crate) struct Stdout {
+pub struct Stdout {
     // Held for one write; never across an await.
     failed: Mutex<Option<ErrorKind>>,
     gone: Notify,
@@ -20,12 +20,12 @@ pub(crate) struct Stdout {
 
 impl Stdout {
     /// Standard output, nothing written yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 
     /// Writes and flushes.
-    pub(crate) fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_some() {
             return;
@@ -41,12 +41,12 @@ impl Stdout {
     }
 
     /// Resolves once nothing can be written any more.
-    pub(crate) async fn closed(&self) {
+    pub async fn closed(&self) {
         self.gone.notified().await;
     }
 
     /// `code`, unless the result could not be written though somebody wants it.
-    pub(crate) fn code(&self, code: Code) -> Code {
+    pub fn code(&self, code: Code) -> Code {
         match *self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kind) if kind != ErrorKind::BrokenPipe && code == Code::Success => Code::Failed,
             _ => code,

@@ -1,0 +1,13 @@
+//! What the programs `amplifier` and `foreman` share.
+//!
+//! [`Setup`] makes a host of settings, keys and trust; [`terminal`] has exit codes, signals and output.
+//! Programs of others need neither: they build their host themselves.
+//!
+//! Never here: arguments, and what a command means.
+
+#![warn(missing_docs)]
+
+pub mod setup;
+pub mod terminal;
+
+pub use setup::Setup;

@@ -1,0 +1,100 @@
+//! On the way to a terminal: exit codes, signals, standard output, decoration, tables, the log.
+//!
+//! Guarantees: one set of exit codes; stdout carries results alone; text that somebody else wrote
+//! is made harmless before it is shown.
+//! Never here: a question.
+
+pub mod logging;
+mod signals;
+mod stdout;
+mod style;
+mod table;
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+pub use signals::{Signalled, Signals};
+pub use stdout::Stdout;
+pub use style::{Style, plain};
+pub use table::table;
+
+/// What a process says to its caller. When several apply: 130 or 143, 4, 3, 124, 75, 5, 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Everything that was asked for was done.
+    Success = 0,
+    /// The agent or its provider failed.
+    Failed = 1,
+    /// The command line, the settings or the bundle are wrong.
+    Usage = 2,
+    /// A limit was reached.
+    Limit = 3,
+    /// A permission was needed and nobody could be asked.
+    Permission = 4,
+    /// Background sessions or issues were left running, or failed with nobody waiting.
+    Abandoned = 5,
+    /// A rate limit, or somebody else is at it: safe to try again.
+    Temporary = 75,
+    /// The time was up.
+    TimedOut = 124,
+    /// SIGINT.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// Writes a line to stderr. A stderr that is gone changes nothing.
+pub fn say(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(line.as_bytes());
+    let _ = stderr.write_all(b"\n");
+}
+
+/// Writes a result that is complete; the exit code tells whether it could be written.
+pub fn print(text: &str) -> Code {
+    let stdout = Stdout::new();
+    stdout.write(text);
+    stdout.code(Code::Success)
+}
+
+/// An error and its causes in one line; a cause that the text before it already tells is left out.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !more.is_empty() && !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_joined_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        #[derive(Debug, thiserror::Error)]
+        #[error("told: inner")]
+        struct Told(#[source] Inner);
+        assert_eq!(chain(&Outer(Inner)), "outer: inner");
+        assert_eq!(chain(&Told(Inner)), "told: inner");
+    }
+}

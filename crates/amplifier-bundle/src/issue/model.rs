@@ -1,0 +1,235 @@
+//! An issue: one piece of work for one worker.
+//!
+//! Guarantees: the names of types and statuses are those of the reference's issue manager, and a
+//! priority is one of five. What is read and written again keeps every key, also those that this
+//! program does not know.
+//! Never here: who works on it, and how that went.
+
+use amplifier_core::IssueId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::parse::{self, InvalidIssue};
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+#[non_exhaustive]
+pub struct Issue {
+    /// Its name among the issues of a file or queue.
+    pub id: IssueId,
+    /// What it is about, in one line.
+    pub title: String,
+    /// What is to be done.
+    pub description: String,
+    /// What kind of work it is.
+    pub issue_type: IssueType,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How far it is.
+    pub status: IssueStatus,
+    /// What must be completed before it begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<IssueId>,
+    /// Free data for programs. No worker is shown it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    /// The bundle of its worker, by name, path or address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// Keys of other programs; kept as they were.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Issue {
+    /// An open task of middling priority.
+    pub fn new(id: IssueId, title: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            id,
+            title: title.into(),
+            description: description.into(),
+            issue_type: IssueType::default(),
+            priority: Priority::default(),
+            status: IssueStatus::default(),
+            depends_on: Vec::new(),
+            metadata: Map::new(),
+            bundle: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl TryFrom<Map<String, Value>> for Issue {
+    type Error = InvalidIssue;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self, InvalidIssue> {
+        parse::issue(map)
+    }
+}
+
+/// What kind of work an issue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IssueType {
+    /// Something to do.
+    #[default]
+    Task,
+    /// Something new.
+    Feature,
+    /// Something that is wrong.
+    Bug,
+    /// Something large, that other issues are parts of.
+    Epic,
+    /// Upkeep.
+    Chore,
+}
+
+impl IssueType {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Task, Self::Feature, Self::Bug, Self::Epic, Self::Chore];
+
+    /// The name in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Feature => "feature",
+            Self::Bug => "bug",
+            Self::Epic => "epic",
+            Self::Chore => "chore",
+        }
+    }
+
+    /// The type of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+/// How far an issue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IssueStatus {
+    /// Nobody works on it.
+    #[default]
+    Open,
+    /// Somebody works on it.
+    InProgress,
+    /// Something stands in its way.
+    Blocked,
+    /// A person was asked something.
+    PendingUserInput,
+    /// It is done.
+    Completed,
+    /// It is done, or not wanted any more.
+    Closed,
+}
+
+impl IssueStatus {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::InProgress, Self::Blocked, Self::PendingUserInput, Self::Completed, Self::Closed];
+
+    /// The name in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InProgress => "in_progress",
+            Self::Blocked => "blocked",
+            Self::PendingUserInput => "pending_user_input",
+            Self::Completed => "completed",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The status of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+
+    /// True if nothing is left to do.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Completed | Self::Closed)
+    }
+}
+
+/// How urgent an issue is: 0 comes first, 4 last, 2 where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u8")]
+pub struct Priority(u8);
+
+/// A number is no priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("priority is {0}; give a whole number from 0 (first) to 4 (last)")]
+pub struct InvalidPriority(u64);
+
+impl Priority {
+    /// The priority of this number, 0 to 4.
+    pub fn new(number: u64) -> Result<Self, InvalidPriority> {
+        match u8::try_from(number) {
+            Ok(small @ 0..=4) => Ok(Self(small)),
+            _ => Err(InvalidPriority(number)),
+        }
+    }
+
+    /// 0 to 4.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(2)
+    }
+}
+
+impl TryFrom<u64> for Priority {
+    type Error = InvalidPriority;
+
+    fn try_from(number: u64) -> Result<Self, InvalidPriority> {
+        Self::new(number)
+    }
+}
+
+impl From<Priority> for u8 {
+    fn from(priority: Priority) -> Self {
+        priority.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issue_that_is_read_and_written_keeps_every_key() {
+        let text = r#"{"id":"a","title":"T","description":"D","issue_type":"bug","priority":0,"status":"blocked","depends_on":["b"],"metadata":{"n":1.5,"none":null},"bundle":"coder","assignee":null,"created_at":"2026-01-01T00:00:00","later":[1]}"#;
+        let issue: Issue = serde_json::from_str(text).unwrap();
+        assert_eq!((issue.issue_type, issue.status), (IssueType::Bug, IssueStatus::Blocked));
+        assert_eq!(serde_json::to_string(&issue).unwrap(), text);
+    }
+
+    #[test]
+    fn names_are_those_that_are_written() {
+        for one in IssueType::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
+            assert_eq!(IssueType::from_name(one.as_str()), Some(one));
+        }
+        for one in IssueStatus::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
+            assert_eq!(IssueStatus::from_name(one.as_str()), Some(one));
+        }
+    }
+
+    #[test]
+    fn a_priority_is_one_of_five() {
+        for number in 0..5 {
+            assert_eq!(u64::from(Priority::new(number).unwrap().number()), number);
+        }
+        assert!(Priority::new(5).is_err() && Priority::new(256).is_err());
+        assert!(Priority::new(0).unwrap() < Priority::default());
+    }
+}
