@@ -1,7 +1,8 @@
 //! The nodes of a host's sessions, as long as anybody holds them.
 //!
 //! Guarantees: all who spawn below one session get one node, also once it has ended: they share its
-//! places, its budget and its list of children. A node that nobody holds is freed.
+//! places, its budget and its list of children. A node that stands below an activation that is not the last
+//! one any more is given to nobody. A node that nobody holds is freed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,7 +28,8 @@ struct Map {
 impl Nodes {
     /// The node of a session.
     pub(super) fn get(&self, id: &SessionId) -> Option<Arc<Node>> {
-        self.lock().nodes.get(id)?.upgrade()
+        let map = self.lock();
+        map.get(id).filter(|node| map.is_last(node))
     }
 
     /// Enters the node of an activation that begins.
@@ -38,7 +40,7 @@ impl Nodes {
     /// Enters the node of a session that does not run, unless there is one by now.
     pub(super) fn enter_recorded(&self, node: Arc<Node>) -> Arc<Node> {
         let mut map = self.lock();
-        if let Some(known) = map.nodes.get(&node.id).and_then(Weak::upgrade) {
+        if let Some(known) = map.get(&node.id).filter(|known| map.is_last(known)) {
             return known;
         }
         map.insert(&node);
@@ -51,6 +53,16 @@ impl Nodes {
 }
 
 impl Map {
+    fn get(&self, id: &SessionId) -> Option<Arc<Node>> {
+        self.nodes.get(id)?.upgrade()
+    }
+
+    /// True if no session above it has been resumed since.
+    fn is_last(&self, node: &Node) -> bool {
+        let mut line = std::iter::successors(node.parent.as_ref(), |node| node.parent.as_ref());
+        line.all(|node| self.get(&node.id).is_some_and(|last| Arc::ptr_eq(&last, node)))
+    }
+
     fn insert(&mut self, node: &Arc<Node>) {
         if self.nodes.len() > 2 * self.swept + 16 {
             self.nodes.retain(|_, node| node.strong_count() > 0);

@@ -11,7 +11,7 @@ mod ends;
 mod inherit;
 mod keys;
 mod limits;
-// mod properties;
+mod properties;
 mod regressions;
 mod resume;
 mod specs;
@@ -95,6 +95,12 @@ impl Scene {
     /// Calls of models may be cut off in this scene.
     fn with_cuts(mut self) -> Self {
         self.aftermath = self.aftermath.after_cuts();
+        self
+    }
+
+    /// Sessions go on in this scene below others that have ended.
+    fn with_resumes(mut self) -> Self {
+        self.aftermath = self.aftermath.after_resumes();
         self
     }
 
