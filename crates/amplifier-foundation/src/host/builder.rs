@@ -13,6 +13,7 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 
+use super::quiet::Quiet;
 use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::fs::paths::SystemPaths;
@@ -23,6 +24,8 @@ use crate::router::EventRouter;
 use crate::settings::environment::ProcessEnv;
 use crate::settings::home::AmplifierHome;
 use crate::spawn::bounds::Bounds;
+use crate::spawn::key::Turns;
+use crate::spawn::nodes::Nodes;
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use crate::store::{MemoryStore, OwnerId, Store};
@@ -293,7 +296,7 @@ impl HostBuilder {
             paths: Arc::new(SystemPaths::with_home(user_home)),
             variables: self.variables,
             approver: self.approver,
-            display: self.display,
+            display: Arc::new(Quiet(self.display)),
             storage,
             permissions: self.permissions,
             bounds: Bounds::of_host(&self.limits),
@@ -308,6 +311,8 @@ impl HostBuilder {
             store,
             owner,
             watchdog: Watchdog::default(),
+            turns: Turns::default(),
+            nodes: Nodes::default(),
             plans: Mutex::default(),
         })
     }

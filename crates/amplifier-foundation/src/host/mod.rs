@@ -7,6 +7,7 @@
 mod builder;
 pub mod clock;
 pub mod ids;
+mod quiet;
 mod registry;
 mod sessions;
 
@@ -31,6 +32,8 @@ use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
 use crate::spawn::bounds::Bounds;
+use crate::spawn::key::Turns;
+use crate::spawn::nodes::Nodes;
 use crate::spawn::plan::{self, SessionPlan};
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{ProjectPaths, SessionStorage};
@@ -96,6 +99,8 @@ pub(crate) struct HostInner {
     /// This start of this process, in the store.
     pub(crate) owner: OwnerId,
     pub(crate) watchdog: Watchdog,
+    pub(crate) turns: Turns,
+    pub(crate) nodes: Nodes,
     /// Plans of roots, by prepared bundle; the last ones that were made. Held for a look-up or a push.
     pub(crate) plans: Mutex<Vec<(Arc<PreparedBundle>, Arc<SessionPlan>)>>,
 }

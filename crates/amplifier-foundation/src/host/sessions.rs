@@ -19,7 +19,8 @@ use amplifier_core::{
 };
 use tokio::sync::Notify;
 
-use crate::spawn::{mark_awaited, mark_awaited_below};
+use crate::spawn::{SpawnError, mark_awaited, mark_awaited_below};
+use crate::storage::StorageError;
 use crate::store::{Store, StoreError};
 
 /// The table of live sessions.
@@ -57,6 +58,26 @@ pub enum WaitError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a session is not in the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NotEntered {
+    /// The host ends.
+    Closed,
+    /// Another session of this id runs here, kept elsewhere.
+    Taken,
+}
+
+impl NotEntered {
+    pub(crate) fn of(self, session: &AmplifierSession) -> SpawnError {
+        let id = session.id().clone();
+        match self {
+            Self::Closed => SpawnError::ShutDown,
+            Self::Taken if session.activation() == Activation::FIRST => StorageError::Exists { id }.into(),
+            Self::Taken => StorageError::Locked { id, holder: Some(std::process::id()) }.into(),
+        }
+    }
 }
 
 /// An outcome that is there, or will be.
@@ -111,9 +132,8 @@ impl LiveSessions {
         id: &SessionId,
         within: Duration,
     ) -> Result<Option<Arc<SessionOutcome>>, WaitError> {
-        let deadline = self.deadline(within);
-        let pending = self.pending(id).await?;
-        Ok(until(pending, self.clock.sleep_until(deadline)).await)
+        let mut all = self.wait_all(std::slice::from_ref(id), within).await?;
+        Ok(all.pop().and_then(|(_, outcome)| outcome))
     }
 
     /// Waits for all of them, at most this long in all; `None` for those that still run then.
@@ -123,14 +143,14 @@ impl LiveSessions {
         within: Duration,
     ) -> Result<Vec<(SessionId, Option<Arc<SessionOutcome>>)>, WaitError> {
         let deadline = self.deadline(within);
-        let mut waits = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(Borrow::borrow) {
-            waits.push((SessionId::clone(id), self.pending(id).await?));
-        }
         let mut outcomes = Vec::with_capacity(ids.len());
-        for (id, pending) in waits {
+        for (id, pending) in self.all_pending(ids, deadline).await? {
             // Past the deadline each wait still sees an outcome that is there already.
-            outcomes.push((id, until(pending, self.clock.sleep_until(deadline)).await));
+            let outcome = match pending {
+                Some(pending) => until(pending, self.clock.sleep_until(deadline)).await,
+                None => None,
+            };
+            outcomes.push((id, outcome));
         }
         Ok(outcomes)
     }
@@ -142,18 +162,30 @@ impl LiveSessions {
         within: Duration,
     ) -> Result<Option<(SessionId, Arc<SessionOutcome>)>, WaitError> {
         let deadline = self.deadline(within);
-        let mut waits = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(Borrow::borrow) {
-            waits.push((SessionId::clone(id), self.pending(id).await?));
-        }
+        let mut waits = self.all_pending(ids, deadline).await?;
         let first = std::future::poll_fn(|cx| {
-            let found = waits.iter_mut().find_map(|(id, pending)| match pending.as_mut().poll(cx) {
-                Poll::Ready(outcome) => Some((id.clone(), outcome)),
-                Poll::Pending => None,
-            });
+            let found =
+                waits.iter_mut().find_map(|(id, pending)| match pending.as_mut()?.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Some((id.clone(), outcome)),
+                    Poll::Pending => None,
+                });
             found.map_or(Poll::Pending, Poll::Ready)
         });
         Ok(until(first, self.clock.sleep_until(deadline)).await)
+    }
+
+    /// What there is to wait for; `None` where not even that is known at the deadline.
+    async fn all_pending<I: Borrow<SessionId> + Sync>(
+        &self,
+        ids: &[I],
+        deadline: MonoTime,
+    ) -> Result<Vec<(SessionId, Option<Pending>)>, WaitError> {
+        let mut waits = Vec::with_capacity(ids.len());
+        for id in ids.iter().map(Borrow::borrow) {
+            let pending = until(self.pending(id), self.clock.sleep_until(deadline)).await;
+            waits.push((SessionId::clone(id), pending.transpose()?));
+        }
+        Ok(waits)
     }
 
     fn deadline(&self, within: Duration) -> MonoTime {
@@ -217,15 +249,22 @@ impl LiveSessions {
         self.lock().closed = true;
     }
 
-    /// Adds a session; false if the table is closed.
-    pub(crate) fn insert(&self, session: AmplifierSession) -> bool {
+    /// Adds a session, in the place of one of the same id that `fits`.
+    pub(crate) fn insert(
+        &self,
+        session: AmplifierSession,
+        fits: impl FnOnce(&AmplifierSession) -> bool,
+    ) -> Result<(), NotEntered> {
         let mut table = self.lock();
         let below = session.parent_id().is_some_and(|parent| table.live.contains_key(parent));
-        let taken = !table.closed || below;
-        if taken {
-            table.live.insert(session.id().clone(), session);
+        if table.closed && !below {
+            return Err(NotEntered::Closed);
         }
-        taken
+        if table.live.get(session.id()).is_some_and(|live| !fits(live)) {
+            return Err(NotEntered::Taken);
+        }
+        table.live.insert(session.id().clone(), session);
+        Ok(())
     }
 
     /// Takes a session out, unless a later activation of it runs already.

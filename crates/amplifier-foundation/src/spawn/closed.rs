@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use super::SpawnError;
 use super::guarded::guarded;
 use crate::host::Host;
+use crate::storage::SessionStorage;
 
 /// A session's conversation after its end.
 #[derive(Debug)]
@@ -31,10 +32,11 @@ struct Closed {
 /// The handle; its outcome is there.
 pub(super) async fn session(
     host: &Host,
+    storage: &Arc<dyn SessionStorage>,
     id: &SessionId,
     outcome: Arc<SessionOutcome>,
 ) -> Result<AmplifierSession, SpawnError> {
-    let stored = guarded(id, "load", host.storage().load(id)).await?;
+    let stored = guarded(id, "load", storage.load(id)).await?;
     let metadata = stored.metadata;
     let inner = &host.0;
     let env = SessionEnv::new(SessionEnvInner {

@@ -1,13 +1,15 @@
 //! Calls of a store that may be anybody's: one that panics or hangs is one that is in doubt.
 //!
-//! Guarantees: every call here ends, at the latest after [`STORE_GRACE`].
+//! Guarantees: every call here ends, at the latest after [`STORE_GRACE`], and none panics.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use amplifier_core::panic::caught;
+use amplifier_core::panic::{caught, message};
 use amplifier_core::until::until;
 
+use super::finish::within;
 use crate::host::Host;
 use crate::store::{Commit, Receipt, StoreError};
 
@@ -23,18 +25,26 @@ enum NoAnswer {
     Panicked(String),
 }
 
-/// Commits; in doubt, also if the store itself is, it is sent once more: of commits that hold a write that
-/// happens once.
-pub(super) async fn commit_once(host: &Host, commit: Commit) -> Result<Receipt, StoreError> {
-    match self::commit(host, commit.clone()).await {
-        Err(StoreError::InDoubt { source }) if !is_late(source.as_ref()) => self::commit(host, commit).await,
+impl From<NoAnswer> for StoreError {
+    fn from(why: NoAnswer) -> Self {
+        Self::InDoubt { source: Box::new(why) }
+    }
+}
+
+/// Commits what happens once; in doubt it is sent a second time.
+pub(super) async fn once(host: &Host, commit: impl Fn() -> Commit) -> Result<Receipt, StoreError> {
+    match bounded(host, host.store().commit(commit())).await {
+        Err(StoreError::InDoubt { source }) if !source.is::<NoAnswer>() => {
+            bounded(host, host.store().commit(commit())).await
+        }
         other => other,
     }
 }
 
-/// Commits.
-pub(super) async fn commit(host: &Host, commit: Commit) -> Result<Receipt, StoreError> {
-    bounded(host, host.store().commit(commit)).await
+/// Hands a commit over, as [`post`](crate::store::Store::post) does.
+pub(super) fn post(host: &Host, commit: Commit) -> Result<(), StoreError> {
+    let posted = catch_unwind(AssertUnwindSafe(|| host.store().post(commit)));
+    posted.unwrap_or_else(|panic| Err(NoAnswer::Panicked(message(panic.as_ref())).into()))
 }
 
 /// One call of the store.
@@ -42,16 +52,9 @@ pub(super) async fn bounded<T>(
     host: &Host,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    let clock = host.clock();
-    let late = clock.sleep_until(clock.monotonic().saturating_add(STORE_GRACE));
-    let in_doubt = |why: NoAnswer| Err(StoreError::InDoubt { source: Box::new(why) });
-    match until(caught(call), late).await {
+    match until(caught(call), within(host.clock(), STORE_GRACE)).await {
         Some(Ok(answer)) => answer,
-        Some(Err(message)) => in_doubt(NoAnswer::Panicked(message)),
-        None => in_doubt(NoAnswer::Late),
+        Some(Err(message)) => Err(NoAnswer::Panicked(message).into()),
+        None => Err(NoAnswer::Late.into()),
     }
-}
-
-fn is_late(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    source.downcast_ref::<NoAnswer>().is_some_and(|why| matches!(why, NoAnswer::Late))
 }

@@ -119,6 +119,7 @@ pub async fn explain_agent(
         chosen_by_project: above.chosen_by_project,
         patience: None,
         parent: above.parent.map(|parent| parent.node),
+        children: Default::default(),
         id,
     });
     let request = SpawnRequest::agent(&node.id, agent, "");

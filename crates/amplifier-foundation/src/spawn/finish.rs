@@ -13,28 +13,18 @@ use amplifier_core::activity::Deadline;
 use amplifier_core::approval::Shown;
 use amplifier_core::limits::LimitKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError, outcome_of_cancel};
-use amplifier_core::panic::caught;
 use amplifier_core::session::Settler;
-use amplifier_core::until::until;
-use amplifier_core::{
-    Activation, AmplifierSession, CancelReason, Clock, EventId, EventType, MonoTime, NewEvent, OutcomeKind,
-    Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId, Usage,
-};
-use serde::Serialize;
-use serde_json::Value;
+use amplifier_core::{AmplifierSession, CancelReason, Clock, MonoTime, OutcomeKind, SessionOutcome};
 
 use super::bounds::Bounds;
+use super::commit;
+use super::error::with_causes;
 use super::node::Child;
 use super::places::Place;
 use super::record::Recorded;
+use super::terminal::{Facts, Final};
 use crate::host::Host;
-use crate::storage::SessionMetadata;
 use crate::store::{ActivationId, Commit, Receipt, Repeated, Write};
-
-/// Longest preview of the answer in a terminal event, in bytes.
-const PREVIEW_BYTES: usize = 16 * 1024;
-/// How long the store may take to settle an outcome.
-const STORE_GRACE: Duration = Duration::from_secs(30);
 
 /// The end of one activation, waiting to happen.
 #[derive(Debug)]
@@ -53,29 +43,6 @@ pub(super) struct Ending {
     published: AtomicBool,
     /// The session's task has ended.
     ended: AtomicBool,
-}
-
-/// What the terminal event says of a session beside its outcome.
-#[derive(Debug)]
-struct Facts {
-    event: EventId,
-    name: Option<String>,
-    bundle: Option<String>,
-    agent: Option<String>,
-    metadata: serde_json::Map<String, Value>,
-}
-
-impl Facts {
-    fn of(host: &Host, metadata: &SessionMetadata) -> Self {
-        let event = metadata.amplifier.terminal_event_id;
-        Self {
-            event: event.unwrap_or_else(|| EventId(host.ids().v7(host.clock().now()))),
-            name: metadata.name.clone(),
-            bundle: metadata.bundle.clone(),
-            agent: metadata.agent_name.clone(),
-            metadata: metadata.extra.clone(),
-        }
-    }
 }
 
 impl Ending {
@@ -108,17 +75,12 @@ impl Ending {
     /// Settles in the store. The outcome that counts: one that was settled before wins.
     pub(super) async fn settle(&self, outcome: SessionOutcome) -> Final {
         let ended = self.told(Arc::new(outcome));
-        let commit = caught(self.host.store().commit(self.commit(&ended)));
-        let failed = match until(commit, within(self.host.clock(), STORE_GRACE)).await {
-            Some(Ok(Ok(Receipt::Repeated(Repeated::Settled { settled, .. })))) => {
-                return self.told(settled.outcome);
-            }
-            Some(Ok(Ok(_))) => return ended,
-            Some(Ok(Err(error))) => error.to_string(),
-            Some(Err(panic)) => format!("the store panicked: {panic}"),
-            None => "the store took too long".to_owned(),
+        let error = match commit::once(&self.host, || self.commit(&ended)).await {
+            Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
+            Ok(_) => return ended,
+            Err(error) => with_causes(&error),
         };
-        tracing::error!(session = %self.session.id(), error = failed, "the outcome could not be settled");
+        tracing::error!(session = %self.session.id(), error, "the outcome could not be settled");
         let mut outcome = SessionOutcome::clone(&ended.outcome);
         outcome.unrecorded = true;
         self.told(Arc::new(outcome))
@@ -130,7 +92,7 @@ impl Ending {
             return;
         }
         let ended = self.told(Arc::new(outcome));
-        if let Err(error) = self.host.store().post(self.commit(&ended)) {
+        if let Err(error) = commit::post(&self.host, self.commit(&ended)) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
         }
         self.publish(ended);
@@ -203,7 +165,7 @@ impl Ending {
         if self.published.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Err(error) = self.host.router().record(self.event(&ended), self.facts.event) {
+        if let Err(error) = self.host.router().record(ended.event(self.session.id()), self.facts.id) {
             tracing::debug!(session = %self.session.id(), %error, "no router took the terminal event");
         }
         let outcome = ended.outcome;
@@ -219,92 +181,13 @@ impl Ending {
 
     fn commit(&self, ended: &Final) -> Commit {
         let of = ActivationId::new(self.session.id().clone(), self.session.activation());
-        let now = self.host.clock().now();
-        let event = self.event(ended);
-        let event = SessionEvent::seal(event, self.facts.event, None, self.host.router().scope(), now);
-        Write::Settle { of, outcome: Arc::clone(&ended.outcome), event: Box::new(event) }.into()
+        let event = Box::new(ended.sealed(&self.host, self.session.id(), self.facts.id));
+        Write::Settle { of, outcome: Arc::clone(&ended.outcome), event }.into()
     }
 
-    fn event(&self, ended: &Final) -> NewEvent {
-        let kind = match ended.outcome.kind {
-            OutcomeKind::Completed => EventType::SessionCompleted,
-            _ => EventType::SessionError,
-        };
-        NewEvent::of(kind, ended.payload.clone()).from_session(self.session.id().clone())
-    }
-
-    /// An outcome with what the terminal event says of it, in the store and in the router alike.
     fn told(&self, outcome: Arc<SessionOutcome>) -> Final {
-        let payload = Payload::cut(&self.said(&outcome)).unwrap_or_else(|error| {
-            tracing::error!(session = %self.session.id(), %error, "a terminal event says nothing");
-            Payload::null()
-        });
-        Final { outcome, payload }
+        self.facts.told(self.session.env(), outcome)
     }
-
-    fn said<'a>(&'a self, outcome: &'a SessionOutcome) -> Said<'a> {
-        let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
-        let env = self.session.env();
-        Said {
-            session_id: &env.session,
-            activation: env.activation,
-            parent_id: env.parent.as_ref(),
-            root_id: &env.root,
-            name: self.facts.name.as_deref(),
-            bundle: self.facts.bundle.as_deref(),
-            agent: self.facts.agent.as_deref(),
-            outcome: outcome.kind,
-            output: &outcome.output[..cut],
-            output_truncated: cut < outcome.output.len(),
-            error: outcome
-                .error
-                .as_ref()
-                .map(|error| SaidError { kind: error.kind, message: &error.message }),
-            usage: outcome.usage,
-            cost_usd: outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
-            duration_ms: outcome.duration_ms,
-            turns: outcome.turns,
-            run_id: None,
-            trigger_id: None,
-            metadata: &self.facts.metadata,
-        }
-    }
-}
-
-/// An outcome that counts, with the payload of its terminal event.
-#[derive(Debug)]
-pub(super) struct Final {
-    outcome: Arc<SessionOutcome>,
-    payload: Payload,
-}
-
-/// The payload of a terminal event.
-#[derive(Serialize)]
-struct Said<'a> {
-    session_id: &'a SessionId,
-    activation: Activation,
-    parent_id: Option<&'a SessionId>,
-    root_id: &'a SessionId,
-    name: Option<&'a str>,
-    bundle: Option<&'a str>,
-    agent: Option<&'a str>,
-    outcome: OutcomeKind,
-    output: &'a str,
-    output_truncated: bool,
-    error: Option<SaidError<'a>>,
-    usage: Usage,
-    cost_usd: Option<f64>,
-    duration_ms: u64,
-    turns: u32,
-    run_id: Option<&'a RunId>,
-    trigger_id: Option<&'a TriggerId>,
-    metadata: &'a serde_json::Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct SaidError<'a> {
-    kind: FailureKind,
-    message: &'a str,
 }
 
 /// Ends that long after it is first waited for, and costs nothing before.

@@ -1,7 +1,8 @@
 //! Step 1, the parent: live in this process, or as it was recorded.
 //!
-//! Guarantees: a parent that does not run here any more lends what its record says, never more; the
-//! line of recorded ancestors is followed as far as plans are inherited.
+//! Guarantees: a parent that does not run here any more lends what it had, or what its record says if
+//! nobody holds it any more, and never more; the line of recorded ancestors is followed as far as plans
+//! are inherited.
 
 use std::sync::Arc;
 
@@ -48,6 +49,30 @@ pub(super) struct Spawned {
     pub(super) wish: Wish,
 }
 
+impl Spawned {
+    /// The limits of an activation; a child whose parent is gone stays a child.
+    pub(super) fn bounds(
+        &self,
+        host: &Host,
+        parent: Option<&Node>,
+        request: &Limits,
+        before: &Limits,
+    ) -> Bounds {
+        let orphaned = (self.depth > 0).then(Bounds::default);
+        let above = parent.map(|parent| parent.bounds.as_ref()).or(orphaned.as_ref());
+        Bounds::new(&host.0.limits, above, request, before)
+    }
+}
+
+/// Layers behind those there are; one that is there already is not repeated.
+pub(super) fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
+    let before = all.clone();
+    for layer in more.layers().iter().filter(|layer| !before.layers().contains(layer)) {
+        all = all.with(layer.as_ref().clone());
+    }
+    all
+}
+
 /// The parent of this id if it runs here.
 pub(super) fn live(host: &Host, id: &SessionId) -> Option<Parent> {
     let live = host.sessions().get(id)?;
@@ -75,12 +100,15 @@ fn recorded<'a>(
     left: u32,
 ) -> BoxFuture<'a, Result<Arc<Node>, SpawnError>> {
     Box::pin(async move {
-        if let Some(parent) = live(host, id) {
-            return Ok(parent.node);
+        if let Some(node) = host.0.nodes.get(id) {
+            return Ok(node);
         }
-        let metadata = guarded(id, "load", storage.load(id)).await?.metadata;
+        let (storage, metadata) = load(host, storage, id).await?;
         let parent = match metadata.spawned_by() {
-            Some(parent) if left > 0 => Some(recorded(host, storage, parent, left - 1).await?),
+            Some(parent) if left > 0 => match recorded(host, storage, parent, left - 1).await {
+                Err(SpawnError::Storage(StorageError::NotFound { .. })) => None,
+                found => Some(found?),
+            },
             _ => None,
         };
         let spawned: Spawned = read(id, "spawn record", metadata.amplifier.spawn.as_ref())?;
@@ -88,23 +116,42 @@ fn recorded<'a>(
         let plan = again(host, bundle, parent.as_deref(), &spawned, None)?;
         let limits: Limits = read(id, "limits", metadata.amplifier.limits.as_ref())?;
         let permissions: Permissions = read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
-        let above = parent.as_ref().map(|parent| parent.bounds.as_ref());
-        Ok(Node::new(NodeParts {
+        let above = parent.as_ref().map(|parent| &parent.permissions);
+        let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
+        let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
+        let node = Node::new(NodeParts {
             id: id.clone(),
             root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
             depth: spawned.depth,
             self_depth: metadata.self_delegation_depth.unwrap_or(0),
             plan: Arc::new(plan),
-            bounds: Arc::new(Bounds::new(&host.0.limits, above, &Limits::default(), &limits)),
-            permissions,
+            bounds: Arc::new(bounds),
+            permissions: with_layers(permissions, &host.0.permissions),
             storage: Arc::clone(storage),
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
             wish: spawned.wish,
             chosen_by_project: metadata.amplifier.bundle_by_project,
             patience: None,
+            children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
             parent,
-        }))
+        });
+        Ok(host.0.nodes.enter_recorded(node))
     })
+}
+
+/// How a session is described: in the storage of who asks, else in the host's.
+async fn load<'a>(
+    host: &'a Host,
+    storage: &'a Arc<dyn SessionStorage>,
+    id: &SessionId,
+) -> Result<(&'a Arc<dyn SessionStorage>, SessionMetadata), SpawnError> {
+    match guarded(id, "load", storage.load(id)).await {
+        Err(StorageError::NotFound { .. }) if !Arc::ptr_eq(storage, host.storage()) => {
+            let stored = guarded(id, "load", host.storage().load(id)).await?;
+            Ok((host.storage(), stored.metadata))
+        }
+        stored => Ok((storage, stored?.metadata)),
+    }
 }
 
 /// The bundle of a recorded session; where nobody vouches for the project, without what redirects keys.
@@ -121,18 +168,19 @@ async fn bundle_again(
 
 /// Refuses a session that is not below the one that asks for it.
 pub(super) async fn require_descendant(
+    host: &Host,
     storage: &Arc<dyn SessionStorage>,
     id: &SessionId,
     asker: &SessionId,
 ) -> Result<(), SpawnError> {
     let mut next = id.clone();
     for _ in 0..MAX_ANCESTORS {
-        let loaded = match guarded(&next, "load", storage.load(&next)).await {
+        let (_, metadata) = match load(host, storage, &next).await {
             // An ancestor that is deleted belongs to nobody any more.
-            Err(StorageError::NotFound { .. }) if next != *id => break,
+            Err(SpawnError::Storage(StorageError::NotFound { .. })) if next != *id => break,
             loaded => loaded?,
         };
-        match loaded.metadata.spawned_by() {
+        match metadata.spawned_by() {
             Some(parent) if parent == asker => return Ok(()),
             Some(parent) => next = parent.clone(),
             None => break,

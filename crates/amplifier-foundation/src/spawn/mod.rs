@@ -6,19 +6,23 @@
 //! after ten seconds at once. A child can do at most what its parent can, and what all sessions
 //! of a tree use together never passes a limit of an ancestor.
 
+mod activate;
 pub(crate) mod bounds;
+mod caller;
 mod choices;
 mod closed;
+mod commit;
 pub mod context;
 mod error;
 mod explain;
 mod finish;
 mod guarded;
 mod inherit;
-mod key;
+pub(crate) mod key;
 mod lineage;
 mod mount;
 mod node;
+pub(crate) mod nodes;
 mod places;
 pub(crate) mod plan;
 pub mod preferences;
@@ -29,6 +33,7 @@ mod result;
 mod spawner;
 mod spec;
 mod supervisor;
+mod terminal;
 mod transcript;
 mod tree;
 mod untrusted;
@@ -42,22 +47,21 @@ use amplifier_core::clock::BoxFuture;
 use amplifier_core::limits::{LimitKind, LimitReached};
 use amplifier_core::message::{Message, ToolCall};
 use amplifier_core::panic::caught;
-use amplifier_core::{
-    Activation, AmplifierSession, CancelLevel, CancelReason, CancelToken, MonoTime, SessionId,
-};
+use amplifier_core::{Activation, AmplifierSession, CancelToken, MonoTime, SessionId};
 use tokio::sync::oneshot;
 
 pub use bounds::{
     DEFAULT_CHILD_FIRST_PROGRESS_MS, DEFAULT_CHILD_IDLE_MS, DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS,
     DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
 };
+use caller::Caller;
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
 pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain, explain_agent};
 use finish::Ending;
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
-use key::Keyed;
+use key::SessionKey;
 use lineage::Parent;
 use mount::Mounted;
 use node::Child;
@@ -74,7 +78,7 @@ use supervisor::Supervisor;
 pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
-use crate::storage::{StorageError, repair};
+use crate::storage::{SessionStorage, StorageError, repair};
 
 /// How often a resume is resolved anew because other activations have ended meanwhile.
 const RESOLVES: usize = 5;
@@ -86,12 +90,11 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let request = request.into();
     let (background, keep_open) = (request.spec.background, request.spec.keep_open);
     let parent = request.spec.parent.as_ref().and_then(|id| lineage::live(host, id));
-    let cancel = parent.as_ref().and_then(|parent| parent.live.as_ref());
-    let cancel = cancel.map_or_else(CancelToken::new, |live| live.env().cancel.child());
-    let guard = CancelOnDrop(Some(cancel.clone()));
+    let caller = Caller::default();
+    let guard = caller.guard();
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    let start = Box::pin(start(host.starting(), request, parent, cancel));
+    let start = Box::pin(start(host.starting(), request, parent, caller));
     tokio::spawn(life(start, tell));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
@@ -138,15 +141,24 @@ async fn start(
     starting: Starting,
     request: SpawnRequest,
     parent: Option<Parent>,
-    cancel: CancelToken,
+    caller: Caller,
 ) -> Result<Started, SpawnError> {
     let host = starting.host();
     let began = host.clock().monotonic();
-    let key = match key::look_up(&host, &request).await? {
-        Keyed::Known(session) => return Ok(Started::Known(session)),
-        Keyed::Free(key) => key,
+    let storage = resolve::storage(&host, &request, parent.as_ref());
+    let key = SessionKey::of(&request)?;
+    let _turn = match &key {
+        Some(key) => Some(key.turn(&host).await),
+        None => None,
     };
+    if let Some(key) = &key
+        && let Some(known) = key.known(&host, storage).await?
+    {
+        return Ok(Started::Known(known));
+    }
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
+    let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
+    let cancel = caller.bind(above.map(|live| &live.env().cancel));
     let how = (&cancel, request.spec.background);
     match enter(&host, &resolved, &recorded, how, key.as_ref()).await {
         Ok((mounted, messages)) => {
@@ -158,7 +170,11 @@ async fn start(
             record::undo(&recorded).await;
             place.into_iter().for_each(Place::undo);
             match (error, key) {
-                (Refused::Taken, Some(key)) => Box::pin(key::attach(&host, &key)).await.map(Started::Known),
+                // In another process: requests of one key take turns in this one.
+                (Refused::Taken, Some(key)) => {
+                    let known = key.known(&host, resolve::storage(&host, &request, parent.as_ref())).await?;
+                    known.map(Started::Known).ok_or(SpawnError::Abandoned)
+                }
                 (Refused::Taken, None) => Err(SpawnError::Abandoned),
                 (Refused::Error(error), _) => Err(error),
             }
@@ -224,20 +240,25 @@ async fn enter(
     resolved: &Resolved,
     recorded: &Recorded,
     (cancel, background): (&CancelToken, bool),
-    key: Option<&key::SessionKey>,
+    key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
     let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
     let session = &mounted.session;
+    let cleaned = |refused: Refused| async {
+        session.env().coordinator.clean_up().await;
+        Err(refused)
+    };
+    if cancel.is_cancelled() {
+        return cleaned(SpawnError::Abandoned.into()).await;
+    }
+    // In the host's table before anything says that it runs.
+    let fits = |live: &AmplifierSession| is_earlier(live, session, &recorded.storage);
+    if let Err(why) = host.sessions().insert(session.clone(), fits) {
+        return cleaned(why.of(session).into()).await;
+    }
     let entered = async {
-        if cancel.is_cancelled() {
-            return Err(SpawnError::Abandoned.into());
-        }
-        // In the host's table before anything says that it runs.
-        if !host.sessions().insert(session.clone()) {
-            return Err(SpawnError::ShutDown.into());
-        }
         let messages = history(recorded).await?;
-        match key::open(host, session, resolved, key).await? {
+        match activate::open(host, session, resolved, recorded, key).await? {
             true => Ok(messages),
             false => Err(Refused::Taken),
         }
@@ -246,10 +267,16 @@ async fn enter(
         Ok(messages) => Ok((mounted, messages)),
         Err(refused) => {
             host.sessions().remove(session);
-            session.env().coordinator.clean_up().await;
-            Err(refused)
+            cleaned(refused).await
         }
     }
+}
+
+/// True for an activation of the same session that is over but for its last words: its storage was free.
+fn is_earlier(live: &AmplifierSession, now: &AmplifierSession, storage: &Arc<dyn SessionStorage>) -> bool {
+    let spawner = live.env().coordinator.capability::<Spawner>();
+    let same = spawner.is_some_and(|spawner| Arc::ptr_eq(&spawner.node().storage, storage));
+    same && live.activation() < now.activation()
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that the steps before have made")]
@@ -265,6 +292,7 @@ fn supervise(
 ) -> Supervisor {
     let Mounted { session, mut driver, node } = mounted;
     driver.restore(messages, open);
+    host.0.nodes.enter(&node);
     let child = resolved.parent.as_ref().map(|parent| {
         let child = Child::new(&node, resolved.agent(), request.spec.background);
         // Of a resume whose parent runs no more: who asked for it answers for it.
@@ -332,23 +360,6 @@ pub(crate) fn mark_awaited_below(live: &[AmplifierSession], ended: &SessionId) {
     for session in live {
         if let Some(spawner) = session.env().coordinator.capability::<Spawner>() {
             spawner.node().awaited(ended);
-        }
-    }
-}
-
-/// Cancels if the caller's future is dropped.
-struct CancelOnDrop(Option<CancelToken>);
-
-impl CancelOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(token) = self.0.take() {
-            token.cancel(CancelLevel::Graceful, CancelReason::Dropped);
         }
     }
 }

@@ -89,6 +89,7 @@ fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
         chosen_by_project: resolved.chosen_by_project,
         patience: resolved.patience,
         parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
+        children: Arc::default(),
     })
 }
 

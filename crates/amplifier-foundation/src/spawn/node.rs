@@ -48,7 +48,7 @@ pub(crate) struct Node {
 
 /// The children of one session, in the order in which they were recorded.
 #[derive(Debug, Default)]
-struct Children {
+pub(super) struct Children {
     // Held to add a child, or to copy the list; never across an await.
     list: Mutex<Vec<Arc<Child>>>,
 }
@@ -69,6 +69,8 @@ pub(super) struct NodeParts {
     pub(super) chosen_by_project: bool,
     pub(super) patience: Option<Duration>,
     pub(super) parent: Option<Arc<Node>>,
+    /// Where its children are entered.
+    pub(super) children: Arc<Children>,
 }
 
 impl Node {
@@ -87,6 +89,7 @@ impl Node {
             chosen_by_project,
             patience,
             parent,
+            children,
         } = parts;
         let limits = &bounds.limits;
         let by = bounds.set_by(match limits.max_tokens {
@@ -96,7 +99,6 @@ impl Node {
         let above = parent.as_ref().map(|parent| Arc::clone(&parent.budget));
         let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
         let places = Places::new(&bounds, parent.as_ref().map(|parent| Arc::clone(&parent.places)));
-        let children = Arc::default();
         Arc::new(Self {
             id,
             root,
@@ -115,6 +117,12 @@ impl Node {
             parent,
             children,
         })
+    }
+
+    /// Where the children of a child are entered, of its last activation.
+    pub(super) fn children_of(&self, id: &SessionId) -> Option<Arc<Children>> {
+        let children = self.children.lock();
+        children.iter().rfind(|child| child.id == *id).map(|child| Arc::clone(&child.children))
     }
 
     /// Enters a child.

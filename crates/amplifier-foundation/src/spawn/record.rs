@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use amplifier_core::message::Message;
 use amplifier_core::payload::PayloadError;
-use amplifier_core::{Activation, EventId, Payload, SessionId};
+use amplifier_core::{Activation, EventId, Payload, SessionId, SessionOutcome};
 
 use super::SpawnError;
 use super::guarded::guarded;
@@ -17,6 +17,7 @@ use super::resolve::Resolved;
 use crate::host::Host;
 use crate::source::uri::bare;
 use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError, middle, spans_of};
+use crate::store::Intent;
 
 /// A session that is on record and open for writing.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) struct Recorded {
     pub(super) metadata: SessionMetadata,
     /// Messages of earlier activations.
     pub(super) history: Vec<Arc<Message>>,
+    /// How the activation before this one ended, where that is on record.
+    pub(super) before: Option<Intent>,
     /// What the storage found amiss, for the user.
     pub(super) warnings: Vec<String>,
     pub(super) storage: Arc<dyn SessionStorage>,
@@ -66,8 +69,16 @@ async fn reopen(
         return Ok(None);
     }
     let (mut metadata, warnings) = (stored.metadata, stored.warnings);
+    let ended = intent(&metadata.amplifier);
     describe(host, request, resolved, &mut metadata, activation);
-    Ok(Some(Recorded { id, activation, metadata, history: stored.transcript, warnings, storage }))
+    let history = stored.transcript;
+    Ok(Some(Recorded { id, activation, metadata, history, before: ended, warnings, storage }))
+}
+
+/// The outcome that the last activation wrote beside its transcript.
+fn intent(record: &KernelRecord) -> Option<Intent> {
+    let outcome: SessionOutcome = record.outcome.as_ref()?.decode().ok()?;
+    Some(Intent { outcome: Arc::new(outcome), event: record.terminal_event_id? })
 }
 
 async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Result<Recorded, SpawnError> {
@@ -94,7 +105,7 @@ async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Res
     let storage = Arc::clone(&resolved.storage);
     guarded(&id, "create", storage.create(&id, &metadata)).await?;
     let (history, warnings) = (resolved.forked.clone(), Vec::new());
-    Ok(Recorded { id, activation: Activation::FIRST, metadata, history, warnings, storage })
+    Ok(Recorded { id, activation: Activation::FIRST, metadata, history, before: None, warnings, storage })
 }
 
 /// Half a random UUID: 16 hex digits.

@@ -11,7 +11,7 @@ use super::SpawnError;
 use super::bounds::Bounds;
 use super::context::{self, ContextForm};
 use super::guarded::guarded;
-use super::lineage::{self, Parent, Spawned};
+use super::lineage::{self, Parent, Spawned, with_layers};
 use super::node::Node;
 use super::plan::{self, SessionPlan};
 use super::preferences::{self, Candidate};
@@ -67,19 +67,27 @@ impl Resolved {
     }
 }
 
+/// Where the session is kept.
+pub(super) fn storage<'a>(
+    host: &'a Host,
+    request: &'a SpawnRequest,
+    live: Option<&'a Parent>,
+) -> &'a Arc<dyn SessionStorage> {
+    let inherited = live.map(|parent| &parent.node.storage);
+    request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage())
+}
+
 /// Step 1. `parent`: of a request that names one that runs here.
 pub(super) async fn resolve(
     host: &Host,
     request: &SpawnRequest,
     live: Option<&Parent>,
 ) -> Result<Resolved, SpawnError> {
-    let inherited = live.map(|parent| &parent.node.storage);
-    let storage = request.storage.as_ref().or(inherited).unwrap_or_else(|| host.storage());
-    let storage = Arc::clone(storage);
+    let storage = Arc::clone(storage(host, request, live));
     match &request.spec.target {
         SpawnTarget::Resume(id) => {
             if let Some(asker) = &request.spec.parent {
-                lineage::require_descendant(&storage, id, asker).await?;
+                lineage::require_descendant(host, &storage, id, asker).await?;
             }
             // The rarer ways are boxed: the future of every start would have room for them.
             Box::pin(again(host, request, storage, id, live)).await
@@ -210,7 +218,6 @@ async fn again(
     let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));
     let cwd = working_dir_again(host, request, metadata)?;
     let now = with_layers(now, &plan.own_permissions(&cwd));
-    let above_bounds = above.map(|parent| parent.bounds.as_ref());
     Ok(Resolved {
         plan: preferring(Arc::new(plan), &spec.preferences),
         bundle_name: named.name,
@@ -218,9 +225,10 @@ async fn again(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Arc::new(Bounds::new(&host.0.limits, above_bounds, &bounds, &limits)),
+        bounds: Arc::new(spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits)),
         patience: patience(host, request, parent.as_ref()),
-        spawned: parent.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
+        // Also where the parent is gone: the next resume has no other record of what the session is.
+        spawned: metadata.amplifier.spawn.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),
         parent,
         storage,
         wish,
@@ -333,15 +341,6 @@ fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, 
         }
         _ => (Vec::new(), None),
     }
-}
-
-/// Layers behind those there are; one that is there already is not repeated.
-fn with_layers(mut all: Permissions, more: &Permissions) -> Permissions {
-    let before = all.clone();
-    for layer in more.layers().iter().filter(|layer| !before.layers().contains(layer)) {
-        all = all.with(layer.as_ref().clone());
-    }
-    all
 }
 
 fn working_dir(host: &Host, request: &SpawnRequest, parent: Option<&Path>) -> Result<PathBuf, SpawnError> {

@@ -1,12 +1,18 @@
-//! The terminal event of an activation: what it says beside the outcome.
+//! The terminal event of an activation: what it says of the session, beside the outcome.
 //!
-//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation.
+//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation, in
+//! the store and in the router alike.
+
+use std::sync::Arc;
 
 use amplifier_core::env::SessionEnv;
+use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, SessionEvent, SessionOutcome,
+    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    SessionOutcome, TriggerId, Usage,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::host::Host;
 use crate::storage::SessionMetadata;
@@ -26,7 +32,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// As a session is described.
+    /// Of a session as it is described.
     pub(super) fn of(host: &Host, metadata: &SessionMetadata) -> Self {
         let id = metadata.amplifier.terminal_event_id;
         Self {
@@ -38,49 +44,89 @@ impl Facts {
         }
     }
 
-    /// The event of an activation of the session of these surroundings.
-    pub(super) fn event(&self, env: &SessionEnv, activation: Activation, outcome: &SessionOutcome) -> NewEvent {
-        let kind = match outcome.kind {
+    /// An outcome with what the terminal event says of it.
+    pub(super) fn told(&self, env: &SessionEnv, outcome: Arc<SessionOutcome>) -> Final {
+        let payload = Payload::cut(&self.said(env, &outcome)).unwrap_or_else(|error| {
+            tracing::error!(session = %env.session, %error, "a terminal event says nothing");
+            Payload::null()
+        });
+        Final { outcome, payload }
+    }
+
+    fn said<'a>(&'a self, env: &'a SessionEnv, outcome: &'a SessionOutcome) -> Said<'a> {
+        let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
+        let error = outcome.error.as_ref();
+        Said {
+            session_id: &env.session,
+            activation: outcome.activation,
+            parent_id: env.parent.as_ref(),
+            root_id: &env.root,
+            name: self.name.as_deref(),
+            bundle: self.bundle.as_deref(),
+            agent: self.agent.as_deref(),
+            outcome: outcome.kind,
+            output: &outcome.output[..cut],
+            output_truncated: cut < outcome.output.len(),
+            error: error.map(|error| SaidError { kind: error.kind, message: &error.message }),
+            usage: outcome.usage,
+            cost_usd: outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
+            duration_ms: outcome.duration_ms,
+            turns: outcome.turns,
+            run_id: None,
+            trigger_id: None,
+            metadata: &self.metadata,
+        }
+    }
+}
+
+/// An outcome that counts, with the payload of its terminal event.
+#[derive(Debug)]
+pub(super) struct Final {
+    pub(super) outcome: Arc<SessionOutcome>,
+    payload: Payload,
+}
+
+impl Final {
+    /// The terminal event of a session.
+    pub(super) fn event(&self, session: &SessionId) -> NewEvent {
+        let kind = match self.outcome.kind {
             OutcomeKind::Completed => EventType::SessionCompleted,
             _ => EventType::SessionError,
         };
-        let payload = Payload::from(self.payload(env, activation, outcome));
-        NewEvent::of(kind, payload).from_session(env.session.clone())
+        NewEvent::of(kind, self.payload.clone()).from_session(session.clone())
     }
 
     /// The same as the store takes it.
-    pub(super) fn sealed(
-        &self,
-        host: &Host,
-        env: &SessionEnv,
-        activation: Activation,
-        outcome: &SessionOutcome,
-    ) -> SessionEvent {
-        let event = self.event(env, activation, outcome);
-        SessionEvent::seal(event, self.id, None, host.router().scope(), host.clock().now())
+    pub(super) fn sealed(&self, host: &Host, session: &SessionId, id: EventId) -> SessionEvent {
+        SessionEvent::seal(self.event(session), id, None, host.router().scope(), host.clock().now())
     }
+}
 
-    fn payload(&self, env: &SessionEnv, activation: Activation, outcome: &SessionOutcome) -> Value {
-        let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
-        json!({
-            "session_id": env.session,
-            "activation": activation,
-            "parent_id": env.parent,
-            "root_id": env.root,
-            "name": self.name,
-            "bundle": self.bundle,
-            "agent": self.agent,
-            "outcome": outcome.kind,
-            "output": outcome.output[..cut],
-            "output_truncated": cut < outcome.output.len(),
-            "error": outcome.error.as_ref().map(|error| json!({"kind": error.kind, "message": error.message})),
-            "usage": outcome.usage,
-            "cost_usd": outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
-            "duration_ms": outcome.duration_ms,
-            "turns": outcome.turns,
-            "run_id": null,
-            "trigger_id": null,
-            "metadata": self.metadata,
-        })
-    }
+/// The payload of a terminal event.
+#[derive(Serialize)]
+struct Said<'a> {
+    session_id: &'a SessionId,
+    activation: Activation,
+    parent_id: Option<&'a SessionId>,
+    root_id: &'a SessionId,
+    name: Option<&'a str>,
+    bundle: Option<&'a str>,
+    agent: Option<&'a str>,
+    outcome: OutcomeKind,
+    output: &'a str,
+    output_truncated: bool,
+    error: Option<SaidError<'a>>,
+    usage: Usage,
+    cost_usd: Option<f64>,
+    duration_ms: u64,
+    turns: u32,
+    run_id: Option<&'a RunId>,
+    trigger_id: Option<&'a TriggerId>,
+    metadata: &'a serde_json::Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct SaidError<'a> {
+    kind: FailureKind,
+    message: &'a str,
 }

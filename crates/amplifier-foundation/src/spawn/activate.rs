@@ -1,0 +1,80 @@
+//! The last of step 5: the activation's row in the store.
+//!
+//! Guarantees: where a session begins, the store says that this host runs it; where it does not, the store
+//! says so only if it could not be asked any more. An earlier activation that ended here and that the store
+//! could not settle then, is settled now with its outcome on record: a store that failed once locks nobody out.
+
+use std::sync::Arc;
+
+use amplifier_core::env::SessionEnv;
+use amplifier_core::{AmplifierSession, EventId};
+
+use super::SpawnError;
+use super::commit::bounded;
+use super::key::SessionKey;
+use super::record::Recorded;
+use super::resolve::Resolved;
+use super::terminal::Facts;
+use crate::host::Host;
+use crate::store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
+
+/// Opens the activation; false if another session of the key was first.
+pub(super) async fn open(
+    host: &Host,
+    session: &AmplifierSession,
+    resolved: &Resolved,
+    recorded: &Recorded,
+    key: Option<&SessionKey>,
+) -> Result<bool, SpawnError> {
+    let env = session.env();
+    let bundle = Some(Arc::from(resolved.plan.bundle.content_hash.as_str()));
+    let of = ActivationId::new(env.session.clone(), env.activation);
+    let (owner, parent, root) = (host.0.owner.clone(), env.parent.clone(), env.root.clone());
+    let mut commit = Commit::from(Write::Open { of: of.clone(), owner, parent, root, bundle });
+    if let Some(key) = key {
+        commit = commit.write(key.put(session.id())?);
+    }
+    let copy = (env.activation.0 > 1).then(|| commit.clone());
+    match (bounded(host, host.store().commit(commit)).await, copy) {
+        (Err(StoreError::StillRunning { owner, .. }), Some(commit)) if owner == host.0.owner => {
+            let commit = behind(settling(host, env, recorded).await?, commit);
+            opened(host, &of, bounded(host, host.store().commit(commit)).await).await
+        }
+        (receipt, _) => opened(host, &of, receipt).await,
+    }
+}
+
+/// What a receipt says; in doubt, what the store has.
+async fn opened(
+    host: &Host,
+    of: &ActivationId,
+    receipt: Result<Receipt, StoreError>,
+) -> Result<bool, SpawnError> {
+    match receipt {
+        Ok(Receipt::Repeated(Repeated::Key { .. })) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error @ StoreError::InDoubt { .. }) => {
+            match bounded(host, host.store().session(&of.session)).await {
+                Ok(Some(row)) if row.last() == *of && row.owner == host.0.owner => Ok(true),
+                _ => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The commit that settles the activation before this one. Nobody runs it: its storage is open here.
+async fn settling(host: &Host, env: &SessionEnv, recorded: &Recorded) -> Result<Commit, SpawnError> {
+    let row = bounded(host, host.store().session(&env.session)).await?;
+    let left = reconcile(row.iter(), |_| false, |_| recorded.before.clone());
+    let id = EventId(host.ids().v7(host.clock().now()));
+    let settle = left.first().map(|recovery| {
+        let told = Facts::of(host, &recorded.metadata).told(env, recovery.outcome());
+        recovery.settle(told.sealed(host, &env.session, id))
+    });
+    Ok(settle.unwrap_or_default())
+}
+
+fn behind(first: Commit, then: Commit) -> Commit {
+    then.writes.into_iter().fold(first, Commit::write)
+}
