@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use amplifier_core::{Activation, SessionEvent, SessionId, SessionOutcome};
 use amplifier_foundation::router::{Cursor, Delivery, Subscription};
-use amplifier_foundation::spawn::ChildSummary;
+use amplifier_foundation::spawn::{ChildSummary, Spawner};
 use amplifier_foundation::storage::SessionQuery;
 use amplifier_foundation::store::{SessionFilter, Store};
 use amplifier_foundation::{Host, SessionStorage, Shutdown, SpawnResult};
@@ -112,6 +112,10 @@ impl Aftermath {
 
     /// Places are free again; what was used is what the outcomes say; nothing runs.
     fn counts_add_up(&self, result: &SpawnResult) {
+        if result.session().env().coordinator.capability::<Spawner>().is_none() {
+            // It had ended when it was asked for.
+            return;
+        }
         let (children, tree) = (result.descendants(), result.tree_usage());
         assert_eq!(tree.running, 0, "every place is free again: {tree:?}");
         assert_eq!(tree.spawned as usize, children.len(), "each place had one child: {children:#?}");

@@ -37,7 +37,7 @@ pub(super) async fn open(
     let copy = (env.activation.0 > 1).then(|| commit.clone());
     match (bounded(host, host.store().commit(commit)).await, copy) {
         (Err(StoreError::StillRunning { owner, .. }), Some(commit)) if owner == host.0.owner => {
-            let commit = behind(settling(host, env, recorded).await?, commit);
+            let commit = behind(Box::pin(settling(host, env, recorded)).await?, commit);
             opened(host, &of, bounded(host, host.store().commit(commit)).await).await
         }
         (receipt, _) => opened(host, &of, receipt).await,

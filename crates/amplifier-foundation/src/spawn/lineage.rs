@@ -57,10 +57,10 @@ impl Spawned {
         parent: Option<&Node>,
         request: &Limits,
         before: &Limits,
-    ) -> Bounds {
+    ) -> Arc<Bounds> {
         let orphaned = (self.depth > 0).then(Bounds::default);
         let above = parent.map(|parent| parent.bounds.as_ref()).or(orphaned.as_ref());
-        Bounds::new(&host.0.limits, above, request, before)
+        Arc::new(Bounds::new(&host.0.limits, above, request, before))
     }
 }
 
@@ -125,7 +125,7 @@ fn recorded<'a>(
             depth: spawned.depth,
             self_depth: metadata.self_delegation_depth.unwrap_or(0),
             plan: Arc::new(plan),
-            bounds: Arc::new(bounds),
+            bounds,
             permissions: with_layers(permissions, &host.0.permissions),
             storage: Arc::clone(storage),
             cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),

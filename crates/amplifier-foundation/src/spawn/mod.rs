@@ -148,11 +148,11 @@ async fn start(
     let storage = resolve::storage(&host, &request, parent.as_ref());
     let key = SessionKey::of(&request)?;
     let _turn = match &key {
-        Some(key) => Some(key.turn(&host).await),
+        Some(key) => Some(Box::pin(key.turn(&host)).await),
         None => None,
     };
     if let Some(key) = &key
-        && let Some(known) = key.known(&host, storage).await?
+        && let Some(known) = Box::pin(key.known(&host, storage)).await?
     {
         return Ok(Started::Known(known));
     }
@@ -172,7 +172,8 @@ async fn start(
             match (error, key) {
                 // In another process: requests of one key take turns in this one.
                 (Refused::Taken, Some(key)) => {
-                    let known = key.known(&host, resolve::storage(&host, &request, parent.as_ref())).await?;
+                    let storage = resolve::storage(&host, &request, parent.as_ref());
+                    let known = Box::pin(key.known(&host, storage)).await?;
                     known.map(Started::Known).ok_or(SpawnError::Abandoned)
                 }
                 (Refused::Taken, None) => Err(SpawnError::Abandoned),

@@ -222,7 +222,7 @@ async fn again(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(recorded, &now),
-        bounds: Arc::new(spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits)),
+        bounds: spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits),
         patience: patience(host, request, parent.as_ref()),
         // Also where the parent is gone: the next resume has no other record of what the session is.
         spawned: metadata.amplifier.spawn.is_some().then(|| Spawned { wish: wish.clone(), ..spawned }),

@@ -48,10 +48,7 @@ async fn named_agents_that_call_each_other_stop_at_the_depth() {
         let last = request.messages.to_vec().pop()?.text();
         last.starts_with("not spawned").then_some(last)
     });
-    assert_eq!(
-        told.as_deref(),
-        Some("not spawned: limit max_depth is reached: 3 of 3, set by the parent session")
-    );
+    assert_eq!(told.as_deref(), Some("not spawned: limit max_depth is reached: 3 of 3, set by the default"));
     scene.over([root]).await;
 }
 
@@ -77,6 +74,30 @@ async fn descendants_that_run_at_once() {
     end(&first).await;
     root.session().end().await;
     scene.over([root, first, below, more]).await;
+}
+
+/// Whoever spawns below a session that has ended shares its bounds with the others who do.
+#[tokio::test]
+async fn descendants_of_a_session_that_has_ended() {
+    for kept in [true, false] {
+        let (scene, gate) = (Scene::new(), Gate::new());
+        let root = root(&scene, |limits| limits.max_concurrent = Some(2)).await;
+        let id = root.id().clone();
+        root.session().end().await;
+        let root = kept.then_some(root);
+        scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+        scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+        let request = || SpawnRequest::agent(id.clone(), "worker", "wait").background(true);
+        let children = [scene.spawn(request()).await, scene.spawn(request()).await];
+        gate.reached(2).await;
+        let error = scene.refused(request()).await;
+        assert!(error.to_string().contains("max_concurrent is reached: 2 of 2"), "{error}");
+        gate.open();
+        for child in &children {
+            end(child).await;
+        }
+        scene.over(root.into_iter().chain(children)).await;
+    }
 }
 
 #[tokio::test]
@@ -115,7 +136,10 @@ async fn a_budget_that_is_used_up() {
             Err(error) => break error.to_string(),
         }
     };
-    assert!(error.contains("the token budget of the request is used up"), "{error}");
+    assert!(
+        error.contains("the token budget of the request is too small for another call: 45 of 60"),
+        "{error}"
+    );
     assert!(root.tree_usage().tokens <= 60);
     root.session().end().await;
     scene.over([root].into_iter().chain(children)).await;

@@ -5,16 +5,16 @@
 //! session left; places, budgets and lists of children that add up.
 
 mod cancel;
-// mod children;
+mod children;
 mod deadlines;
 mod ends;
-// mod inherit;
-// mod keys;
+mod inherit;
+mod keys;
 mod limits;
 // mod properties;
 mod regressions;
-// mod resume;
-// mod specs;
+mod resume;
+mod specs;
 mod stores;
 mod waits;
 

@@ -7,7 +7,7 @@ use amplifier_core::{Activation, OutcomeKind, SessionId};
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::store::MemoryStore;
 use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
-use amplifier_tests::aftermath::eventually;
+use amplifier_tests::aftermath::{eventually, terminals};
 use amplifier_tests::clock::ManualClock;
 use amplifier_tests::fake::{Step, agent, spawning};
 use amplifier_tests::faulty::{Fault, FaultyStorage, When};
@@ -194,7 +194,9 @@ async fn a_store_that_hangs_at_each_commit() {
         scene.stage.clock.pass(Duration::from_secs(30)).await;
         let spawned = soon("the spawn", spawning).await.unwrap();
         match (n, &spawned) {
-            (0, Err(error)) => assert!(error.to_string().contains("took too long"), "{error}"),
+            (0, Err(SpawnError::Store(error))) => {
+                assert!(format!("{error:?}").contains("Late"), "{error:?}");
+            }
             (1, Ok(root)) => {
                 assert_eq!(end(root).await.0, OutcomeKind::Completed);
                 assert!(tool_results(&scene.stage)[0].contains("took too long"));
@@ -224,6 +226,7 @@ async fn a_caller_that_goes_away_while_the_store_hangs() {
     gate.reached(1).await;
     caller.abort();
     let _ = caller.await;
+    scene.stage.clock.pass(Duration::from_secs(30)).await;
     soon("the end of the start", scene.host.sessions().idle()).await;
     assert!(!scene.host.storage().exists(&SessionId::new("root").unwrap()).await.unwrap());
     drop(store);
@@ -236,7 +239,7 @@ fn a_store_that_panics_when_the_runtime_is_gone() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (first, gate) = (runtime(), Gate::new());
-    let (_stage, _host, root) = first.block_on(async {
+    let (_stage, host, root) = first.block_on(async {
         let stage = Stage::new();
         let store = store(&stage.clock, When::Method("settle"), StoreFault::Panic);
         stage.brain.to("go", Step::Wait("half".into(), gate.clone()));
@@ -247,5 +250,9 @@ fn a_store_that_panics_when_the_runtime_is_gone() {
         (stage, host, root.unwrap())
     });
     drop(first);
-    assert_eq!(runtime().block_on(end(&root)).0, OutcomeKind::Lost);
+    assert!(host.sessions().is_empty(), "it is out of the table");
+    runtime().block_on(async {
+        assert_eq!(end(&root).await.0, OutcomeKind::Lost);
+        assert_eq!(terminals(&host).await.len(), 1, "it was told");
+    });
 }
