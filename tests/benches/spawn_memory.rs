@@ -5,6 +5,7 @@
 //! process of their own each time, by the memory that the system has given it.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,

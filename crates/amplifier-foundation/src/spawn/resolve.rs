@@ -87,9 +87,9 @@ pub(super) async fn resolve(
     match &request.spec.target {
         SpawnTarget::Resume(id) => {
             if let Some(asker) = &request.spec.parent {
-                lineage::require_descendant(host, &storage, id, asker).await?;
+                // The rarer ways are boxed: the future of every start would have room for them.
+                Box::pin(lineage::require_descendant(host, &storage, id, asker)).await?;
             }
-            // The rarer ways are boxed: the future of every start would have room for them.
             Box::pin(again(host, request, storage, id, live)).await
         }
         _ => anew(host, request, storage, live).await,
@@ -154,10 +154,7 @@ async fn anew(
         distrusted: named.distrusted,
         cwd,
         permissions: with_layers(permissions, &spec.permissions),
-        bounds: match above {
-            None if spec.limits == Limits::default() => Arc::clone(&host.0.bounds),
-            above => Arc::new(Bounds::new(&host.0.limits, above, &spec.limits, &Limits::default())),
-        },
+        bounds: bounds(host, above, &spec.limits),
         patience: patience(host, request, parent.as_ref()),
         parent,
         spawned,
@@ -292,6 +289,14 @@ fn patience(host: &Host, request: &SpawnRequest, parent: Option<&Parent>) -> Opt
     let usual = host.0.retry.rate_limit_patience == RetryPolicy::default().rate_limit_patience;
     let hours = (request.spec.background && usual).then_some(BACKGROUND_PATIENCE);
     asked.or_else(|| parent.and_then(|parent| parent.node.patience)).or(hours)
+}
+
+/// The limits of a new session.
+fn bounds(host: &Host, above: Option<&Bounds>, asked: &Limits) -> Arc<Bounds> {
+    match above {
+        None if *asked == Limits::default() => Arc::clone(&host.0.bounds),
+        above => Arc::new(Bounds::new(&host.0.limits, above, asked, &Limits::default())),
+    }
 }
 
 /// What the caller asked of provider and model, else what its parent was asked.

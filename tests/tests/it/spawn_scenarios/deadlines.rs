@@ -103,7 +103,7 @@ async fn a_module_that_blocks_its_thread() {
     let child = root.descendants()[0].id.clone();
     let seen = tool_results(&scene.stage);
     assert!(seen[0].contains("timed_out: the session's time is up; a module does not stop"), "{seen:?}");
-    assert_eq!(scene.host.sessions().stuck(), [child.clone()], "counted as stuck");
+    assert_eq!(scene.host.sessions().stuck(), std::slice::from_ref(&child), "counted as stuck");
     soon("its way out of the table", scene.host.sessions().idle()).await;
     let error = scene.refused(SpawnRequest::resume(child.clone(), "again")).await;
     assert!(
