@@ -18,6 +18,7 @@ mod docs_guarantees;
 mod foreman_run;
 mod host;
 mod issue_run;
+mod parity;
 mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
