@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 
 use amplifier_core::clock::BoxFuture;
@@ -11,6 +11,7 @@ use amplifier_core::module::provider::{
     ProviderInfo,
 };
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError};
+use amplifier_core::price::Price;
 use amplifier_core::{Message, ModuleSpec, Role, ToolCall, Usage};
 use async_trait::async_trait;
 use futures_core::Stream;
@@ -51,6 +52,7 @@ struct Inner {
     own: Mutex<Vec<(&'static str, VecDeque<Step>)>>,
     /// Steps of those who were told last what ends like this.
     prompts: Mutex<HashMap<String, VecDeque<Step>>>,
+    price: OnceLock<Price>,
     requests: Mutex<Vec<ChatRequest>>,
     configs: Mutex<Vec<Value>>,
 }
@@ -77,6 +79,7 @@ impl Brain {
             steps: Mutex::default(),
             own: Mutex::default(),
             prompts: Mutex::default(),
+            price: OnceLock::new(),
             requests: Mutex::default(),
             configs: Mutex::default(),
         }))
@@ -85,6 +88,12 @@ impl Brain {
     /// How many there are of it: this one, its clones, and those that are mounted in sessions.
     pub fn instances(&self) -> usize {
         Arc::strong_count(&self.0)
+    }
+
+    /// Names a price, by which is set aside what a call may cost; an answer says that it cost 1,000 micro-USD.
+    pub fn costs(&self, price: Price) -> &Self {
+        self.0.price.set(price).expect("a price is named once");
+        self
     }
 
     /// Adds a step for whoever was told last what ends like this.
@@ -237,6 +246,10 @@ impl Stream for Answer {
 impl Provider for Brain {
     fn info(&self) -> &ProviderInfo {
         &self.0.info
+    }
+
+    fn price(&self, _model: &str) -> Option<Price> {
+        self.0.price.get().copied()
     }
 
     async fn models(&self) -> Result<Vec<ModelInfo>, ProviderError> {

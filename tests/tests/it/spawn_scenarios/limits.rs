@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use amplifier_core::limits::LimitKind;
 use amplifier_core::outcome::FailureKind;
-use amplifier_core::{AmplifierSession, OutcomeKind};
+use amplifier_core::price::Price;
+use amplifier_core::{AmplifierSession, Limits, OutcomeKind};
+use amplifier_foundation::spawn::TreeUsage;
 use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
 use amplifier_tests::aftermath::eventually;
 use amplifier_tests::fake::{Step, agent, spawning};
 use amplifier_tests::gate::Gate;
 use amplifier_tests::soon;
-use amplifier_tests::stage::Stage;
 
-use super::{Scene, crew, end, limits, tool_results};
+use super::{Scene, end, limits, tool_results};
 
 /// A child in the background that waits at the gate.
 async fn waiting(scene: &Scene, parent: &AmplifierSession, gate: &Gate) -> SpawnResult {
@@ -24,7 +25,7 @@ async fn waiting(scene: &Scene, parent: &AmplifierSession, gate: &Gate) -> Spawn
 }
 
 /// A root, kept open, with these bounds.
-async fn root(scene: &Scene, set: impl FnOnce(&mut amplifier_core::Limits)) -> SpawnResult {
+async fn root(scene: &Scene, set: impl FnOnce(&mut Limits)) -> SpawnResult {
     scene.spawn(SpawnRequest::new("crew", "hello").keep_open().limits(limits(set))).await
 }
 
@@ -158,75 +159,117 @@ async fn a_budget_with_nothing_left_refuses_the_spawn() {
     scene.over([root]).await;
 }
 
-/// What one call of a worker's model sets aside.
-async fn set_aside() -> u64 {
-    let (scene, gate) = (Scene::new(), Gate::new());
-    let root = scene.root().await;
-    let before = root.tree_usage().tokens;
-    let child = waiting(&scene, root.session(), &gate).await;
-    let aside = root.tree_usage().tokens - before;
-    gate.open();
-    end(&child).await;
-    root.session().end().await;
-    scene.over([root, child]).await;
-    aside
+/// What a budget counts, and how a test looks at it.
+struct Meter {
+    used: fn(&TreeUsage) -> u64,
+    limit: fn(&mut Limits, u64),
+    /// What a call has used once it is over.
+    of_a_call: u64,
+}
+
+const TOKENS: Meter =
+    Meter { used: |tree| tree.tokens, limit: |limits, most| limits.max_tokens = Some(most), of_a_call: 15 };
+const COST: Meter = Meter {
+    used: |tree| tree.micro_usd,
+    limit: |limits, most| limits.max_cost_micro_usd = Some(most),
+    of_a_call: 1_000,
+};
+
+/// A model of which each call may cost more than it will.
+fn priced() -> Scene {
+    let scene = Scene::new();
+    scene.stage.brain.costs(Price::new(20_000_000, 20_000_000));
+    scene
+}
+
+fn asks(root: &SpawnResult) -> SpawnRequest {
+    SpawnRequest::agent(root.session(), "worker", "wait").max_output_tokens(50).background(true)
+}
+
+impl Meter {
+    /// What one call of a worker's model sets aside.
+    async fn aside(&self) -> u64 {
+        let (scene, gate) = (priced(), Gate::new());
+        let root = scene.root().await;
+        scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+        let before = (self.used)(&root.tree_usage());
+        let child = scene.spawn(asks(&root)).await;
+        gate.reached(1).await;
+        let aside = (self.used)(&root.tree_usage()) - before;
+        gate.open();
+        end(&child).await;
+        root.session().end().await;
+        scene.over([root, child]).await;
+        assert!(aside > self.of_a_call, "{aside}");
+        aside
+    }
+
+    /// So many children at once, below a root that can pay for so many; they are all in their call at once.
+    async fn parallel(&self, many: u32, fit: usize) {
+        let aside = self.aside().await;
+        let (scene, gate) = (priced(), Gate::new());
+        for _ in 0..many {
+            scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
+        }
+        // The root's own first call is made where it may cost what any call may.
+        let budget = self.of_a_call + aside * fit as u64;
+        let bounded = limits(|limits| {
+            (limits.max_concurrent, limits.max_descendants) = (Some(many), Some(many));
+            (self.limit)(limits, budget);
+        });
+        let request = SpawnRequest::new("crew", "hello").keep_open().max_output_tokens(50).limits(bounded);
+        let root = Arc::new(scene.spawn(request).await);
+        let used = self.used;
+        let spawns: Vec<_> = (0..many)
+            .map(|_| {
+                let (host, root) = (scene.host.clone(), Arc::clone(&root));
+                tokio::spawn(async move {
+                    let result = spawn_bundle(&host, asks(&root)).await;
+                    assert!(used(&root.tree_usage()) <= budget, "{:?}", root.tree_usage());
+                    result
+                })
+            })
+            .collect();
+        let (mut children, mut refused) = (Vec::new(), 0);
+        for spawn in spawns {
+            match soon("a spawn", spawn).await.unwrap() {
+                Ok(child) => children.push(child),
+                Err(SpawnError::Budget(_)) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        gate.reached(fit).await;
+        let running = || children.iter().filter(|child| !child.task().is_finished()).count();
+        eventually("those without a budget have ended", || running() == fit).await;
+        assert_eq!((gate.arrived(), used(&root.tree_usage())), (fit, budget), "all of it is set aside");
+        gate.open();
+        let mut ends = [0; 2];
+        for child in &children {
+            let (kind, outcome) = end(child).await;
+            match kind {
+                OutcomeKind::Completed => ends[0] += 1,
+                OutcomeKind::LimitReached => ends[1] += 1,
+                other => panic!("{other:?}: {outcome:?}"),
+            }
+        }
+        assert_eq!((ends[0], ends[0] + ends[1] + refused), (fit, many as usize));
+        let tree = root.tree_usage();
+        assert_eq!((tree.running, tree.spawned as usize), (0, children.len()));
+        assert_eq!(used(&tree), self.of_a_call * (1 + fit as u64));
+        root.session().end().await;
+        let root = Arc::into_inner(root).unwrap();
+        scene.over([root].into_iter().chain(children)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_children_with_a_budget_for_a_hundred() {
-    const CHILDREN: u32 = 1_000;
-    const FIT: usize = 100;
-    let aside = set_aside().await;
-    let (scene, gate) = (Scene::with(Stage::new(), crew(), |builder| builder), Gate::new());
-    for _ in 0..CHILDREN {
-        scene.stage.brain.to("wait", Step::Wait("half".into(), gate.clone()));
-    }
-    let budget = 15 + aside * FIT as u64;
-    let root = root(&scene, |limits| {
-        (limits.max_concurrent, limits.max_descendants) = (Some(CHILDREN), Some(CHILDREN));
-        limits.max_tokens = Some(budget);
-    })
-    .await;
-    let root = Arc::new(root);
-    let spawns: Vec<_> = (0..CHILDREN)
-        .map(|_| {
-            let (host, root) = (scene.host.clone(), Arc::clone(&root));
-            tokio::spawn(async move {
-                let request = SpawnRequest::agent(root.session(), "worker", "wait").background(true);
-                let result = spawn_bundle(&host, request).await;
-                assert!(root.tree_usage().tokens <= budget, "{:?}", root.tree_usage());
-                result
-            })
-        })
-        .collect();
-    let (mut children, mut refused) = (Vec::new(), 0);
-    for spawn in spawns {
-        match soon("a spawn", spawn).await.unwrap() {
-            Ok(child) => children.push(child),
-            Err(SpawnError::Budget(_)) => refused += 1,
-            Err(other) => panic!("{other}"),
-        }
-    }
-    gate.reached(FIT).await;
-    let running = || children.iter().filter(|child| !child.task().is_finished()).count();
-    eventually("those without a budget have ended", || running() == FIT).await;
-    assert_eq!((gate.arrived(), root.tree_usage().tokens), (FIT, budget), "all of it is set aside");
-    gate.open();
-    let mut ends = [0; 2];
-    for child in &children {
-        let (kind, outcome) = end(child).await;
-        match kind {
-            OutcomeKind::Completed => ends[0] += 1,
-            OutcomeKind::LimitReached => ends[1] += 1,
-            other => panic!("{other:?}: {outcome:?}"),
-        }
-    }
-    assert_eq!((ends[0], ends[0] + ends[1] + refused), (FIT, CHILDREN as usize));
-    let used = root.tree_usage();
-    assert_eq!((used.running, used.tokens, used.spawned as usize), (0, 15 + 15 * FIT as u64, children.len()));
-    root.session().end().await;
-    let root = Arc::into_inner(root).unwrap();
-    scene.over([root].into_iter().chain(children)).await;
+    TOKENS.parallel(1_000, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_hundred_children_with_money_for_twenty() {
+    COST.parallel(200, 20).await;
 }
 
 /// Turns of all generations count against the same budget.

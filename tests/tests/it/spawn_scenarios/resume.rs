@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use amplifier_core::permission::{Access, Layer, Mode, ResolvedPath, Ruling};
 use amplifier_core::{Activation, CancelLevel, Limits, OutcomeKind, Permissions, SessionId};
+use amplifier_foundation::router::Delivery;
 use amplifier_foundation::spawn::{Inherit, Selection};
 use amplifier_foundation::storage::MemoryStorage;
-use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult};
+use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::{Brain, Step, Witness};
 use amplifier_tests::gate::Gate;
@@ -289,4 +290,32 @@ async fn two_sessions_of_one_id_in_two_storages() {
     gate.open();
     assert_eq!(end(&first).await.1.output, "first");
     scene.over([first]).await;
+}
+
+/// The terminal event comes last: who hears it finds the outcome, and can open the session again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_the_terminal_event_may_resume_at_once() {
+    let scene = Scene::on_disk(Stage::new(), crew(), |builder| builder).await;
+    let mut ends = scene.host.router().subscribe("session:end").unwrap();
+    let resuming = {
+        let host = scene.host.clone();
+        tokio::spawn(async move {
+            let mut again = Vec::new();
+            while again.len() < 20 {
+                let Some(Delivery::Event(event)) = ends.next().await else { panic!("no event") };
+                let id = event.source.clone().unwrap();
+                let stored = host.storage().load(&id).await.unwrap();
+                assert_eq!(stored.metadata.amplifier.status.as_deref(), Some("completed"));
+                again.push(
+                    spawn_bundle(&host, SpawnRequest::resume(id, "more").background(true)).await.unwrap(),
+                );
+            }
+            again
+        })
+    };
+    let root = scene.spawn(("crew", "go")).await;
+    let again = soon("the resumes", resuming).await.unwrap();
+    let activations: Vec<u32> = again.iter().map(|one| one.session().activation().0).collect();
+    assert_eq!(activations, (2..22).collect::<Vec<u32>>());
+    scene.over(again.into_iter().chain([root])).await;
 }
