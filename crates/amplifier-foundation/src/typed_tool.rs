@@ -45,7 +45,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// A tool with typed arguments. [`Typed`] makes a [`Tool`] of it.
+/// A tool with typed arguments. [`struct@Typed`] makes a [`Tool`] of it.
 #[async_trait]
 pub trait TypedTool: Send + Sync {
     /// The arguments: a struct with named fields. What is written above a field, the model reads.
