@@ -117,7 +117,7 @@ async fn fault_28_a_background_session_is_kept_hold_of() {
     let id = root.id().clone();
     drop(root);
     gate.reached(1).await;
-    assert_eq!(scene.host.sessions().ids(), [id.clone()]);
+    assert_eq!(scene.host.sessions().ids(), std::slice::from_ref(&id));
     assert!(scene.host.sessions().cancel(&id, CancelLevel::Immediate));
     let outcome = soon("it", scene.host.sessions().wait(&id, MINUTE)).await.unwrap().unwrap();
     assert_eq!((outcome.kind, outcome.output.as_str()), (OutcomeKind::Cancelled, "half"));
