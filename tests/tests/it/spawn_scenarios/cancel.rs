@@ -7,6 +7,7 @@ use std::time::Duration;
 use amplifier_core::{CancelLevel, CancelReason, OutcomeKind, SessionId};
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::{Host, Shutdown, SpawnRequest, SpawnResult, spawn_bundle};
+use amplifier_tests::aftermath::eventually;
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::{Act, FakeTool, Step, agent, spawning};
 use amplifier_tests::faulty::{Fault, FaultyStorage, When};
@@ -160,11 +161,11 @@ async fn by_a_host_that_is_dropped_at_every_moment() {
             assert!(storage.holder(one.id()).await.unwrap().is_none());
         }
         // One whose start nobody waited for any more ends a moment later.
-        amplifier_tests::aftermath::eventually("places are free", || root.tree_usage().running == 0).await;
+        eventually("places are free", || root.tree_usage().running == 0).await;
         assert_eq!(root.tree_usage().spawned as usize, root.descendants().len());
         drop((root, spawned, tool));
         let alone = || Arc::strong_count(&storage) == 1 && stage.brain.instances() == 1;
-        amplifier_tests::aftermath::eventually("the host is gone", alone).await;
+        eventually("the host is gone", alone).await;
         Some(kind)
     })
     .await;
@@ -291,7 +292,10 @@ fn a_runtime_that_is_gone() {
         assert!(host.sessions().is_empty());
         assert_eq!(root.tree_usage().running, 0);
         let ids: [SessionId; 2] = [root.id().clone(), child.id().clone()];
+        let storage = Arc::downgrade(host.storage());
         drop((host, root, child));
+        // The lock goes with the last that holds the host, which may be the thread of deadlines.
+        eventually("the host is gone", || storage.strong_count() == 0).await;
         let again = Scene::on_disk(stage, crew(), |builder| builder).await;
         for id in &ids {
             let resumed = again.spawn(SpawnRequest::resume(id.clone(), "go on")).await;
