@@ -230,7 +230,7 @@ fn settled(response: &mut ChatResponse, price: Option<Price>, tokens: u64) -> Am
     let output_tokens = response.message.estimated_tokens();
     let guess = Usage { input_tokens: tokens, output_tokens, ..Usage::default() };
     let micro_usd = response.cost_micro_usd.or_else(|| cost(&guess)).unwrap_or(0);
-    Amount { tokens: response.usage.map_or(tokens, |usage| usage.total()), micro_usd }
+    Amount { tokens: response.usage.unwrap_or(guess).total(), micro_usd }
 }
 
 fn injected(injection: Injection) -> Message {

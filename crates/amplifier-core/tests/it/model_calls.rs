@@ -69,6 +69,19 @@ fn the_budget_is_settled_with_what_was_used() {
 }
 
 #[test]
+fn an_answer_that_nobody_counted_is_charged_as_it_looks() {
+    const LONG: &str =
+        "a sentence of ten words is said again and again. a sentence of ten words is said again and again.";
+    let used = |answer: Answer| {
+        let budget = budget::Budget::new("me", Some(1_000), None, None);
+        let mut bench = Kit::new(vec![answer]).build_with(|builder| builder.budget(Arc::clone(&budget)));
+        bench.turn().unwrap();
+        budget.used().tokens
+    };
+    assert!(used(Answer::Uncounted(LONG)) >= used(Answer::Uncounted("a")) + 20);
+}
+
+#[test]
 fn a_rate_limit_is_waited_out_as_the_service_asks() {
     let limited = Answer::Fails(ProviderErrorKind::RateLimited, Some(Duration::from_secs(7)));
     let mut bench = Kit::new(vec![limited.clone(), limited]).build();
