@@ -117,6 +117,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Resolves when the monotonic clock has reached `deadline`; at once if it has already.
     fn sleep_until(&self, deadline: MonoTime) -> BoxFuture<'static, ()>;
+
+    /// Resolves when `span` has passed since this call.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.monotonic().saturating_add(span))
+    }
 }
 
 /// Where identifiers come from.

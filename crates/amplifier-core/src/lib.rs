@@ -10,6 +10,7 @@ pub mod activity;
 pub mod approval;
 pub mod budget;
 pub mod cancel;
+pub mod causes;
 pub mod clock;
 pub mod coordinator;
 pub mod env;

@@ -82,6 +82,21 @@ impl Limits {
         }
     }
 
+    /// The bound of one kind: a count, milliseconds, tokens or millionths of a US dollar.
+    pub fn get(&self, kind: LimitKind) -> Option<u64> {
+        match kind {
+            LimitKind::Depth => self.max_depth.map(u64::from),
+            LimitKind::Concurrent => self.max_concurrent.map(u64::from),
+            LimitKind::Descendants => self.max_descendants.map(u64::from),
+            LimitKind::Turns => self.max_turns.map(u64::from),
+            LimitKind::Time => self.timeout_ms,
+            LimitKind::FirstProgress => self.first_progress_ms,
+            LimitKind::Idle => self.idle_ms,
+            LimitKind::Tokens => self.max_tokens,
+            LimitKind::Cost => self.max_cost_micro_usd,
+        }
+    }
+
     /// [`Limits::timeout_ms`] as a span.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout_ms.map(Duration::from_millis)

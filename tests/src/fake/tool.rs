@@ -29,6 +29,8 @@ pub enum Act {
     PanicAtMount,
     /// Waits at the gate while it is mounted.
     SlowMount(Gate),
+    /// Its clean-up never ends.
+    StuckCleanUp,
 }
 
 /// A tool, and the module that mounts it. Clones share what is remembered.
@@ -136,7 +138,9 @@ impl Module for FakeTool {
 
     async fn mount(&self, spec: &ModuleSpec, mount: &mut Mount<'_>) -> Result<(), MountError> {
         let cleaned = self.cleaned.clone();
-        cleaned.open();
+        if !matches!(self.act, Act::StuckCleanUp) {
+            cleaned.open();
+        }
         mount.env().coordinator.on_clean_up(self.id, move || Box::pin(async move { cleaned.pass().await }));
         match &self.act {
             Act::NoMount => return Err(MountError::config(spec, "told to fail")),

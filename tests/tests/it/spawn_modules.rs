@@ -1,6 +1,7 @@
 //! `spawn_bundle`: modules that are missing, fail to mount, or are chosen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amplifier_core::SessionId;
 use amplifier_core::module::Module;
@@ -192,4 +193,16 @@ async fn metadata_of_a_request_cannot_pass_for_the_sessions_own() {
     assert_eq!(metadata["session_id"], json!(result.id()));
     assert_eq!((&metadata["bundle"], &metadata["ticket"]), (&json!("plain"), &json!(7)));
     assert_eq!(metadata["amplifier"]["activation"], 1);
+}
+
+#[tokio::test]
+async fn a_clean_up_that_hangs_holds_back_no_refusal() {
+    let stuck = FakeTool::new("tool-stuck", Act::StuckCleanUp);
+    let stage = Stage::with_tools([stuck.clone(), FakeTool::new("tool-broken", Act::NoMount)]);
+    let bundle = stage.plain();
+    let clock = stage.clock.clone();
+    let refusing = refused(&stage, bundle, false);
+    let (error, ()) = tokio::join!(refusing, clock.pass(Duration::from_secs(5)));
+    assert!(matches!(error, SpawnError::Mount(_)), "{error}");
+    assert_eq!(stuck.cleaned(), 1, "it was begun");
 }

@@ -68,6 +68,19 @@ async fn an_agents_own_preference_counts_and_the_callers_counts_more() {
 }
 
 #[tokio::test]
+async fn an_agents_own_preference_stands_before_what_its_parent_was_asked() {
+    let host = host();
+    let request = SpawnRequest::new("three", "hi").provider("a").keep_open();
+    let parent = spawn_bundle(&host, request).await.unwrap();
+    let check = async |agent: &str, expect: &str| {
+        let child = spawn_bundle(&host, SpawnRequest::agent(parent.session(), agent, "hi")).await.unwrap();
+        assert_eq!(child.output().await.unwrap(), expect, "{agent}");
+    };
+    check("choosy", "from c").await;
+    check("self", "from a").await;
+}
+
+#[tokio::test]
 async fn a_preference_changes_settings_but_no_credential_and_no_address() {
     let bundle = host().prepare("three").await.unwrap();
     let preference: ProviderPreference = serde_json::from_value(serde_json::json!({

@@ -10,10 +10,10 @@ mod stdout;
 mod style;
 mod table;
 
-use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+pub use amplifier_core::causes::chain;
 pub use signals::{Signalled, Signals};
 pub use stdout::Stdout;
 pub use style::{Style, plain};
@@ -62,39 +62,4 @@ pub fn print(text: &str) -> Code {
     let stdout = Stdout::new();
     stdout.write(text);
     stdout.code(Code::Success)
-}
-
-/// An error and its causes in one line; a cause that the text before it already tells is left out.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !more.is_empty() && !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_joined_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct Outer(#[source] Inner);
-        #[derive(Debug, thiserror::Error)]
-        #[error("inner")]
-        struct Inner;
-        #[derive(Debug, thiserror::Error)]
-        #[error("told: inner")]
-        struct Told(#[source] Inner);
-        assert_eq!(chain(&Outer(Inner)), "outer: inner");
-        assert_eq!(chain(&Told(Inner)), "told: inner");
-    }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::mailbox::Receiver;
 use super::{Core, Progress, Settler, TurnReply};
 use crate::cancel::CancelLevel;
+use crate::causes::chain;
 use crate::event::EventType;
 use crate::id::Activation;
 use crate::limits::{LimitKind, LimitReached};
@@ -220,17 +221,11 @@ impl Core {
             }
             TurnError::Denied { .. } => failed(FailureKind::Denied),
             TurnError::Transcript(transcript) => {
-                (OutcomeKind::Failed, OutcomeError::new(FailureKind::Storage, with_causes(transcript)))
+                (OutcomeKind::Failed, OutcomeError::new(FailureKind::Storage, chain(transcript)))
             }
             TurnError::Module { .. } => failed(FailureKind::Module),
         }
     }
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn limited(limit: LimitReached, error: &TurnError) -> (OutcomeKind, OutcomeError) {

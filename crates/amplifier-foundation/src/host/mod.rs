@@ -272,7 +272,7 @@ impl Host {
     pub async fn shutdown(&self, how: Shutdown) -> ShutdownReport {
         let inner = &self.0;
         inner.sessions.close();
-        let after = |span| inner.clock.sleep_until(inner.clock.monotonic().saturating_add(span));
+        let after = |span| inner.clock.sleep(span);
         if let Shutdown::Drain { within } = how {
             until(inner.sessions.idle(), after(within)).await;
         }

@@ -171,7 +171,7 @@ impl IssueRun {
             self.stop.cancelled_now().await;
             worker.task().cancel(CancelLevel::Immediate);
             let clock = host.clock();
-            clock.sleep_until(clock.monotonic().saturating_add(STUCK_AFTER)).await;
+            clock.sleep(STUCK_AFTER).await;
         };
         until(wanted, stopped).await
     }

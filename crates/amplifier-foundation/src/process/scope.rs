@@ -146,7 +146,7 @@ impl Scope {
                 break;
             }
             ended.left = look(&scope, clock, &[Signal::SIGKILL]).await;
-            clock.sleep_until(clock.monotonic().saturating_add(KILL_PAUSE)).await;
+            clock.sleep(KILL_PAUSE).await;
         }
         ended
     }
@@ -245,7 +245,7 @@ async fn look(scope: &Arc<Scope>, clock: &dyn Clock, signals: &'static [Signal])
     if !count.is_done() {
         return count;
     }
-    clock.sleep_until(clock.monotonic().saturating_add(KILL_PAUSE)).await;
+    clock.sleep(KILL_PAUSE).await;
     send(scope, signals).await
 }
 

@@ -59,14 +59,14 @@ impl Bounds {
 
     /// Who set a limit; the outermost of those that say the same.
     pub(crate) fn set_by(&self, kind: LimitKind) -> &'static str {
-        let value = value(&self.limits, kind);
+        let value = self.limits.get(kind);
         let layers = [
             (&self.host, "the settings"),
             (&self.parent, "the parent session"),
             (&self.request, "the request"),
             (&self.before, "an earlier run of the session"),
         ];
-        let found = layers.into_iter().find(|(layer, _)| self::value(layer, kind) == value);
+        let found = layers.into_iter().find(|(layer, _)| layer.get(kind) == value);
         found.map_or("the default", |(_, name)| name)
     }
 }
@@ -88,22 +88,6 @@ fn of_children() -> Limits {
     limits.first_progress_ms = Some(DEFAULT_CHILD_FIRST_PROGRESS_MS);
     limits.idle_ms = Some(DEFAULT_CHILD_IDLE_MS);
     limits
-}
-
-/// The value of a limit.
-pub(crate) fn value(limits: &Limits, kind: LimitKind) -> Option<u64> {
-    match kind {
-        LimitKind::Depth => limits.max_depth.map(u64::from),
-        LimitKind::Concurrent => limits.max_concurrent.map(u64::from),
-        LimitKind::Descendants => limits.max_descendants.map(u64::from),
-        LimitKind::Turns => limits.max_turns.map(u64::from),
-        LimitKind::Time => limits.timeout_ms,
-        LimitKind::FirstProgress => limits.first_progress_ms,
-        LimitKind::Idle => limits.idle_ms,
-        LimitKind::Tokens => limits.max_tokens,
-        LimitKind::Cost => limits.max_cost_micro_usd,
-        _ => None,
-    }
 }
 
 #[cfg(test)]

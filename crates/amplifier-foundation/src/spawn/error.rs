@@ -191,12 +191,3 @@ pub struct SessionFailed {
 fn reason(outcome: &SessionOutcome) -> String {
     outcome.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
 }
-
-/// An error and its causes in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
-}

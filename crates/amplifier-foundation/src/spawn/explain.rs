@@ -6,9 +6,8 @@ use amplifier_core::permission::Mode;
 use serde::Serialize;
 
 use super::SpawnError;
-use super::bounds::value;
 use super::lineage::{self, Parent};
-use super::node::{Node, NodeParts};
+use super::node::{Lent, Node};
 use super::plan::{Planned, SessionPlan};
 use super::request::SpawnRequest;
 use super::resolve::{self, Resolved};
@@ -106,7 +105,7 @@ pub async fn explain_agent(
 ) -> Result<Explanation, SpawnError> {
     let above = resolved(host, &request.into()).await?;
     let id = SessionId::new(host.ids().v4().to_string())?;
-    let node = Node::new(NodeParts {
+    let node = Node::new(Lent {
         root: id.clone(),
         depth: above.depth(),
         self_depth: 0,
@@ -197,7 +196,7 @@ fn places(plan: &SessionPlan, section: &str, key: &str) -> Vec<String> {
 fn limits(resolved: &Resolved) -> Vec<ExplainedLimit> {
     let bounds = &resolved.bounds;
     let one = |kind: &LimitKind| {
-        let value = value(&bounds.limits, *kind)?;
+        let value = bounds.limits.get(*kind)?;
         Some(ExplainedLimit { limit: *kind, value, set_by: bounds.set_by(*kind).to_owned() })
     };
     LimitKind::ALL.iter().filter_map(one).collect()

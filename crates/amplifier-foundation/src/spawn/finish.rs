@@ -11,20 +11,25 @@ use std::time::Duration;
 
 use amplifier_core::activity::Deadline;
 use amplifier_core::approval::Shown;
+use amplifier_core::causes::chain;
+use amplifier_core::env::SessionEnv;
 use amplifier_core::limits::LimitKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError, outcome_of_cancel};
 use amplifier_core::session::Settler;
+use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelReason, Clock, MonoTime, OutcomeKind, SessionOutcome};
 
 use super::bounds::Bounds;
 use super::commit;
-use super::error::with_causes;
 use super::node::Child;
 use super::places::Place;
 use super::record::Recorded;
 use super::terminal::{Facts, Final};
 use crate::host::Host;
 use crate::store::{ActivationId, Commit, Receipt, Repeated, Write};
+
+/// How long the clean-ups of a session may take.
+pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
 
 /// The end of one activation, waiting to happen.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl Ending {
         let error = match commit::once(&self.host, || self.commit(&ended)).await {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
             Ok(_) => return ended,
-            Err(error) => with_causes(&error),
+            Err(error) => chain(&error),
         };
         tracing::error!(session = %self.session.id(), error, "the outcome could not be settled");
         let mut outcome = SessionOutcome::clone(&ended.outcome);
@@ -190,7 +195,14 @@ impl Ending {
     }
 }
 
+/// The clean-ups of a session that did not begin: bounded like those of one that did.
+pub(super) async fn clean_up(host: &Host, env: &SessionEnv) {
+    if until(env.coordinator.clean_up(), within(host.clock(), CLEAN_UP_GRACE)).await.is_none() {
+        tracing::warn!(session = %env.session, "clean-ups took too long and were left");
+    }
+}
+
 /// Ends that long after it is first waited for, and costs nothing before.
 pub(super) async fn within(clock: &Arc<dyn Clock>, span: Duration) {
-    clock.sleep_until(clock.monotonic().saturating_add(span)).await;
+    clock.sleep(span).await;
 }

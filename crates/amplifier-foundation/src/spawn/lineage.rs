@@ -14,7 +14,7 @@ use super::SpawnError;
 use super::bounds::Bounds;
 use super::guarded::guarded;
 use super::inherit::Inherit;
-use super::node::{Node, NodeParts};
+use super::node::{Lent, Node};
 use super::plan::{self, Candidate, SELF, SessionPlan};
 use super::request::{BundleRef, Wish};
 use super::spawner::Spawner;
@@ -119,7 +119,7 @@ fn recorded<'a>(
         let above = parent.as_ref().map(|parent| &parent.permissions);
         let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
         let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
-        let node = Node::new(NodeParts {
+        let node = Node::new(Lent {
             id: id.clone(),
             root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
             depth: spawned.depth,

@@ -159,8 +159,7 @@ async fn start(
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
     let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
     let cancel = caller.bind(above.map(|live| &live.env().cancel));
-    let how = (&cancel, request.spec.background);
-    match enter(&host, &resolved, &recorded, how, key.as_ref()).await {
+    match enter(&host, &resolved, &recorded, &cancel, key.as_ref()).await {
         Ok((mounted, messages)) => {
             let supervisor = supervise(&host, request, resolved, recorded, mounted, messages, place, began);
             drop(starting);
@@ -240,13 +239,13 @@ async fn enter(
     host: &Host,
     resolved: &Resolved,
     recorded: &Recorded,
-    (cancel, background): (&CancelToken, bool),
+    cancel: &CancelToken,
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
-    let mounted = mount::mount(host, resolved, recorded, (cancel, background)).await?;
+    let mounted = mount::mount(host, resolved, recorded, cancel).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
-        session.env().coordinator.clean_up().await;
+        finish::clean_up(host, session.env()).await;
         Err(refused)
     };
     if cancel.is_cancelled() {
@@ -295,7 +294,7 @@ fn supervise(
     driver.restore(messages, open);
     host.0.nodes.enter(&node);
     let child = resolved.parent.as_ref().map(|parent| {
-        let child = Child::new(&node, resolved.agent(), request.spec.background);
+        let child = Child::new(&node, resolved.agent(), resolved.background);
         // Of a resume whose parent runs no more: who asked for it answers for it.
         let keeper = parent.live.as_ref().and_then(|live| live.env().coordinator.capability::<Spawner>());
         keeper.as_ref().map_or(&parent.node, |keeper| keeper.node()).add(Arc::clone(&child));

@@ -21,7 +21,8 @@ use amplifier_core::{AmplifierSession, CancelToken};
 
 use super::SpawnError;
 use super::choices;
-use super::node::{Node, NodeParts};
+use super::finish;
+use super::node::{Lent, Node};
 use super::plan::SessionPlan;
 use super::record::Recorded;
 use super::resolve::Resolved;
@@ -40,10 +41,10 @@ pub(super) async fn mount(
     host: &Host,
     resolved: &Resolved,
     recorded: &Recorded,
-    (cancel, background): (&CancelToken, bool),
+    cancel: &CancelToken,
 ) -> Result<Mounted, SpawnError> {
     let node = node(resolved, recorded);
-    let env = surroundings(host, resolved, recorded, &node, (cancel, background));
+    let env = surroundings(host, resolved, recorded, &node, cancel);
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
@@ -61,7 +62,7 @@ pub(super) async fn mount(
     match result {
         Ok((session, driver)) => Ok(Mounted { session, driver, node }),
         Err(error) => {
-            env.coordinator.clean_up().await;
+            finish::clean_up(host, &env).await;
             Err(error)
         }
     }
@@ -75,7 +76,7 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
 
 fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
     let metadata = &recorded.metadata;
-    Node::new(NodeParts {
+    Node::new(Lent {
         id: recorded.id.clone(),
         root: metadata.trace_id.clone().unwrap_or_else(|| recorded.id.clone()),
         depth: resolved.depth(),
@@ -98,7 +99,7 @@ fn surroundings(
     resolved: &Resolved,
     recorded: &Recorded,
     node: &Node,
-    (cancel, background): (&CancelToken, bool),
+    cancel: &CancelToken,
 ) -> SessionEnv {
     let inner = &host.0;
     let lender = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref()).map(AmplifierSession::env);
@@ -106,7 +107,7 @@ fn surroundings(
         Some(env) => env.activity.child(),
         None => Activity::new(Arc::clone(&inner.clock)),
     };
-    activity.set_foreground(!background);
+    activity.set_foreground(!resolved.background);
     SessionEnv::new(SessionEnvInner {
         session: node.id.clone(),
         parent: recorded.metadata.spawned_by().cloned(),

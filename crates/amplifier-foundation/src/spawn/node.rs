@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::budget::Budget;
+use amplifier_core::limits::LimitKind;
 use amplifier_core::{OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
 
 use super::bounds::Bounds;
@@ -20,9 +21,9 @@ use super::request::Wish;
 use crate::bundle::PreparedBundle;
 use crate::storage::SessionStorage;
 
-/// One session in the tree of those that spawn each other.
+/// What a session lends to those that it spawns.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub(crate) struct Lent {
     pub(crate) id: SessionId,
     pub(crate) root: SessionId,
     /// Levels below the root.
@@ -32,8 +33,6 @@ pub(crate) struct Node {
     pub(crate) plan: Arc<SessionPlan>,
     pub(crate) bounds: Arc<Bounds>,
     pub(crate) permissions: Permissions,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) places: Arc<Places>,
     pub(crate) storage: Arc<dyn SessionStorage>,
     pub(crate) cwd: PathBuf,
     /// Provider and model that were asked for; children go on with them.
@@ -43,80 +42,46 @@ pub(crate) struct Node {
     /// How long its model calls wait out a rate limit, where that is not the host's matter.
     pub(crate) patience: Option<Duration>,
     pub(crate) parent: Option<Arc<Node>>,
-    children: Arc<Children>,
-}
-
-/// The children of one session, in the order in which they were recorded.
-#[derive(Debug, Default)]
-pub(super) struct Children {
-    // Held to add a child, or to copy the list; never across an await.
-    list: Mutex<Vec<Arc<Child>>>,
-}
-
-/// What [`Node::new`] is made of.
-#[derive(Debug)]
-pub(super) struct NodeParts {
-    pub(super) id: SessionId,
-    pub(super) root: SessionId,
-    pub(super) depth: u32,
-    pub(super) self_depth: u32,
-    pub(super) plan: Arc<SessionPlan>,
-    pub(super) bounds: Arc<Bounds>,
-    pub(super) permissions: Permissions,
-    pub(super) storage: Arc<dyn SessionStorage>,
-    pub(super) cwd: PathBuf,
-    pub(super) wish: Wish,
-    pub(super) chosen_by_project: bool,
-    pub(super) patience: Option<Duration>,
-    pub(super) parent: Option<Arc<Node>>,
     /// Where its children are entered.
     pub(super) children: Arc<Children>,
 }
 
+/// One session in the tree of those that spawn each other.
+#[derive(Debug)]
+pub(crate) struct Node {
+    lent: Lent,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) places: Arc<Places>,
+}
+
+impl std::ops::Deref for Node {
+    type Target = Lent;
+
+    fn deref(&self) -> &Lent {
+        &self.lent
+    }
+}
+
+/// The children of one session, in the order in which they were recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    // Held to add a child, or to copy the list; never across an await.
+    list: Mutex<Vec<Arc<Child>>>,
+}
+
 impl Node {
-    pub(super) fn new(parts: NodeParts) -> Arc<Self> {
-        let NodeParts {
-            id,
-            root,
-            depth,
-            self_depth,
-            plan,
-            bounds,
-            permissions,
-            storage,
-            cwd,
-            wish,
-            chosen_by_project,
-            patience,
-            parent,
-            children,
-        } = parts;
+    /// A budget and places within the parent's, for what is lent.
+    pub(super) fn new(lent: Lent) -> Arc<Self> {
+        let (bounds, parent) = (&lent.bounds, lent.parent.as_ref());
         let limits = &bounds.limits;
         let by = bounds.set_by(match limits.max_tokens {
-            Some(_) => amplifier_core::limits::LimitKind::Tokens,
-            None => amplifier_core::limits::LimitKind::Cost,
+            Some(_) => LimitKind::Tokens,
+            None => LimitKind::Cost,
         });
-        let above = parent.as_ref().map(|parent| Arc::clone(&parent.budget));
+        let above = parent.map(|parent| Arc::clone(&parent.budget));
         let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
-        let places = Places::new(&bounds, parent.as_ref().map(|parent| Arc::clone(&parent.places)));
-        Arc::new(Self {
-            id,
-            root,
-            depth,
-            self_depth,
-            plan,
-            bounds,
-            permissions,
-            budget,
-            places,
-            storage,
-            cwd,
-            wish,
-            chosen_by_project,
-            patience,
-            parent,
-            children,
-        })
+        let places = Places::new(bounds, parent.map(|parent| Arc::clone(&parent.places)));
+        Arc::new(Self { lent, budget, places })
     }
 
     /// Where the children of a child are entered, of its last activation.

@@ -9,7 +9,7 @@ use amplifier_core::{Limits, Message, Permissions, SessionId};
 
 use super::SpawnError;
 use super::bounds::Bounds;
-use super::context::{self, ContextForm};
+use super::context::{self, ContextForm, ContextRequest};
 use super::guarded::guarded;
 use super::lineage::{self, Parent, Spawned, with_layers};
 use super::node::Node;
@@ -39,6 +39,8 @@ pub(super) struct Resolved {
     /// What is recorded of the inheritance, of a child.
     pub(super) spawned: Option<Spawned>,
     pub(super) storage: Arc<dyn SessionStorage>,
+    /// Nobody waits for it as its caller.
+    pub(super) background: bool,
     pub(super) cwd: PathBuf,
     pub(super) permissions: Permissions,
     pub(super) bounds: Arc<Bounds>,
@@ -144,7 +146,7 @@ async fn anew(
     });
     let above = parent.as_ref().map(|parent| parent.node.bounds.as_ref());
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
-    let (forked, quoted) = told(request, parent.as_ref());
+    let (forked, quoted) = told(&spec.context, parent.as_ref()).await?;
     let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
     let permissions = with_layers(from.clone(), &plan.own_permissions(&cwd));
     Ok(Resolved {
@@ -152,6 +154,7 @@ async fn anew(
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
+        background: spec.background,
         cwd,
         permissions: with_layers(permissions, &spec.permissions),
         bounds: bounds(host, above, &spec.limits),
@@ -220,6 +223,7 @@ async fn again(
         bundle_name: named.name,
         chosen_by_project: named.chosen_by_project,
         distrusted: named.distrusted,
+        background: spec.background,
         cwd,
         permissions: with_layers(recorded, &now),
         bounds: spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits),
@@ -299,15 +303,22 @@ fn bounds(host: &Host, above: Option<&Bounds>, asked: &Limits) -> Arc<Bounds> {
     }
 }
 
-/// What the caller asked of provider and model, else what its parent was asked.
+/// What the caller asked of provider and model, else what its parent was asked; preferences of the caller
+/// or of the agent stand before the latter.
 fn wish(request: &SpawnRequest, parent: Option<&Parent>) -> Wish {
     let own = request.wish();
-    match parent {
-        Some(parent) if own == Wish::default() && request.spec.preferences.is_empty() => {
-            parent.node.wish.clone()
-        }
-        _ => own,
+    let Some(parent) = parent.filter(|_| own == Wish::default()) else { return own };
+    match request.spec.preferences.is_empty() && !has_preferences(&request.spec.target, &parent.node.plan) {
+        true => parent.node.wish.clone(),
+        false => own,
     }
+}
+
+/// True for an agent that would rather have some providers and models than others.
+fn has_preferences(target: &SpawnTarget, above: &SessionPlan) -> bool {
+    let SpawnTarget::Agent(name) = target else { return false };
+    let agent = lineage::candidate(above, name).ok().flatten();
+    agent.is_some_and(|agent| agent.def.provider_preferences.as_ref().is_some_and(|all| !all.is_empty()))
 }
 
 /// The plan with the preferences that count, the caller's before the agent's own, and their settings laid
@@ -333,19 +344,20 @@ fn preferring(plan: Arc<SessionPlan>, caller: &[ProviderPreference]) -> Arc<Sess
 }
 
 /// What the child is told of its parent's conversation: as history, or as text.
-fn told(request: &SpawnRequest, parent: Option<&Parent>) -> (Vec<Arc<Message>>, Option<String>) {
-    let context = &request.spec.context;
-    let live = parent.and_then(|parent| parent.live.as_ref());
-    match live {
-        Some(live) if !context.is_none() => {
-            let messages = live.messages().to_vec();
-            match context.form {
-                ContextForm::Fork => (context::forked(&messages, context), None),
-                _ => (Vec::new(), context::quoted(&messages, context)),
-            }
-        }
-        _ => (Vec::new(), None),
-    }
+async fn told(
+    context: &ContextRequest,
+    parent: Option<&Parent>,
+) -> Result<(Vec<Arc<Message>>, Option<String>), SpawnError> {
+    let Some(parent) = parent.filter(|_| !context.is_none()) else { return Ok((Vec::new(), None)) };
+    let (id, storage) = (&parent.node.id, &parent.node.storage);
+    let messages = match &parent.live {
+        Some(live) => live.messages().to_vec(),
+        None => Box::pin(guarded(id, "load", storage.load(id))).await?.transcript,
+    };
+    Ok(match context.form {
+        ContextForm::Fork => (context::forked(&messages, context), None),
+        _ => (Vec::new(), context::quoted(&messages, context)),
+    })
 }
 
 fn working_dir(host: &Host, request: &SpawnRequest, parent: Option<&Path>) -> Result<PathBuf, SpawnError> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use amplifier_core::SessionId;
+use amplifier_core::causes::chain;
 use amplifier_core::module::tool::{ToolContext, ToolError};
 use async_trait::async_trait;
 
@@ -117,7 +118,7 @@ impl SpawnExt for ToolContext<'_> {
 /// A refused spawn is a result that the model can act on.
 impl From<SpawnError> for ToolError {
     fn from(error: SpawnError) -> Self {
-        Self::Refused(super::error::with_causes(&error))
+        Self::Refused(chain(&error))
     }
 }
 

@@ -22,7 +22,7 @@ use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, Payload, SessionOutcome};
 
 use super::context;
-use super::finish::{Ending, within};
+use super::finish::{CLEAN_UP_GRACE, Ending, within};
 use super::guarded::guarded;
 use super::record::Recorded;
 use crate::bundle::PreparedBundle;
@@ -30,7 +30,7 @@ use crate::host::Host;
 use crate::mention::{FailureReason, Prepended};
 use crate::storage::{SessionMetadata, StorageError};
 
-/// How long a session may take to stop once it was cancelled at once, and its clean-ups.
+/// How long a session may take to stop once it was cancelled at once.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the storage may take to record an outcome, and to close.
 const STORAGE_GRACE: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ impl Supervisor {
         let mut outcome = self.outcome(&result);
         self.record(&mut outcome).await;
         let clean_up = caught(self.driver.clean_up(&outcome));
-        if until(clean_up, within(&self.host.0.clock, GRACE)).await.is_none() {
+        if until(clean_up, within(&self.host.0.clock, CLEAN_UP_GRACE)).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
         // Before the storage is given free: who opens the session next finds this activation settled.

@@ -4,9 +4,7 @@
 //! module blocks its thread, gets its outcome from here and is counted as stuck. The thread starts with
 //! the first session that has a deadline, and ends with the host.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use amplifier_core::until::until;
@@ -65,25 +63,17 @@ impl Watchdog {
 async fn watch(ending: Arc<Ending>) {
     let session = &ending.session;
     let clock = ending.host.clock();
-    // The outcome first: one that is there wins over a deadline that passes meanwhile.
-    let expired = async { Err(session.env().activity.expired(session.limits(), ending.began).await) };
-    let ended = async { Ok(session.outcome().await) };
-    let Err(deadline) = first(ended, expired).await else { return };
+    // The outcome is looked at first: one that is there wins over a deadline that passes meanwhile.
+    let mut passed = None;
+    let expired =
+        async { passed = Some(session.env().activity.expired(session.limits(), ending.began).await) };
+    let ended = until(session.outcome(), expired).await.is_some();
+    let Some(deadline) = passed.filter(|_| !ended) else { return };
     ending.expired(deadline);
     session.env().cancel.cancel(CancelLevel::Immediate, CancelReason::TimedOut);
-    let grace = clock.sleep_until(clock.monotonic().saturating_add(FORCE_AFTER));
+    let grace = clock.sleep(FORCE_AFTER);
     if until(session.outcome(), grace).await.is_none() {
         tracing::error!(session = %session.id(), "a session does not stop; a module blocks its thread");
         ending.force_stuck(ending.cut_off(Some(CancelReason::TimedOut), Some("a module does not stop")));
     }
-}
-
-/// Whichever is there first; `a` if both are.
-async fn first<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
-    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
-    std::future::poll_fn(|cx| match a.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(done),
-        Poll::Pending => b.as_mut().poll(cx),
-    })
-    .await
 }

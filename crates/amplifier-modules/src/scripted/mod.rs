@@ -166,7 +166,7 @@ impl Provider for Scripting {
         let moment = self.script.moment(&request.messages);
         let (step, failure) = self.script.choose(&moment, &self.counters);
         if !step.delay.is_zero() {
-            self.clock.sleep_until(self.clock.monotonic().saturating_add(step.delay)).await;
+            self.clock.sleep(step.delay).await;
         }
         match failure {
             Some(failure) if failure.kind != ProviderErrorKind::StreamCut => return Err(self.error(failure)),

@@ -81,7 +81,7 @@ async fn blocking<T: Send + 'static>(
     env: &SessionEnv,
     work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
-    let deadline = env.clock.sleep_until(env.clock.monotonic().saturating_add(FILE_DEADLINE));
+    let deadline = env.clock.sleep(FILE_DEADLINE);
     match until(tokio::task::spawn_blocking(work), deadline).await {
         Some(Ok(result)) => result,
         Some(Err(error)) => Err(ToolError::failed("work on files", error)),

@@ -245,3 +245,21 @@ async fn people_are_shown_when_a_child_begins_and_ends() {
     assert_eq!(lines.iter().filter(|line| line.contains("ChildEnded")).count(), 1);
     scene.over([root]).await;
 }
+
+/// A parent that has ended is read from its storage: a context that was asked for is not left out in silence.
+#[tokio::test]
+async fn the_context_of_a_parent_that_has_ended() {
+    let scene = Scene::new();
+    scene.stage.brain.to("hello", Step::Say("the sky is green".into()));
+    let root = scene.root().await;
+    root.session().end().await;
+    let request = |context| SpawnRequest::agent(root.id(), "worker", "what colour?").context(context);
+    let quoted = ContextRequest::quoted(ContextDepth::All, ContextScope::Conversation);
+    let told = scene.spawn(request(quoted)).await;
+    let (_, text) = scene.stage.brain.last_request().pop().unwrap();
+    assert!(text.contains("the sky is green") && text.ends_with("what colour?"), "{text}");
+    let forked = scene.spawn(request(ContextRequest::fork(ContextDepth::All, ContextScope::Full))).await;
+    let texts: Vec<String> = scene.stage.brain.last_request().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["hello", "the sky is green", "what colour?"]);
+    scene.over([root, told, forked]).await;
+}

@@ -35,10 +35,10 @@ fn mode() -> impl Strategy<Value = Option<Mode>> {
 fn rule() -> impl Strategy<Value = Rule> {
     let effects = vec![RuleEffect::Allow, RuleEffect::Ask, RuleEffect::Deny];
     let texts = [
-        "read(/work/**)",
+        "read(/srv/**)",
         "read(/etc/**)",
-        "write(/work/a/**)",
-        "write(/work/b)",
+        "write(/srv/a/**)",
+        "write(/srv/b)",
         "write",
         "shell(git *)",
         "shell",
@@ -47,12 +47,12 @@ fn rule() -> impl Strategy<Value = Rule> {
         "mcp(files)",
     ];
     (prop::sample::select(effects), prop::sample::select(texts.to_vec()))
-        .prop_map(|(effect, text)| Rule::parse(effect, text, Path::new("/work"), Path::new("/home")).unwrap())
+        .prop_map(|(effect, text)| Rule::parse(effect, text, Path::new("/srv"), Path::new("/home")).unwrap())
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
     let roots =
-        prop::sample::subsequence(vec![PathBuf::from("/work"), "/work/a".into(), "/other".into()], 0..3);
+        prop::sample::subsequence(vec![PathBuf::from("/srv"), "/srv/a".into(), "/other".into()], 0..3);
     (mode(), roots, prop::collection::vec(rule(), 0..3)).prop_map(|(mode, roots, rules)| {
         let mut layer = match mode {
             Some(mode) => Layer::of_mode("random", mode, roots),
@@ -65,7 +65,7 @@ fn layer() -> impl Strategy<Value = Layer> {
 
 fn accesses() -> Vec<Access> {
     let path = |path: &str| ResolvedPath::vouched(path.into());
-    let paths = ["/work/a/x", "/work/b", "/work/c", "/etc/passwd", "/other/y", "/elsewhere"];
+    let paths = ["/srv/a/x", "/srv/b", "/srv/c", "/etc/passwd", "/other/y", "/elsewhere"];
     let files = paths.iter().flat_map(|one| [Access::Read(path(one)), Access::Write(path(one))]);
     let shells = ["git log", "git log; rm -rf .", "rm -rf ."].map(|text| Access::Shell(text.into()));
     let hosts = ["api.example.org", "elsewhere.net"].map(|host| Access::Network(host.into()));
@@ -103,21 +103,6 @@ fn all(layers: &[Layer]) -> Permissions {
     layers.iter().fold(Permissions::unrestricted(), |all, layer| all.with(layer.clone()))
 }
 
-fn value(limits: &Limits, kind: LimitKind) -> Option<u64> {
-    match kind {
-        LimitKind::Depth => limits.max_depth.map(u64::from),
-        LimitKind::Concurrent => limits.max_concurrent.map(u64::from),
-        LimitKind::Descendants => limits.max_descendants.map(u64::from),
-        LimitKind::Turns => limits.max_turns.map(u64::from),
-        LimitKind::Time => limits.timeout_ms,
-        LimitKind::FirstProgress => limits.first_progress_ms,
-        LimitKind::Idle => limits.idle_ms,
-        LimitKind::Tokens => limits.max_tokens,
-        LimitKind::Cost => limits.max_cost_micro_usd,
-        other => panic!("{other} is not looked at"),
-    }
-}
-
 /// Limits without those that hold for a child where nobody has said anything: who goes on with it may say
 /// something now, as whoever spawned it could.
 fn said(limits: &Limits) -> Limits {
@@ -151,8 +136,8 @@ impl Reach {
             }
         }
         for kind in LimitKind::ALL {
-            if let Some(above) = value(&above.limits, kind) {
-                let own = value(&self.limits, kind);
+            if let Some(above) = above.limits.get(kind) {
+                let own = self.limits.get(kind);
                 assert!(own.is_some_and(|own| own <= above), "{what}: {kind}: {own:?}, above {above}");
             }
         }

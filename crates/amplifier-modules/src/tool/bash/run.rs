@@ -88,12 +88,12 @@ pub(super) async fn run(
                 std::future::pending::<()>().await;
             };
             until(reading, tree.end()).await;
-            until(running.pump(), clock.sleep_until(clock.monotonic().saturating_add(COLLECT))).await;
+            until(running.pump(), clock.sleep(COLLECT)).await;
             Ended::TimedOut
         }
     };
     tree.collected();
-    until(running.drain(), clock.sleep_until(clock.monotonic().saturating_add(DRAIN))).await;
+    until(running.drain(), clock.sleep(DRAIN)).await;
     if let Some(pipe) = running.pipe.take() {
         tree.processes().drain(discard(pipe));
     }

@@ -78,7 +78,7 @@ async fn search<T: Send + 'static>(
     let stop = Stop::default();
     let flag = Arc::clone(&stop.0);
     let mut task = tokio::task::spawn_blocking(move || work(&flag));
-    let after = |span| cx.env.clock.sleep_until(cx.env.clock.monotonic().saturating_add(span));
+    let after = |span| cx.env.clock.sleep(span);
     let result = match until(&mut task, after(DEADLINE)).await {
         Some(result) => Some(result),
         None => {
