@@ -29,6 +29,13 @@ pub struct Process {
     pub started_ticks: u64,
 }
 
+impl Process {
+    /// A process that has not ended and leads a group of its own.
+    pub fn new(pid: i32, parent: i32, session: i32, started_ticks: u64) -> Self {
+        Self { pid, parent, group: pid, session, ended: false, started_ticks }
+    }
+}
+
 /// All processes that can be seen now.
 pub fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };

@@ -196,11 +196,10 @@ impl Scope {
     fn members<'a>(&self, table: &'a [Process]) -> Vec<&'a Process> {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let own_session = table.iter().find(|process| process.pid == own).map(|process| process.session);
-        // Kernel threads, and what was started from outside of a container, have no session here.
-        let candidates: Vec<&Process> = table
-            .iter()
-            .filter(|process| process.pid > 1 && process.session > 0 && process.started_ticks >= self.since)
-            .collect();
+        // Whoever was brought into a container from outside, and what it starts, is in session 0
+        // here: such a session says nothing, and its members count like all others.
+        let candidates: Vec<&Process> =
+            table.iter().filter(|process| process.pid > 1 && process.started_ticks >= self.since).collect();
         let mut known = self.known();
         let is_seed = |process: &&&Process| {
             known.contains(&Known::of(process)) || (!process.ended && self.is_marked(process.pid))
@@ -282,4 +281,19 @@ fn whole_groups(table: &[Process], members: &[&Process]) -> Vec<i32> {
         groups.entry(process.group).and_modify(|whole| *whole = false);
     }
     groups.into_iter().filter(|(_, whole)| *whole).map(|(group, _)| group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a container whose programs were brought in from outside: all are in session 0.
+    #[test]
+    fn processes_without_a_session_are_found_and_lead_to_no_others() {
+        let row = |pid, parent, session| Process::new(pid, parent, session, 100);
+        let table = [row(2, 0, 0), row(3, 2, 0), row(50, 1, 0), row(51, 50, 0), row(52, 1, 0), row(53, 51, 53)];
+        let scope = Scope::new(Marks::Of(HashSet::new()), 1).knowing([Known { pid: 50, started: 100 }]);
+        let found: Vec<i32> = scope.members(&table).iter().map(|process| process.pid).collect();
+        assert_eq!(found, [50, 51, 53]);
+    }
 }

@@ -90,7 +90,8 @@ impl Program {
 
     /// Waits until it has ended; the signal that ended it.
     fn ended_by(&mut self) -> Option<i32> {
-        self.0.wait().unwrap().signal()
+        let child = &mut self.0;
+        eventually("it ends", || child.try_wait().unwrap()).signal()
     }
 }
 
