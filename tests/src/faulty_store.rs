@@ -3,12 +3,13 @@
 //! Guarantees: a commit that fails has no effect on the store behind it, but for one in doubt; every
 //! commit is counted and named, after its first write, in order. Reads fail by [`FaultyStore::fail_reads`] alone.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
-use amplifier_core::{Payload, RunId, SessionId};
+use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
 use amplifier_foundation::store::{
-    ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease, LeaseKey,
-    Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError, Write,
+    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease,
+    LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store,
+    StoreError, Write,
 };
 use async_trait::async_trait;
 
@@ -130,6 +131,18 @@ impl Store for FaultyStore {
             Some(StoreFault::Panic) => panic!("the store panicked"),
             _ => self.inner.post(commit),
         }
+    }
+
+    fn listen(&self, listener: Weak<dyn LogListener>) {
+        self.inner.listen(listener);
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Arc<SessionEvent>>, StoreError> {
+        self.inner.event(id).await
+    }
+
+    async fn commands(&self, to: &OwnerId, limit: usize) -> Result<Vec<Command>, StoreError> {
+        self.inner.commands(to, limit).await
     }
 
     async fn tail(&self) -> Result<Cursor, StoreError> {

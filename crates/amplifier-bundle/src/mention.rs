@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use amplifier_core::permission::{Access, Paths, Permissions, Ruling};
 
-use crate::fs::memo::Memo;
-use crate::fs::read::{self, Kind, ReadError, Stamp};
+use amplifier_fs::memo::Memo;
+use amplifier_fs::read::{self, Kind, ReadError, Stamp};
 
 pub use scan::mentions;
 

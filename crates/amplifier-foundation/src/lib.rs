@@ -13,10 +13,11 @@ pub mod process;
 pub mod router;
 pub mod spawn;
 pub mod storage;
-pub mod store;
 pub mod typed_tool;
 
-pub use amplifier_bundle::{bundle, fs, mention, redact, settings, source};
+pub use amplifier_bundle::{bundle, mention, redact, settings, source};
+pub use amplifier_fs as fs;
+pub use amplifier_store as store;
 pub use host::{Host, HostBuilder, Shutdown};
 pub use issue::ForemanSessionStorage;
 pub use router::{EventFilter, EventRouter};

@@ -9,10 +9,12 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("amplifier-core", &[]),
-    ("amplifier-bundle", &["amplifier-core"]),
-    ("amplifier-foundation", &["amplifier-core", "amplifier-bundle"]),
+    ("amplifier-fs", &["amplifier-core"]),
+    ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
+    ("amplifier-store", &["amplifier-core", "amplifier-fs"]),
+    ("amplifier-foundation", &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store"]),
     ("amplifier-modules", &["amplifier-core", "amplifier-foundation"]),
     ("amplifier-app", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
     ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
@@ -42,7 +44,7 @@ const KERNEL: [(&str, Option<&[&str]>); 14] = [
 
 /// Libraries that belong to few crates.
 const OWNED: [(&str, &[&str]); 3] = [
-    ("rusqlite", &["amplifier-foundation"]),
+    ("rusqlite", &["amplifier-store"]),
     ("serde_yaml", &["amplifier-bundle"]),
     ("saphyr-parser", &["amplifier-bundle"]),
 ];

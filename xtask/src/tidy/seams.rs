@@ -35,7 +35,7 @@ const NO_RENAME: [&str; 6] = ["SystemTime", "Instant", "Zoned", "Uuid", "Amplifi
 
 const HOST: [&str; 2] =
     ["crates/amplifier-foundation/src/host/clock", "crates/amplifier-foundation/src/host/ids"];
-const FILES: [&str; 2] = ["crates/amplifier-bundle/src/fs/", "crates/amplifier-bundle/src/fs.rs"];
+const FILES: [&str; 1] = ["crates/amplifier-fs/src/"];
 const YAML: &str = "crates/amplifier-bundle/src/bundle/yaml";
 const SPAWN: [&str; 2] =
     ["crates/amplifier-foundation/src/spawn/", "crates/amplifier-foundation/src/spawn.rs"];
@@ -184,9 +184,8 @@ mod tests {
         fails("use std::{fs, io};", "files");
         fails("use std::fs::{self, File};", "files");
         fails("fn a() { use tokio::fs::File; }", "files");
-        passes("crates/amplifier-bundle/src/fs/atomic.rs", "use std::fs;");
-        passes("crates/amplifier-bundle/src/fs.rs", "use std::fs;");
-        fails_in("crates/amplifier-bundle/src/fsync.rs", "use std::fs;", "files");
+        passes("crates/amplifier-fs/src/atomic.rs", "use std::fs;");
+        fails_in("crates/amplifier-bundle/src/fs.rs", "use std::fs;", "files");
         passes(ELSEWHERE, "use amplifier_foundation::fs;\n#[cfg(test)]\nmod tests { use std::fs; }");
     }
 

@@ -13,7 +13,8 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 3] = ["amplifier-core", "amplifier-bundle", "amplifier-foundation"];
+const CRATES: [&str; 5] =
+    ["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store", "amplifier-foundation"];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 
 /// The rule's name, as the allow list names it.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::diagnostic::Diagnostic;
-use crate::fs::read::ReadError;
 use crate::source::SourceError;
 use crate::source::registry::RegistryError;
+use amplifier_fs::read::ReadError;
 
 /// Why a bundle could not be made ready. No message holds credentials.
 #[derive(Debug, thiserror::Error)]

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::builtin;
 use super::error::BundleError;
-use crate::fs::memo::{Loaded, Memo};
-use crate::fs::read::{self, ReadError, Stamp};
 use crate::source::SourceError;
+use amplifier_fs::memo::{Loaded, Memo};
+use amplifier_fs::read::{self, ReadError, Stamp};
 
 /// The text of a file, wherever it is kept.
 pub(crate) enum Text {

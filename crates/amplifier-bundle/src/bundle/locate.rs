@@ -14,11 +14,11 @@ use amplifier_core::clock::BoxFuture;
 
 use super::builtin;
 use super::error::BundleError;
-use crate::fs::read::{self, Kind};
 use crate::source::file::{self, Places, SUFFIXES};
 use crate::source::registry::{self, Registry};
 use crate::source::uri::{FileUri, NameUri, NamespacedUri};
 use crate::source::{GitUri, SourceError, SourceUri};
+use amplifier_fs::read::{self, Kind};
 
 /// How many sources are fetched at once.
 pub const MAX_FETCHES: usize = 16;

@@ -24,10 +24,10 @@ use super::plan::MountPlan;
 use super::prompt::SystemPromptSource;
 use super::provenance::Origin;
 use super::roster::ContextFile;
-use crate::fs::memo::Memo;
-use crate::fs::read::Stamp;
 use crate::mention::MentionResolver;
 use crate::source::uri::without_credentials;
+use amplifier_fs::memo::Memo;
+use amplifier_fs::read::Stamp;
 
 /// How many prepared bundles a loader keeps.
 const MAX_KEPT: usize = 256;

@@ -14,9 +14,9 @@ use super::include::{Base, Graph, describe};
 use super::model::{AgentDef, AgentEntry, Bundle, ContextEntry, ContextTarget};
 use super::parse::parse_agent;
 use super::{builtin, yaml};
-use crate::fs::read::{self, Kind};
 use crate::mention::MAX_FILE_BYTES;
 use crate::source::file;
+use amplifier_fs::read::{self, Kind};
 
 /// A context file of a composed bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]

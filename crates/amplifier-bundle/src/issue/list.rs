@@ -18,7 +18,7 @@ use super::parse;
 use crate::bundle::Diagnostic;
 use crate::bundle::diagnostic::{Code, Severity};
 use crate::bundle::node::Position;
-use crate::fs::read::{self, ReadError};
+use amplifier_fs::read::{self, ReadError};
 
 /// Largest file of issues, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;

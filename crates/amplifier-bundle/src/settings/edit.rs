@@ -20,9 +20,9 @@ use super::lock::{LockError, behind_link, exclusive};
 use super::scope::{Scope, SettingsFiles};
 use crate::bundle::node::{Node, Position, Yaml};
 use crate::bundle::yaml::{self, YamlError};
-use crate::fs::mode::is_open_to_others;
-use crate::fs::read::{self, ReadError};
-use crate::fs::write::{Access, create_dirs, replace};
+use amplifier_fs::mode::is_open_to_others;
+use amplifier_fs::read::{self, ReadError};
+use amplifier_fs::write::{Access, create_dirs, replace};
 
 /// A change. A path is a way of keys from the top: `["bundle", "added", "mine"]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::environment::ProcessEnv;
 use super::home::AmplifierHome;
 use crate::bundle::diagnostic::{Code, Diagnostic, Severity};
-use crate::fs::mode;
-use crate::fs::read::{self, ReadError};
 use crate::redact::MIN_KNOWN_BYTES;
+use amplifier_fs::mode;
+use amplifier_fs::read::{self, ReadError};
 
 /// Largest `keys.env` that is read, in bytes.
 pub const MAX_KEYS_BYTES: u64 = 1 << 20;

@@ -16,7 +16,7 @@ use super::parse::{self, FileScope};
 use super::scope::{ProjectTrust, Scope, Set, Setter, SettingsFiles};
 use crate::bundle::diagnostic::{Diagnostic, Severity};
 use crate::bundle::yaml;
-use crate::fs::read::{self, ReadError};
+use amplifier_fs::read::{self, ReadError};
 
 /// Largest settings file, in bytes.
 pub const MAX_SETTINGS_BYTES: u64 = yaml::MAX_BYTES as u64;

@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::home::AmplifierHome;
-use crate::fs::lock::{Acquired, LockFile, acquire};
-use crate::fs::write::{Access, create_dirs};
+use amplifier_fs::lock::{Acquired, LockFile, acquire};
+use amplifier_fs::write::{Access, create_dirs};
 
 /// How often a busy lock is tried, a few milliseconds each time.
 const ATTEMPTS: usize = 250;
@@ -57,5 +57,5 @@ pub(super) fn exclusive(home: &AmplifierHome, name: &str) -> Result<LockFile, Lo
 
 /// The file that a path leads to: a link that a person made stays a link when its file is replaced.
 pub(super) fn behind_link(path: &Path) -> PathBuf {
-    crate::fs::read::real_path(path).unwrap_or_else(|_| path.to_owned())
+    amplifier_fs::read::real_path(path).unwrap_or_else(|_| path.to_owned())
 }

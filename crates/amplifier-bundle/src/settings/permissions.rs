@@ -30,8 +30,8 @@ use amplifier_core::permission::{InvalidRule, Layer, Mode, Paths, Rule, RuleEffe
 use super::home::{AmplifierHome, FOLDER};
 use super::model::{RuleText, Settings};
 use super::scope::Set;
-use crate::fs::paths::SystemPaths;
-use crate::fs::read::is_file;
+use amplifier_fs::paths::SystemPaths;
+use amplifier_fs::read::is_file;
 
 /// Where a session works.
 #[derive(Debug, Clone, Copy)]

@@ -128,7 +128,7 @@ impl SettingsFiles {
     /// The files for a project. Where the project's folder is the user's own (`~`), its files are the user's.
     pub fn new(home: &AmplifierHome, project: &Path) -> Self {
         let folder = project.join(FOLDER);
-        let real = |path: &Path| crate::fs::read::real_path(path).unwrap_or_else(|_| path.to_owned());
+        let real = |path: &Path| amplifier_fs::read::real_path(path).unwrap_or_else(|_| path.to_owned());
         let project_is_home = real(&folder) == real(home.path());
         Self {
             user: home.settings_file(),

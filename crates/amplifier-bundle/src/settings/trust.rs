@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::home::AmplifierHome;
 use super::lock::{LockError, behind_link, exclusive};
-use crate::fs::read::{self, ReadError};
-use crate::fs::write::{Access, replace};
+use amplifier_fs::read::{self, ReadError};
+use amplifier_fs::write::{Access, replace};
 
 /// Largest `trust.json` that is read, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;

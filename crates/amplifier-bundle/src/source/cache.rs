@@ -12,9 +12,9 @@ use std::time::Duration;
 use amplifier_core::Clock;
 
 use super::SourceError;
-use crate::fs::lock::{self, Acquired, LockFile};
-use crate::fs::read::list;
-use crate::fs::tree::{self, Scratch};
+use amplifier_fs::lock::{self, Acquired, LockFile};
+use amplifier_fs::read::list;
+use amplifier_fs::tree::{self, Scratch};
 
 /// How long to sleep between two looks at a lock that somebody holds.
 const LOCK_POLL: Duration = Duration::from_millis(50);

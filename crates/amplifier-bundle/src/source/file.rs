@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::SourceError;
 use super::uri::FileUri;
-use crate::fs::read::{self, Kind, ReadError};
+use amplifier_fs::read::{self, Kind, ReadError};
 
 /// Names that make a folder a bundle, in the order in which they are tried.
 pub const BUNDLE_FILES: [&str; 2] = ["bundle.md", "bundle.yaml"];

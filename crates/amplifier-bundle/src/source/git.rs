@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 use super::cache::{Entry, Locked};
 use super::uri::{GitUri, without_credentials};
 use super::{SourceError, file};
-use crate::fs::read;
+use amplifier_fs::read;
 
 /// How long one fetch may take.
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(120);

@@ -16,8 +16,8 @@ pub mod uri;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fs::read::ReadError;
-use crate::fs::tree::TreeError;
+use amplifier_fs::read::ReadError;
+use amplifier_fs::tree::TreeError;
 
 pub use uri::{GitUri, SourceUri, UriError};
 

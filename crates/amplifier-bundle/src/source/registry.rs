@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::fs::read::{self, ReadError};
+use amplifier_fs::read::{self, ReadError};
 
 /// Largest `registry.json` that is read, in bytes.
 pub const MAX_REGISTRY_BYTES: u64 = 16 * 1024 * 1024;

@@ -141,8 +141,8 @@ fn a_path_is_resolved_without_reading() {
 
 #[test]
 fn what_the_session_may_not_read_is_left_out_and_reported() {
-    use amplifier_bundle::fs::paths::SystemPaths;
     use amplifier_core::permission::{Layer, Permissions, Rule, RuleEffect};
+    use amplifier_fs::paths::SystemPaths;
     let (dir, resolver) = project(&[
         ("work/open.md", "open @./private/key"),
         ("work/private/key", "secret"),

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amplifier_bundle::fs::lock::{self, Acquired};
 use amplifier_bundle::source::git::{GitCache, Network, commit as commit_of, entry_name};
 use amplifier_bundle::source::registry::{Registry, RegistryError};
 use amplifier_bundle::source::uri::bare;
 use amplifier_bundle::source::{GitUri, SourceError, SourceUri, UriError};
+use amplifier_fs::lock::{self, Acquired};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

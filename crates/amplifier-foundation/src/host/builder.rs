@@ -16,7 +16,6 @@ use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 use super::quiet::Quiet;
 use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
-use crate::fs::paths::SystemPaths;
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
 use crate::redact::Redactor;
@@ -28,7 +27,8 @@ use crate::spawn::key::Turns;
 use crate::spawn::nodes::Nodes;
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
-use crate::store::{MemoryStore, OwnerId, Store};
+use amplifier_fs::paths::SystemPaths;
+use amplifier_store::{MemoryStore, OwnerId, Store};
 
 /// Takes what a process lends to its sessions.
 #[must_use]
@@ -237,7 +237,7 @@ impl HostBuilder {
     pub async fn open(self, project: impl AsRef<Path>) -> Result<Host, HostError> {
         let given = project.as_ref().to_path_buf();
         let opening = |source| HostError::Directory { path: given.clone(), source };
-        let project = crate::fs::read::real_path(&given).map_err(opening)?;
+        let project = amplifier_fs::read::real_path(&given).map_err(opening)?;
         let home = match &self.home {
             Some(home) => AmplifierHome::at(home),
             None => AmplifierHome::discover(&ProcessEnv::capture())?,

@@ -37,7 +37,7 @@ use crate::spawn::nodes::Nodes;
 use crate::spawn::plan::{self, SessionPlan};
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{ProjectPaths, SessionStorage};
-use crate::store::{OwnerId, Store};
+use amplifier_store::{OwnerId, Store};
 
 pub use builder::HostBuilder;
 pub use clock::SystemClock;

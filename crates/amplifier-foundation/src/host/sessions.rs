@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::spawn::{SpawnError, mark_awaited, mark_awaited_below};
 use crate::storage::StorageError;
-use crate::store::{Store, StoreError};
+use amplifier_store::{Store, StoreError};
 
 /// The table of live sessions.
 #[derive(Debug)]

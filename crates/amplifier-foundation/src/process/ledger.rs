@@ -13,10 +13,10 @@ use amplifier_core::{Clock, Ids, SessionId};
 
 use super::record::{Line, Owner, Started};
 use super::scope::Known;
-use crate::fs::owned::{OwnedFile, owned_name};
-use crate::fs::process_table::Process;
-use crate::fs::write::{self, Access};
 use crate::storage::{ProjectPaths, StorageError};
+use amplifier_fs::owned::{OwnedFile, owned_name};
+use amplifier_fs::process_table::Process;
+use amplifier_fs::write::{self, Access};
 
 /// Where a project keeps what belongs to processes that run.
 const FOLDER: &str = "run";
@@ -222,8 +222,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
-    use crate::fs::owned;
     use crate::host::{RandomIds, SystemClock};
+    use amplifier_fs::owned;
 
     struct Project {
         paths: ProjectPaths,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mark;
 use super::scope::Known;
-use crate::fs::boot::Place;
+use amplifier_fs::boot::Place;
 
 /// What this program writes.
 const VERSION: u32 = 1;

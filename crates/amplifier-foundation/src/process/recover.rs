@@ -14,10 +14,10 @@ use super::ledger::{folder, is_ledger};
 use super::mark::Marks;
 use super::record::Contents;
 use super::scope::{Ended, Known, Scope};
-use crate::fs::boot::{Place, Relation};
-use crate::fs::owned::{self, Abandoned};
-use crate::fs::read;
 use crate::storage::ProjectPaths;
+use amplifier_fs::boot::{Place, Relation};
+use amplifier_fs::owned::{self, Abandoned};
+use amplifier_fs::read;
 
 /// What a recovery met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

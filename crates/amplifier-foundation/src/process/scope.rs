@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::mark::Marks;
-use crate::fs::process_table::{self, Process};
+use amplifier_fs::process_table::{self, Process};
 
 /// How long a process that is asked to end may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn processes_without_a_session_are_found_and_lead_to_no_others() {
         let row = |pid, parent, session| Process::new(pid, parent, session, 100);
-        let table = [row(2, 0, 0), row(3, 2, 0), row(50, 1, 0), row(51, 50, 0), row(52, 1, 0), row(53, 51, 53)];
+        let table =
+            [row(2, 0, 0), row(3, 2, 0), row(50, 1, 0), row(51, 50, 0), row(52, 1, 0), row(53, 51, 53)];
         let scope = Scope::new(Marks::Of(HashSet::new()), 1).knowing([Known { pid: 50, started: 100 }]);
         let found: Vec<i32> = scope.members(&table).iter().map(|process| process.pid).collect();
         assert_eq!(found, [50, 51, 53]);

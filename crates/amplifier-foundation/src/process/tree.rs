@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::ledger::{LedgerError, SessionLedger};
 use super::mark::{self, Marks};
 use super::scope::{Ended, Group, Known, Scope};
-use crate::fs::process_table;
+use amplifier_fs::process_table;
 
 /// Outputs of background processes that are read on; of later ones the pipe is closed.
 const MAX_DRAINS: usize = 64;

@@ -20,20 +20,11 @@ use amplifier_core::until::until;
 use amplifier_core::{
     Clock, CustomName, Event, EventId, EventType, Ids, NewEvent, Payload, SessionEvent, SessionId,
 };
-use serde::{Deserialize, Serialize};
 
+pub use amplifier_store::Cursor;
 pub use filter::EventFilter;
 use state::Shared;
 pub use subscription::{Delivery, Events, Subscription};
-
-/// A place in a log: the next event to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Cursor {
-    /// The log; a cursor of another one is refused.
-    pub log: u64,
-    /// The sequence of the next event to read.
-    pub sequence: u64,
-}
 
 /// Why the router did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

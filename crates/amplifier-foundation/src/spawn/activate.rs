@@ -16,7 +16,7 @@ use super::record::Recorded;
 use super::resolve::Resolved;
 use super::terminal::Facts;
 use crate::host::Host;
-use crate::store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
+use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
 
 /// Opens the activation; false if another session of the key was first.
 pub(super) async fn open(

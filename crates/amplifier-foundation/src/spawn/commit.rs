@@ -11,7 +11,7 @@ use amplifier_core::until::until;
 
 use super::finish::within;
 use crate::host::Host;
-use crate::store::{Commit, Receipt, StoreError};
+use amplifier_store::{Commit, Receipt, StoreError};
 
 /// How long the store may take.
 const STORE_GRACE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(super) async fn once(host: &Host, commit: impl Fn() -> Commit) -> Result<Rec
     }
 }
 
-/// Hands a commit over, as [`post`](crate::store::Store::post) does.
+/// Hands a commit over, as [`post`](amplifier_store::Store::post) does.
 pub(super) fn post(host: &Host, commit: Commit) -> Result<(), StoreError> {
     let posted = catch_unwind(AssertUnwindSafe(|| host.store().post(commit)));
     posted.unwrap_or_else(|panic| Err(NoAnswer::Panicked(message(panic.as_ref())).into()))

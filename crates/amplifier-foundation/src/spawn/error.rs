@@ -11,7 +11,7 @@ use amplifier_core::{SessionId, SessionOutcome};
 use super::preferences::PreferenceError;
 use crate::bundle::BundleError;
 use crate::storage::StorageError;
-use crate::store::StoreError;
+use amplifier_store::StoreError;
 
 /// Why no session exists. Nothing was recorded, and nothing ran.
 #[derive(Debug, thiserror::Error)]

@@ -26,7 +26,7 @@ use super::places::Place;
 use super::record::Recorded;
 use super::terminal::{Facts, Final};
 use crate::host::Host;
-use crate::store::{ActivationId, Commit, Receipt, Repeated, Write};
+use amplifier_store::{ActivationId, Commit, Receipt, Repeated, Write};
 
 /// How long the clean-ups of a session may take.
 pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);

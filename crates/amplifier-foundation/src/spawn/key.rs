@@ -17,7 +17,7 @@ use super::guarded::guarded;
 use super::request::SpawnRequest;
 use crate::host::Host;
 use crate::storage::SessionStorage;
-use crate::store::{DedupKey, Write};
+use amplifier_store::{DedupKey, Write};
 
 /// How long a key is remembered.
 const RETAIN: Duration = Duration::from_secs(365 * 24 * 3_600);

@@ -17,7 +17,7 @@ use super::resolve::Resolved;
 use crate::host::Host;
 use crate::source::uri::bare;
 use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError, middle, spans_of};
-use crate::store::Intent;
+use amplifier_store::Intent;
 
 /// A session that is on record and open for writing.
 #[derive(Debug, Clone)]

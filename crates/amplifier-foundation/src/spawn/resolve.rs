@@ -118,9 +118,7 @@ async fn anew(
             let plan = plan::of_agent(host, &parent.plan, agent, &spec.inherit, provider)?;
             (Arc::new(plan), Named::of_parent(parent))
         }
-        (SpawnTarget::Agent(name), None) => {
-            return Err(SpawnError::NoParent { agent: name.clone() });
-        }
+        (SpawnTarget::Agent(name), None) => return Err(SpawnError::NoParent { agent: name.clone() }),
         (SpawnTarget::Bundle(pin), inherited) => {
             let named = bundle(host, pin, request.prepared.as_ref(), spec.chosen_by_project).await?;
             let plan = match inherited {
@@ -382,6 +380,6 @@ fn working_dir_again(
 }
 
 fn open(cwd: &Path) -> Result<PathBuf, SpawnError> {
-    crate::fs::read::real_path(cwd)
+    amplifier_fs::read::real_path(cwd)
         .map_err(|source| SpawnError::WorkingDirectory { path: cwd.to_path_buf(), source })
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use super::request::BundleRef;
 use crate::bundle::locate::is_place;
 use crate::bundle::{AgentDef, ModuleEntry, PreparedBundle, builtin};
-use crate::fs::read;
 use crate::host::Host;
 use crate::settings::redirect;
+use amplifier_fs::read;
 
 /// The bundle without what would redirect keys, and the line that tells it.
 pub(super) fn without_redirects(

@@ -25,10 +25,10 @@ use super::{
     Holder, ProjectPaths, Revision, SessionMetadata, SessionQuery, SessionStorage, SessionSummary,
     StorageError, StoredSession,
 };
-use crate::fs::lock::{self, Acquired};
-use crate::fs::write;
-use crate::fs::write::Access;
 use crate::redact::Redactor;
+use amplifier_fs::lock::{self, Acquired};
+use amplifier_fs::write;
+use amplifier_fs::write::Access;
 
 /// Sessions as folders on a local file system. Cheap to clone; clones share what is open.
 /// Needs a tokio runtime: the file system is used on its blocking threads.

@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{SessionMetadata, StorageError};
-use crate::fs::write::Access;
-use crate::fs::{read, write};
+use amplifier_fs::write::Access;
+use amplifier_fs::{read, write};
 
 /// File in a project folder that holds the path of its directory and a line feed.
 const MARKER: &str = ".directory";

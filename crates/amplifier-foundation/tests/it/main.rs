@@ -12,9 +12,6 @@ mod storage_cost;
 mod storage_damage;
 mod storage_process;
 mod storage_reference;
-mod store;
-mod store_history;
-mod store_model;
 #[allow(dead_code, unreachable_pub, reason = "shared with the kernel's tests")]
 #[path = "../../../amplifier-core/tests/it/support.rs"]
 mod support;

@@ -11,8 +11,8 @@ use super::{Base, Graph};
 use crate::bundle::builtin;
 use crate::bundle::locate::Located;
 use crate::bundle::model::Bundle;
-use crate::fs::read;
 use crate::source::file::{self, BUNDLE_FILES};
+use amplifier_fs::read;
 
 /// How far up an enclosing bundle is looked for.
 const MAX_ANCESTORS: usize = 16;

@@ -11,9 +11,9 @@ use super::super::error::json_reason;
 use super::super::{SessionMetadata, StorageError, StoredSession};
 use super::open::OpenSession;
 use super::transcript::{self, Parsed};
-use crate::fs::append::AppendFile;
-use crate::fs::write::{Access, Staged};
-use crate::fs::{read, write};
+use amplifier_fs::append::AppendFile;
+use amplifier_fs::write::{Access, Staged};
+use amplifier_fs::{read, write};
 
 pub(super) const METADATA: &str = "metadata.json";
 pub(super) const TRANSCRIPT: &str = "transcript.jsonl";

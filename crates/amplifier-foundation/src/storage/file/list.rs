@@ -12,8 +12,8 @@ use amplifier_core::{SessionId, Timestamp};
 use super::super::error::json_reason;
 use super::super::{ProjectPaths, ProjectScope, SessionQuery, SessionSummary, StorageError};
 use super::folder::{METADATA, TRANSCRIPT, backup_of};
-use crate::fs::read;
 use crate::storage::query::Head;
+use amplifier_fs::read;
 
 struct Candidate {
     id: SessionId,

@@ -6,8 +6,8 @@ use amplifier_core::Activation;
 
 use super::super::{Revision, StorageError};
 use super::transcript::{Lines, Parsed};
-use crate::fs::append::AppendFile;
-use crate::fs::lock::LockFile;
+use amplifier_fs::append::AppendFile;
+use amplifier_fs::lock::LockFile;
 
 /// A session that this process may write to, or one that it has closed.
 #[derive(Debug)]

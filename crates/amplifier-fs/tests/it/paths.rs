@@ -3,8 +3,8 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use amplifier_bundle::fs::paths::SystemPaths;
 use amplifier_core::permission::Paths;
+use amplifier_fs::paths::SystemPaths;
 use tempfile::TempDir;
 
 struct Tree {

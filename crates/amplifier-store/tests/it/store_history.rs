@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use amplifier_core::budget::Amount;
 use amplifier_core::{OutcomeKind, Payload, RunId, SessionId};
-use amplifier_foundation::store::{
+use amplifier_store::{
     ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, LeaseKey, MemoryStore,
     QueueName, Receipt, RunFilter, RunMove, RunState, SessionFilter, Store, StoreError, Write,
 };

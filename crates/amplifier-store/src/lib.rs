@@ -1,7 +1,7 @@
 //! The store: everything that must be true after a crash, behind one atomic `commit`.
 //!
 //! It holds the event log, sessions with their activations and outcomes, runs, leases,
-//! cursors of durable consumers, budget grants, counters and keys. Transcripts and
+//! cursors of durable consumers, budget grants, counters, keys, and commands to owners. Transcripts and
 //! descriptions of sessions lie in the [storage](crate::storage).
 //!
 //! Guarantees: a [`Commit`] is written whole or not at all; all commits have one order,
@@ -10,9 +10,13 @@
 //! Never assumed: one process, one clock, a shared file system. Spans are measured by the
 //! store's own clock, and nothing is safe because of time: fences are activations and epochs.
 
+#![warn(missing_docs)]
+
+mod command;
 mod commit;
 pub mod conformance;
 mod error;
+mod listener;
 mod memory;
 mod name;
 mod reconcile;
@@ -20,18 +24,30 @@ mod run;
 mod views;
 
 use std::fmt::Debug;
+use std::sync::{Arc, Weak};
 
-use amplifier_core::{Payload, RunId, SessionId};
+use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-pub use crate::router::Cursor;
+pub use command::{Command, CommandName};
 pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
 pub use error::StoreError;
+pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
 pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
+
+/// A place in a log: the next event to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The log; a cursor of another one is refused.
+    pub log: u64,
+    /// The sequence of the next event to read.
+    pub sequence: u64,
+}
 
 /// What every store does. `conformance::run` checks it.
 ///
@@ -64,6 +80,17 @@ pub trait Store: Debug + Send + Sync {
     /// if it is refused. After a crash it may be missing. `Err`: it will not be tried.
     fn post(&self, commit: Commit) -> Result<(), StoreError>;
 
+    /// Appends an event at once, if this store needs to wait for nothing: then the event is in the
+    /// log, and whoever listens was told. Else it is given back, to be committed.
+    fn append_now(&self, event: SessionEvent) -> Result<Arc<SessionEvent>, Declined> {
+        Err(Declined(Box::new(event)))
+    }
+
+    /// Tells `listener` what is recorded from now on, until it is dropped: what this handle
+    /// commits after this call, and what others commit after the store has taken note of it,
+    /// which is before the next commit or [`Store::tail`] of this handle returns.
+    fn listen(&self, listener: Weak<dyn LogListener>);
+
     /// The place behind the last event.
     async fn tail(&self) -> Result<Cursor, StoreError>;
 
@@ -71,6 +98,12 @@ pub trait Store: Debug + Send + Sync {
     /// at a place that was read past. [`StoreError::Gone`] for a place that was pruned, lies
     /// behind the tail (a restored backup) or is of another log.
     async fn events(&self, from: Cursor, limit: usize) -> Result<EventPage, StoreError>;
+
+    /// The event of this id, as long as the log holds it.
+    async fn event(&self, id: EventId) -> Result<Option<Arc<SessionEvent>>, StoreError>;
+
+    /// Commands to an owner that were not taken yet, in the order of their places.
+    async fn commands(&self, to: &OwnerId, limit: usize) -> Result<Vec<Command>, StoreError>;
 
     /// One session.
     async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError>;

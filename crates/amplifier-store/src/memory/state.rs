@@ -10,9 +10,9 @@ use amplifier_core::budget::Amount;
 use amplifier_core::{Payload, RunId, SessionEvent, SessionId, Timestamp};
 
 use super::table::{Table, Undo};
-use crate::store::{
-    ActivationId, Applied, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, Grant,
-    LeaseKey, OwnerId, Receipt, Repeated, RunRow, SessionRow, Settled, StoreError, Write,
+use crate::{
+    ActivationId, Applied, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect,
+    Grant, LeaseKey, OwnerId, Receipt, Repeated, RunRow, SessionRow, Settled, StoreError, Write,
 };
 
 /// Events that a store in memory keeps; older ones are pruned by themselves.
@@ -36,7 +36,9 @@ pub(super) struct State {
     pub(super) keys: Table<DedupKey, Kept>,
     /// Which key may be forgotten when.
     forgettable: BTreeSet<(Timestamp, DedupKey)>,
+    pub(super) commands: Table<u64, Command>,
     pub(super) last_epoch: Epoch,
+    pub(super) last_command: u64,
 }
 
 /// A lease; it runs out at `until`.
@@ -79,7 +81,9 @@ impl State {
             counters: Table::default(),
             keys: Table::default(),
             forgettable: BTreeSet::new(),
+            commands: Table::default(),
             last_epoch: Epoch(0),
+            last_command: 0,
         }
     }
 
@@ -88,7 +92,7 @@ impl State {
             return Ok(Receipt::Repeated(repeated));
         }
         commit.expects.iter().try_for_each(|expect| self.compare(expect, now))?;
-        let (events, epoch) = (self.events.len(), self.last_epoch);
+        let (events, epoch, command) = (self.events.len(), self.last_epoch, self.last_command);
         let mut draft = Draft { now, applied: Applied::default(), keys: Vec::new(), prune: 0 };
         let mut writes = commit.writes.into_iter();
         match writes.try_for_each(|write| self.write(write, &mut draft)) {
@@ -101,13 +105,13 @@ impl State {
             Err(error) => {
                 self.tables().into_iter().for_each(Undo::undo);
                 self.events.truncate(events);
-                self.last_epoch = epoch;
+                (self.last_epoch, self.last_command) = (epoch, command);
                 Err(error)
             }
         }
     }
 
-    fn tables(&mut self) -> [&mut dyn Undo; 9] {
+    fn tables(&mut self) -> [&mut dyn Undo; 10] {
         [
             &mut self.sessions,
             &mut self.settled,
@@ -118,6 +122,7 @@ impl State {
             &mut self.grants,
             &mut self.counters,
             &mut self.keys,
+            &mut self.commands,
         ]
     }
 
@@ -215,6 +220,15 @@ impl State {
             }
         }
         self.keys.keep();
+    }
+
+    /// Appends one event as a commit of its own, which cannot be refused.
+    pub(super) fn append_alone(&mut self, mut event: SessionEvent) -> Arc<SessionEvent> {
+        event.sequence = Some(self.tail().sequence);
+        let event = Arc::new(event);
+        self.events.push_back(Arc::clone(&event));
+        self.prune(0);
+        event
     }
 
     fn prune(&mut self, before: u64) {

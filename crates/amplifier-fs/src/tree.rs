@@ -20,7 +20,8 @@ pub struct TreeError {
     pub source: io::Error,
 }
 
-pub(crate) fn fails(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TreeError {
+/// For `map_err`: what could not be done to a path.
+pub fn fails(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> TreeError {
     let path = path.to_owned();
     move |source| TreeError { path, action, source }
 }

@@ -1,7 +1,7 @@
 //! Clauses on sessions: one owner, one outcome for each activation.
 
 use super::*;
-use crate::store::{Expect, Repeated, SessionFilter};
+use crate::{Expect, Repeated, SessionFilter};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("an activation is settled once, and the second settling is told the first outcome", |s| {

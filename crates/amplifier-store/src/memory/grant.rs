@@ -6,7 +6,7 @@
 use amplifier_core::budget::Amount;
 
 use super::state::{State, each};
-use crate::store::{ActivationId, Grant, StoreError};
+use crate::{ActivationId, Grant, StoreError};
 
 impl State {
     pub(super) fn add_grant(

@@ -1,7 +1,7 @@
 //! Clauses on runs: the table of steps, attempts, order.
 
 use super::*;
-use crate::store::{Expect, Repeated, RunFilter, RunMove, RunState};
+use crate::{Expect, Repeated, RunFilter, RunMove, RunState};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("a run is enqueued once", |s| Box::pin(enqueued_once(s))),

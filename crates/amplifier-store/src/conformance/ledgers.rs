@@ -1,7 +1,7 @@
 //! Clauses on leases, cursors, grants, counters and keys.
 
 use super::*;
-use crate::store::{ConsumerName, Epoch, Expect, Grant, Repeated};
+use crate::{CommandName, ConsumerName, Epoch, Expect, Grant, Repeated};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("a lease is held by one, and its fence grows at each taking", |s| Box::pin(leased(s))),
@@ -10,6 +10,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a key is put once, and the second commit is told the first value", |s| Box::pin(keys(s))),
     ("a counter adds up and stops at its end", |s| Box::pin(counters(s))),
     ("no more is granted than there is", |s| Box::pin(granted(s))),
+    ("a command waits for its owner, in order, and is taken once", |s| Box::pin(commanded(s))),
     ("what was not spent goes back to who still has a use for it", |s| Box::pin(refunded(s))),
 ];
 
@@ -181,4 +182,34 @@ async fn refunded(store: &dyn Store) -> Check {
     applied(store, grant("o", Some("r"), 1)?).await?;
     applied(store, refund("o", 50)?).await?;
     same("what was overspent is counted", passed(store, "r").await?, (69, None))
+}
+
+async fn commanded(store: &dyn Store) -> Check {
+    let send = |to: &str, name: &str| -> Result<Write, InvalidId> {
+        let payload = Payload::from(serde_json::json!({ "name": name }));
+        Ok(Write::Send { to: owner(to)?, name: CommandName::new(name)?, payload })
+    };
+    let sent =
+        applied(store, Commit::new().write(send("a", "one")?).write(send("b", "two")?)).await?.commands;
+    let last = applied(store, send("a", "three")?).await?.commands;
+    let (Some(&first), Some(&third)) = (sent.first(), last.first()) else {
+        return Err(Found("the receipt has no places".into()));
+    };
+    let waiting = store.commands(&owner("a")?, 10).await?;
+    let names: Vec<_> = waiting.iter().map(|command| (command.place, command.name.as_str())).collect();
+    same("the commands to an owner", names, vec![(first, "one"), (third, "three")])?;
+    same("the first one alone", store.commands(&owner("a")?, 1).await?.len(), 1)?;
+    same(
+        "its payload",
+        waiting.first().map(|one| one.payload.clone()),
+        Some(Payload::from(serde_json::json!({ "name": "one" }))),
+    )?;
+    applied(store, Write::TakeCommand { place: first }).await?;
+    refused(store, Write::TakeCommand { place: first }, "NoCommand", |error| {
+        matches!(error, StoreError::NoCommand { .. })
+    })
+    .await?;
+    applied(store, Write::DropCommands { to: owner("b")? }).await?;
+    same("after the owner was given up", store.commands(&owner("b")?, 10).await?.len(), 0)?;
+    same("the other one\'s", store.commands(&owner("a")?, 10).await?.len(), 1)
 }

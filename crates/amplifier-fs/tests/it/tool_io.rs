@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use amplifier_bundle::fs::tool_io::{self, Kind, Staged, Window};
+use amplifier_fs::tool_io::{self, Kind, Staged, Window};
 
 fn names(folder: &Path) -> Vec<String> {
     tool_io::list(folder, 100).unwrap().0.into_iter().map(|entry| entry.name).collect()

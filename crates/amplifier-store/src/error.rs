@@ -106,6 +106,12 @@ pub enum StoreError {
         /// The key.
         key: DedupKey,
     },
+    /// There is no such command any more.
+    #[error("command {place} was taken before, or its owner is gone")]
+    NoCommand {
+        /// Its place.
+        place: u64,
+    },
     /// The activation has a grant already.
     #[error("activation {of} has a grant already")]
     GrantExists {

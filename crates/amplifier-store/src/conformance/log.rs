@@ -1,6 +1,9 @@
 //! Clauses on commits as a whole, and on the event log.
 
+use std::sync::{Mutex, PoisonError, Weak};
+
 use super::*;
+use crate::{Declined, LogListener};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("events are numbered from 1 without a gap and read in the order of the writes", |s| {
@@ -11,6 +14,10 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a terminal event comes with its settling alone", |s| Box::pin(not_forged(s))),
     ("commits at the same time are each whole", |s| Box::pin(whole(s))),
     ("later writes of a commit see earlier ones", |s| Box::pin(sees_itself(s))),
+    ("who listens is told once of each event that was recorded, in the order of the log", |s| {
+        Box::pin(told(s))
+    }),
+    ("an event is found by its id as long as the log holds it", |s| Box::pin(by_id(s))),
     ("what is handed over comes before what is committed later", |s| Box::pin(posted(s))),
 ];
 
@@ -118,4 +125,69 @@ async fn posted(store: &dyn Store) -> Check {
     applied(store, note("a")?).await?;
     let settled = store.settled(&of("s", 1)?).await?;
     same("the outcome", settled.map(|settled| settled.outcome), Some(outcome(1, "kept")))
+}
+
+/// Notes what it is told.
+#[derive(Default)]
+struct Notes {
+    // Held to add to it or to copy it.
+    sequences: Mutex<Vec<u64>>,
+}
+
+impl LogListener for Notes {
+    fn recorded(&self, events: &[Arc<SessionEvent>]) {
+        let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        sequences.extend(events.iter().filter_map(|event| event.sequence));
+    }
+
+    fn missed(&self, _resume: Cursor) {}
+
+    fn commanded(&self) {}
+}
+
+impl Notes {
+    fn listening(store: &dyn Store) -> Arc<Self> {
+        let notes = Arc::new(Self::default());
+        let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&notes) as Arc<dyn LogListener>));
+        store.listen(listener);
+        notes
+    }
+
+    fn told(&self) -> Vec<u64> {
+        self.sequences.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn told(store: &dyn Store) -> Check {
+    applied(store, note("before")?).await?;
+    let (first, second) = (Notes::listening(store), Notes::listening(store));
+    applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
+    let Write::Append(event) = note("now")? else { return Err(Found("no event".into())) };
+    match store.append_now(*event) {
+        Ok(event) => same("the sequence of what was appended at once", event.sequence, Some(4))?,
+        Err(Declined(event)) => drop(applied(store, Write::Append(event)).await?),
+    }
+    refused(store, Write::Append(Box::new(sealed(EventType::SessionError, None, 1))), "Malformed", |error| {
+        matches!(error, StoreError::Malformed { .. })
+    })
+    .await?;
+    applied(store, open("s", 1)?).await?;
+    applied(store, settle("s", 1, "")?).await?;
+    drop(store.commit(settle("s", 1, "")?.into()).await?);
+    drop(second);
+    let commits = (0..32).map(|number| note(&format!("n{number}"))).collect::<Result<Vec<_>, _>>()?;
+    for result in futures_util::future::join_all(commits.into_iter().map(|write| applied(store, write))).await
+    {
+        result?;
+    }
+    same("what the listener was told", first.told(), (2..=37).collect())
+}
+
+async fn by_id(store: &dyn Store) -> Check {
+    let written = applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
+    for event in &written.events {
+        let found = store.event(event.id).await?;
+        same("the event of an id", found.map(|event| event.sequence), Some(event.sequence))?;
+    }
+    same("the event of an unknown id", store.event(EventId(uuid::Uuid::from_u128(7))).await?.is_some(), false)
 }

@@ -8,6 +8,7 @@
 //! [`process_table`] reads which processes run, [`boot`] where their ids hold, [`owned`] keeps a file
 //! for as long as its process lives.
 //! Never here: what the bytes mean, and any wait without an end.
+#![warn(missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "this module is the seam that the lint protects")]
 
 pub mod append;

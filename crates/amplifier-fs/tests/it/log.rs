@@ -1,6 +1,6 @@
 //! The log file: lines that stay whole.
 
-use amplifier_bundle::fs::log::LogFile;
+use amplifier_fs::log::LogFile;
 
 #[test]
 fn a_log_is_opened_at_its_first_line_and_grows() {

@@ -1,7 +1,7 @@
 //! The store in memory against the contract, crash images, and what becomes of lost sessions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use amplifier_core::clock::BoxFuture;
@@ -10,10 +10,10 @@ use amplifier_core::{
     Activation, Clock, EventId, EventType, Ids, MonoTime, NewEvent, OutcomeKind, Payload, RunId,
     SessionEvent, SessionId, SessionOutcome, Timestamp,
 };
-use amplifier_foundation::store::{
-    ActivationId, Commit, CounterName, Cursor, DedupKey, EventPage, Expect, Grant, Intent, LOG_CAPACITY,
-    Lease, LeaseKey, MemoryStore, OwnerId, QueueName, Receipt, RunFilter, RunRow, SessionFilter, SessionRow,
-    Settled, Store, StoreError, Verdict, Write, conformance, reconcile,
+use amplifier_store::{
+    ActivationId, Command, Commit, CounterName, Cursor, DedupKey, EventPage, Expect, Grant, Intent,
+    LOG_CAPACITY, Lease, LeaseKey, LogListener, MemoryStore, OwnerId, QueueName, Receipt, RunFilter, RunRow,
+    SessionFilter, SessionRow, Settled, Store, StoreError, Verdict, Write, conformance, reconcile,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -97,7 +97,7 @@ async fn the_store_in_memory_keeps_the_contract() {
     for make in [MemoryStore::new, MemoryStore::recording] {
         let fixed = Arc::new(Fixed::default());
         let held = conformance::run(|| Arc::new(make(Arc::clone(&fixed) as Arc<dyn Clock>, fixed.as_ref())));
-        assert_eq!(held.await.unwrap().len(), 26);
+        assert_eq!(held.await.unwrap().len(), 29);
     }
 }
 
@@ -142,6 +142,18 @@ impl Store for Faulty {
         self.0.post(commit)
     }
 
+    fn listen(&self, listener: Weak<dyn LogListener>) {
+        self.0.listen(listener);
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Arc<SessionEvent>>, StoreError> {
+        self.0.event(id).await
+    }
+
+    async fn commands(&self, to: &OwnerId, limit: usize) -> Result<Vec<Command>, StoreError> {
+        self.0.commands(to, limit).await
+    }
+
     async fn tail(&self) -> Result<Cursor, StoreError> {
         self.0.tail().await
     }
@@ -178,10 +190,7 @@ impl Store for Faulty {
         self.0.lease(key).await
     }
 
-    async fn cursor(
-        &self,
-        consumer: &amplifier_foundation::store::ConsumerName,
-    ) -> Result<Option<Cursor>, StoreError> {
+    async fn cursor(&self, consumer: &amplifier_store::ConsumerName) -> Result<Option<Cursor>, StoreError> {
         self.0.cursor(consumer).await
     }
 

@@ -11,14 +11,15 @@ mod table;
 mod write;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use amplifier_core::{Clock, Ids, Payload, RunId, SessionId, Timestamp};
+use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId, Timestamp};
 use async_trait::async_trait;
 
 use super::{
-    ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease, LeaseKey,
-    Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
+    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, Declined, DedupKey, EventPage, Grant,
+    Lease, LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled,
+    Store, StoreError,
 };
 pub use state::LOG_CAPACITY;
 use state::State;
@@ -32,9 +33,9 @@ pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Debug)]
 struct Inner {
     state: State,
+    listeners: Vec<Weak<dyn LogListener>>,
     /// Every commit that was applied, if they are recorded.
     journal: Option<Vec<(Timestamp, Commit)>>,
 }
@@ -58,7 +59,7 @@ impl MemoryStore {
     }
 
     fn with(clock: Arc<dyn Clock>, log: u64, journal: Option<Vec<(Timestamp, Commit)>>) -> Self {
-        let inner = Inner { state: State::new(log), journal };
+        let inner = Inner { state: State::new(log), listeners: Vec::new(), journal };
         Self { clock, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -84,7 +85,7 @@ impl MemoryStore {
             }
         }
         state.check()?;
-        let inner = Inner { state, journal: Some(commits) };
+        let inner = Inner { state, listeners: Vec::new(), journal: Some(commits) };
         Ok(Self { clock: Arc::clone(&self.clock), inner: Arc::new(Mutex::new(inner)) })
     }
 
@@ -96,11 +97,33 @@ impl MemoryStore {
         if let (Receipt::Applied(_), Some(journal), Some(copy)) = (&receipt, &mut inner.journal, copy) {
             journal.push((now, copy));
         }
+        if let Receipt::Applied(applied) = &receipt {
+            inner.tell(&applied.events, !applied.commands.is_empty());
+        }
         Ok(receipt)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Tells those who listen; with the lock held, so in the order of the log.
+    fn tell(&mut self, events: &[Arc<SessionEvent>], commanded: bool) {
+        if events.is_empty() && !commanded {
+            return;
+        }
+        self.listeners.retain(|listener| {
+            let Some(listener) = listener.upgrade() else { return false };
+            if !events.is_empty() {
+                listener.recorded(events);
+            }
+            if commanded {
+                listener.commanded();
+            }
+            true
+        });
     }
 }
 
@@ -117,6 +140,20 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn append_now(&self, event: SessionEvent) -> Result<Arc<SessionEvent>, Declined> {
+        let mut inner = self.lock();
+        if inner.journal.is_some() || event.event_type.is_terminal() {
+            return Err(Declined(Box::new(event)));
+        }
+        let event = inner.state.append_alone(event);
+        inner.tell(std::slice::from_ref(&event), false);
+        Ok(event)
+    }
+
+    fn listen(&self, listener: Weak<dyn LogListener>) {
+        self.lock().listeners.push(listener);
+    }
+
     async fn tail(&self) -> Result<Cursor, StoreError> {
         Ok(self.lock().state.tail())
     }
@@ -128,6 +165,15 @@ impl Store for MemoryStore {
         let events: Vec<_> = state.events.iter().skip(skip).take(limit).cloned().collect();
         let sequence = from.sequence + events.len() as u64;
         Ok(EventPage { events, next: Cursor { sequence, ..from } })
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Arc<SessionEvent>>, StoreError> {
+        Ok(self.lock().state.events.iter().rev().find(|event| event.id == id).cloned())
+    }
+
+    async fn commands(&self, to: &OwnerId, limit: usize) -> Result<Vec<Command>, StoreError> {
+        let lock = self.lock();
+        Ok(lock.state.commands.values().filter(|row| row.to == *to).take(limit).cloned().collect())
     }
 
     async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {

@@ -91,6 +91,12 @@ name!(
     "queue name"
 );
 
+name!(
+    /// What a command asks for: `cancel`.
+    CommandName,
+    "command name"
+);
+
 impl OwnerId {
     /// An owner that there has never been before.
     pub fn fresh(ids: &dyn amplifier_core::Ids) -> Self {

@@ -10,8 +10,8 @@ use amplifier_core::budget::Amount;
 use amplifier_core::{Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId};
 
 use super::{
-    ActivationId, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, QueueName, RunMove,
-    RunState, Settled,
+    ActivationId, CommandName, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId,
+    QueueName, RunMove, RunState, Settled,
 };
 
 /// A group of writes that become durable together or not at all.
@@ -174,6 +174,26 @@ pub enum Write {
         /// How long the key is kept at least, by the store's clock. It may stay longer.
         retain: Duration,
     },
+    /// Sends a command to an owner, who may be gone by now. The receipt has its place.
+    Send {
+        /// Who is asked.
+        to: OwnerId,
+        /// What is asked.
+        name: CommandName,
+        /// The rest of it.
+        payload: Payload,
+    },
+    /// Takes a command away, by who carries it out. Refused with
+    /// [`NoCommand`](super::StoreError::NoCommand) if somebody took it before.
+    TakeCommand {
+        /// Its place.
+        place: u64,
+    },
+    /// Drops all commands to an owner that is gone; none is no error.
+    DropCommands {
+        /// Who was asked.
+        to: OwnerId,
+    },
     /// Drops the events before a sequence, those that the commit appends too. The sequences of
     /// later ones do not change. What a consumer has not acknowledged is not spared: who prunes looks.
     Prune {
@@ -250,6 +270,8 @@ pub struct Applied {
     pub events: Vec<Arc<SessionEvent>>,
     /// The fences of the leases that were taken, in the order of the writes.
     pub epochs: Vec<(LeaseKey, Epoch)>,
+    /// The places of the commands that were sent, in the order of the writes.
+    pub commands: Vec<u64>,
 }
 
 /// The first of a commit's writes that has happened before, and what came of it then.

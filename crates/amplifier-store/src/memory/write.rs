@@ -9,9 +9,9 @@ use amplifier_core::id::Activation;
 use amplifier_core::{Payload, RunId, SessionEvent, SessionOutcome, TriggerId};
 
 use super::state::{Draft, Held, Kept, State};
-use crate::store::{
-    ActivationId, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, QueueName, RunMove,
-    RunRow, RunState, SessionRow, Settled, StoreError, Write,
+use crate::{
+    ActivationId, Command, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, QueueName,
+    RunMove, RunRow, RunState, SessionRow, Settled, StoreError, Write,
 };
 
 type Done = Result<(), StoreError>;
@@ -76,6 +76,26 @@ impl State {
                 Ok(())
             }
             Write::PutKey { key, value, retain } => self.put_key(key, value, retain, draft),
+            Write::Send { to, name, payload } => {
+                self.last_command += 1;
+                let place = self.last_command;
+                self.commands.put(place, Command { place, to, name, payload, sent: now });
+                draft.applied.commands.push(place);
+                Ok(())
+            }
+            Write::TakeCommand { place } => match self.commands.get(&place) {
+                None => Err(StoreError::NoCommand { place }),
+                Some(_) => {
+                    self.commands.remove(&place);
+                    Ok(())
+                }
+            },
+            Write::DropCommands { to } => {
+                let of = self.commands.values().filter(|command| command.to == to);
+                let places: Vec<u64> = of.map(|command| command.place).collect();
+                places.iter().for_each(|place| self.commands.remove(place));
+                Ok(())
+            }
             Write::Prune { before } => {
                 draft.prune = draft.prune.max(before);
                 Ok(())

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use amplifier_foundation::store::{Commit, Expect, RunState, Write};
+use amplifier_store::{Commit, Expect, RunState, Write};
 
 const STEPS: &str = "queued>leased queued>coalesced queued>skipped queued>cancelled leased>running \
     leased>queued running>completed running>cancelled running>dead running>queued";
