@@ -77,23 +77,12 @@ impl State {
             }
             Write::PutKey { key, value, retain } => self.put_key(key, value, retain, draft),
             Write::Send { to, name, payload } => {
-                self.last_command += 1;
-                let place = self.last_command;
-                self.commands.put(place, Command { place, to, name, payload, sent: now });
-                draft.applied.commands.push(place);
+                self.send(Command { place: 0, to, name, payload, sent: now }, draft);
                 Ok(())
             }
-            Write::TakeCommand { place } => match self.commands.get(&place) {
-                None => Err(StoreError::NoCommand { place }),
-                Some(_) => {
-                    self.commands.remove(&place);
-                    Ok(())
-                }
-            },
+            Write::TakeCommand { place } => self.take_command(place),
             Write::DropCommands { to } => {
-                let of = self.commands.values().filter(|command| command.to == to);
-                let places: Vec<u64> = of.map(|command| command.place).collect();
-                places.iter().for_each(|place| self.commands.remove(place));
+                self.drop_commands(&to);
                 Ok(())
             }
             Write::Prune { before } => {
@@ -101,6 +90,25 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    fn send(&mut self, command: Command, draft: &mut Draft) {
+        self.last_command += 1;
+        let place = self.last_command;
+        self.commands.put(place, Command { place, ..command });
+        draft.applied.commands.push(place);
+    }
+
+    fn take_command(&mut self, place: u64) -> Done {
+        self.commands.get(&place).ok_or(StoreError::NoCommand { place })?;
+        self.commands.remove(&place);
+        Ok(())
+    }
+
+    fn drop_commands(&mut self, to: &OwnerId) {
+        let of = self.commands.values().filter(|command| command.to == *to);
+        let places: Vec<u64> = of.map(|command| command.place).collect();
+        places.iter().for_each(|place| self.commands.remove(place));
     }
 
     fn append(&mut self, mut event: SessionEvent, draft: &mut Draft) -> u64 {
