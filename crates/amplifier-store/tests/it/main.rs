@@ -6,3 +6,4 @@
 mod store;
 mod store_history;
 mod store_model;
+mod store_sqlite;
