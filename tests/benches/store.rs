@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amplifier_core::{CustomName, EventId, EventType, Ids, NewEvent, Payload, SessionEvent, SessionId};
+use amplifier_foundation::host::{RandomIds, SystemClock};
 use amplifier_foundation::store::{Commit, Cursor, SqliteOptions, SqliteStore, Store, StoreError, Write};
-use amplifier_foundation::{RandomIds, SystemClock};
 use kit::Wanted::{AtLeast, AtMost, Nothing};
 use kit::row;
 use rusqlite::{Connection, params};
@@ -184,7 +184,12 @@ fn emits(
     let disk = if slow.is_some() { ", 4 ms a flush" } else { "" };
     row(&format!("durable emits, {clients} at once{disk}"), "per s", least, &ours[1..]);
     row(&format!("rival: bare SQLite, {clients} a transaction{disk}"), "per s", Nothing, &rival[1..]);
-    row(&format!("durable emits against bare, {clients} at once{disk}"), "times", AtLeast(times), &ratios[1..]);
+    row(
+        &format!("durable emits against bare, {clients} at once{disk}"),
+        "times",
+        AtLeast(times),
+        &ratios[1..],
+    );
 }
 
 /// One who commits alone must not wait for others who might come.

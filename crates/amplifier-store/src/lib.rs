@@ -36,7 +36,6 @@ use serde::{Deserialize, Serialize};
 pub use command::{Command, CommandName};
 pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
 pub use error::StoreError;
-pub use instance::Instance;
 pub use instance::{Blocked, Instance, Passage, Peer};
 pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
