@@ -22,6 +22,8 @@ mod memory;
 mod name;
 mod reconcile;
 mod run;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod views;
 
 use std::fmt::Debug;
@@ -40,6 +42,8 @@ pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Keep, Retained, Retention, SqliteOptions, SqliteStore};
 pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
 
 /// A place in a log: the next event to read.
