@@ -76,7 +76,7 @@ async fn reopen(
 }
 
 /// The outcome that the last activation wrote beside its transcript.
-fn intent(record: &KernelRecord) -> Option<Intent> {
+pub(super) fn intent(record: &KernelRecord) -> Option<Intent> {
     let outcome: SessionOutcome = record.outcome.as_ref()?.decode().ok()?;
     Some(Intent { outcome: Arc::new(outcome), event: record.terminal_event_id? })
 }
