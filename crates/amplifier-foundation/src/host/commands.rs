@@ -1,8 +1,7 @@
 //! What other processes ask of this one.
 //!
 //! Guarantees: a command to this host is carried out once, and taken away; one that makes no sense is
-//! taken away with a warning. A store that fails loses none: it is asked again at the next command, and
-//! each second.
+//! taken away with a warning. A store that fails loses none: it is asked again a second later.
 //! Never here: who may ask. Whoever can write to the project's store is the same user.
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,7 +18,7 @@ use amplifier_store::{Command, CommandName, Commit, Cursor, LogListener, OwnerId
 
 /// Commands that are read at once.
 const PAGE: usize = 64;
-/// How long nobody looks where nothing rings.
+/// How long the store is left alone once it has failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The command that stops a session.
 const CANCEL: &str = "cancel";
@@ -87,11 +86,15 @@ async fn serve(host: Weak<HostInner>, bell: Arc<Bell>) {
     loop {
         let Some(inner) = host.upgrade() else { return };
         let clock = Arc::clone(&inner.clock);
-        if let Err(error) = carry_out(&inner, &mut done).await {
-            tracing::warn!(%error, "commands of other processes cannot be read");
-        }
+        let carried_out = carry_out(&inner, &mut done).await;
         drop(inner);
-        until(bell.0.notified(), clock.sleep(LOOK_AGAIN)).await;
+        match carried_out {
+            Ok(()) => bell.0.notified().await,
+            Err(error) => {
+                tracing::warn!(%error, "commands of other processes cannot be read");
+                until(bell.0.notified(), clock.sleep(LOOK_AGAIN)).await;
+            }
+        }
     }
 }
 
