@@ -17,6 +17,7 @@ mod handle;
 mod marks;
 mod open;
 mod pool;
+mod project;
 mod queue;
 mod retain;
 mod rows;
@@ -45,6 +46,7 @@ use fault::{Done, Fault};
 use handle::{Handle, Shared};
 use marks::Marks;
 use queue::Job;
+pub use project::{Prepare, ProjectStore, ProjectStoreOptions};
 pub use retain::{Keep, Retained, Retention};
 
 /// Where a store lies, and how much it may hold in memory.
