@@ -45,8 +45,8 @@ use event::Names;
 use fault::{Done, Fault};
 use handle::{Handle, Shared};
 use marks::Marks;
-use queue::Job;
 pub use project::{Prepare, ProjectStore, ProjectStoreOptions};
+use queue::Job;
 pub use retain::{Keep, Retained, Retention};
 
 /// Where a store lies, and how much it may hold in memory.
