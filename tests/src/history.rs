@@ -285,14 +285,11 @@ async fn facts(store: &dyn Store, writer: &Writer, log: &[Logged], most: usize) 
         let before = own.iter().filter(|logged| logged.event.sequence < Some(cursor.sequence)).count();
         facts.insert(format!("cursor of {}", writer.name()), format!("behind {before}"));
     }
-    let runs = RunFilter { queue: Some(writer.queue()), ..run_filter() };
+    let mut runs = RunFilter::default();
+    runs.queue = Some(writer.queue());
     let names: Vec<String> = store.runs(&runs).await?.iter().map(|run| run.id.to_string()).collect();
     facts.insert(format!("runs of {} in order", writer.name()), names.join(" "));
     Ok(facts)
-}
-
-fn run_filter() -> RunFilter {
-    RunFilter::default()
 }
 
 async fn round_facts(
