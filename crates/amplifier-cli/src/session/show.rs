@@ -22,12 +22,7 @@ pub(super) async fn show(args: ShowArgs, context: &Context, host: Host) -> Resul
     let mut about = as_json(&summary, &status);
     about["root_id"] = json!(stored.metadata.trace_id);
     about["messages"] = json!(stored.transcript.len());
-    about["outcome"] = stored
-        .metadata
-        .amplifier
-        .outcome
-        .as_ref()
-        .map_or(Value::Null, |outcome| outcome.decode::<Value>().unwrap_or(Value::Null));
+    about["outcome"] = json!(stored.metadata.amplifier.outcome);
     if args.json {
         if args.transcript {
             about["transcript"] = json!(stored.transcript);
