@@ -163,7 +163,7 @@ async fn a_worker_is_told_its_issue_and_its_session_says_whose_it_is() {
     // Nothing was brought in for the mention.
     assert_eq!(texts, [instruction(&issue), "done".to_owned()]);
     for message in &stored.transcript {
-        assert_eq!(message.extra["timestamp"], message.metadata["timestamp"]);
+        assert_eq!(message.extra["timestamp"], serde_json::json!(message.timestamp.unwrap()));
     }
 }
 

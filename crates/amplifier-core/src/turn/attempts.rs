@@ -57,7 +57,7 @@ impl Core {
                 _ => {
                     // Before the wait, so that others may go meanwhile.
                     drop(permit);
-                    self.wait(&mut retry, error).await?;
+                    Box::pin(self.wait(&mut retry, error)).await?;
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Core {
         match (governor.enter(key).map(permit), limit) {
             (Ok(permit), None) => Ok(Some(permit)),
             (Ok(permit), Some(limit)) => {
-                self.announce_retry(&limit, retry.attempt(), Duration::ZERO).await;
+                Box::pin(self.announce_retry(&limit, retry.attempt(), Duration::ZERO)).await;
                 Ok(Some(permit))
             }
             (Err(at), limit) => {
@@ -84,7 +84,8 @@ impl Core {
                     let message = "another session has met a rate limit";
                     ProviderError::new(info.name.as_str(), ProviderErrorKind::RateLimited, message)
                 });
-                self.queue(governor, key, retry, limit, at).await.map(permit).map(Some)
+                // Boxed: rare, and the future of every call would have room for it.
+                Box::pin(self.queue(governor, key, retry, limit, at)).await.map(permit).map(Some)
             }
         }
     }
@@ -141,8 +142,7 @@ impl Core {
             _ => EventType::ProviderRetry,
         };
         let data = || json!({"provider": error.provider, "kind": error.kind, "error": error.message, "attempt": attempt, "wait_ms": wait_ms});
-        let round = self.ask_hooks(&event, data).await;
-        self.absorb(round);
+        self.notify(&event, data).await;
     }
 
     /// Tells that what was streamed of an answer is void, if anything was.

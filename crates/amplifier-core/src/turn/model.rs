@@ -61,7 +61,7 @@ impl Turn<'_> {
         loop {
             let result = match core.call(&ask, false).await {
                 Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
-                    core.call(&ask, true).await
+                    Box::pin(core.call(&ask, true)).await
                 }
                 result => result,
             };
@@ -70,7 +70,7 @@ impl Turn<'_> {
             ask.choice = next;
             // What hooks add to the request was said before the first try.
             let said = core.ledger().injections.len();
-            core.gate_request(&ask.choice).await?;
+            Box::pin(core.gate_request(&ask.choice)).await?;
             core.ledger().injections.truncate(said);
         }
     }
@@ -106,7 +106,7 @@ impl Core {
             .partition::<Vec<_>, _>(|one| one.ephemeral);
         let messages: Vec<Message> = staying.into_iter().map(injected).filter(super::is_kept).collect();
         if !messages.is_empty() {
-            self.append(messages).await?;
+            Box::pin(self.append(messages)).await?;
         }
         Ok(passing.into_iter().map(injected).map(Arc::new).collect())
     }
@@ -134,7 +134,7 @@ impl Core {
             }
             Err(TurnError::Cancelled) => Err(TurnError::Cancelled),
             Err(error) => {
-                self.tell_failure(choice, &error).await;
+                Box::pin(self.tell_failure(choice, &error)).await;
                 Err(error)
             }
         }
@@ -171,8 +171,7 @@ impl Core {
         let view = self.context.view(ViewBudget { reserved_tokens, window_tokens, squeeze }).await;
         if view.left_out > 0 {
             let data = || json!({"left_out": view.left_out, "tokens": view.tokens});
-            let round = self.ask_hooks(&EventType::ContextCompaction, data).await;
-            self.absorb(round);
+            self.notify(&EventType::ContextCompaction, data).await;
         }
         let mut messages = view.messages;
         if !ask.additions.is_empty() {
@@ -187,7 +186,7 @@ impl Core {
             max_output_tokens: options.max_output_tokens,
             temperature: options.temperature,
             reasoning: options.reasoning.or(ask.reasoning),
-            cache_key: Some(self.env.session.as_str().to_owned()),
+            cache_key: Some(self.env.session.clone().into()),
         };
         (request, reserved_tokens + view.tokens)
     }
@@ -214,8 +213,7 @@ impl Core {
             })
         };
         for event in [EventType::LlmResponse, EventType::ProviderResponse] {
-            let round = self.ask_hooks(&event, data).await;
-            self.absorb(round);
+            self.notify(&event, data).await;
         }
     }
 }

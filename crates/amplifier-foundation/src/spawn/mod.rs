@@ -60,7 +60,7 @@ use caller::Caller;
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
 pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain, explain_agent};
-use finish::Ending;
+use finish::{Answer, Ending};
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
 use key::SessionKey;
@@ -100,7 +100,7 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
     let start = Box::pin(start(host.starting(), request, parent, caller));
-    tokio::spawn(life(start, tell));
+    tokio::spawn(life(start, tell, background));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -112,25 +112,24 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
 }
 
 /// A session from its request to its outcome. `start` is apart, so that a session that runs does not
-/// carry what it took to start it.
-async fn life(
-    start: BoxFuture<'static, Result<Started, SpawnError>>,
-    tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
-) {
+/// carry what it took to start it. `caller` hears of it once there is what it waits for.
+async fn life(start: BoxFuture<'static, Result<Started, SpawnError>>, caller: Answer, background: bool) {
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
-    let (answer, supervisor) = match started {
-        Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
-        Ok(Started::Known(session)) => (Ok(session), None),
-        Err(error) => (Err(error), None),
+    let known = match started {
+        Ok(Started::New(supervisor)) => {
+            supervisor.ending.asked_by(caller);
+            if background {
+                supervisor.ending.answer();
+                // The caller waits in this worker's own queue, where no other one finds it: a module that
+                // blocks its thread must not hold it back.
+                tokio::task::yield_now().await;
+            }
+            return supervisor.run().await;
+        }
+        Ok(Started::Known(session)) => Ok(session),
+        Err(error) => Err(error),
     };
-    // Nobody there to hear it has dropped the guard, which cancels.
-    let _ = tell.send(answer);
-    if let Some(supervisor) = supervisor {
-        // The caller waits in this worker's own queue, where no other one finds it: a module that blocks its
-        // thread must not hold it back.
-        tokio::task::yield_now().await;
-        supervisor.run().await;
-    }
+    let _ = caller.send(known);
 }
 
 /// What a request led to.
