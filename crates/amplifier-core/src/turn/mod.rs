@@ -168,7 +168,7 @@ impl Core {
 
     /// Tells the hooks of an event, whose data is completed by what every event carries.
     pub(crate) async fn notify(&self, event: &EventType, data: impl FnOnce() -> Value) {
-        if self.hooks.listens(event) {
+        if self.hooks.listens(event) || self.env.events.wants(event) {
             // Boxed: mostly nobody listens, and the future of every turn would have room for it.
             let round = Box::pin(self.ask_hooks(event, data)).await;
             self.absorb(round);
@@ -190,7 +190,14 @@ impl Core {
             }
             Value::Object(all)
         };
-        self.hooks.ask(event, &env.session, complete).await
+        if !env.events.wants(event) {
+            return self.hooks.ask(event, &env.session, complete).await;
+        }
+        let data = complete();
+        let round = self.hooks.ask(event, &env.session, || data.clone()).await;
+        // As the hooks have left it: one of them may have taken something out.
+        env.events.tell(event, round.modified.clone().unwrap_or(data));
+        round
     }
 
     /// Passes on what hooks said beside their verdicts.

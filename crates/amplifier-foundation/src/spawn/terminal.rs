@@ -1,14 +1,13 @@
 //! The terminal event of an activation: what it says of the session, beside the outcome.
 //!
-//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation, in
-//! the store and in the router alike.
+//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation.
 
 use std::sync::Arc;
 
 use amplifier_core::env::SessionEnv;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    Activation, Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
     SessionOutcome, TriggerId, Usage,
 };
 use serde::Serialize;
@@ -58,7 +57,8 @@ impl Facts {
             tracing::error!(session = %place.session, %error, "a terminal event says nothing");
             Payload::null()
         });
-        Final { outcome, payload }
+        let cause = self.described.amplifier.cause;
+        Final { outcome, payload, root: place.root.clone(), cause, recorded: true }
     }
 
     fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
@@ -92,19 +92,25 @@ impl Facts {
 pub(super) struct Final {
     pub(super) outcome: Arc<SessionOutcome>,
     payload: Payload,
+    root: SessionId,
+    cause: Option<Cause>,
+    /// The store has it, as far as it has said.
+    pub(super) recorded: bool,
 }
 
 impl Final {
-    /// The terminal event of a session.
-    pub(super) fn event(&self, session: &SessionId) -> NewEvent {
+    fn event(&self, session: &SessionId) -> NewEvent {
         let kind = match self.outcome.kind {
             OutcomeKind::Completed => EventType::SessionCompleted,
             _ => EventType::SessionError,
         };
-        NewEvent::of(kind, self.payload.clone()).from_session(session.clone())
+        NewEvent::of(kind, self.payload.clone())
+            .from_session(session.clone())
+            .below(self.root.clone())
+            .caused_by(self.cause)
     }
 
-    /// The same as the store takes it.
+    /// The terminal event of a session, as the store takes it.
     pub(super) fn sealed(&self, host: &Host, session: &SessionId, id: EventId) -> SessionEvent {
         SessionEvent::seal(self.event(session), id, None, host.router().scope(), host.clock().now())
     }

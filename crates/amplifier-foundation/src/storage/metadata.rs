@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use amplifier_core::{
-    Activation, EventId, Limits, Payload, Permissions, SessionId, SessionOutcome, Timestamp,
+    Activation, Cause, EventId, Limits, Payload, Permissions, SessionId, SessionOutcome, Timestamp,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -116,6 +116,9 @@ pub struct KernelRecord {
     /// Of a spawned session: what it inherits, so that a resume makes the same session of it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub spawn: Option<Payload>,
+    /// The event that started this session, or the one above it that an event started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Further keys; kept as they were.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -157,6 +160,7 @@ impl Default for KernelRecord {
             bundle_by_project: false,
             bundle_hash: None,
             spawn: None,
+            cause: None,
             extra: Map::new(),
         }
     }
