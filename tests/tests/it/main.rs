@@ -22,6 +22,7 @@ mod parity;
 mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
+mod reach;
 mod router;
 mod spawn;
 mod spawn_bounds;
