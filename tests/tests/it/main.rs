@@ -24,6 +24,7 @@ mod peer;
 mod processes;
 mod reach;
 mod router;
+mod router_events;
 mod spawn;
 mod spawn_bounds;
 mod spawn_cancel;
