@@ -74,6 +74,8 @@ pub(super) struct Batch {
 pub(super) struct Pace {
     pub(super) expected: usize,
     pub(super) window: Duration,
+    /// How many windows at most.
+    pub(super) windows: u32,
 }
 
 pub(super) struct Queue {
@@ -153,12 +155,7 @@ impl Queue {
             state.wanted = 1;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.jobs.len() < pace.expected && !state.closed {
-            state.wanted = pace.expected;
-            let late = |state: &mut State| state.jobs.len() < pace.expected && !state.closed;
-            let waited = self.wake.wait_timeout_while(state, pace.window, late);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        state = self.gather(state, pace);
         state.wanted = 0;
         if state.jobs.is_empty() {
             return None;
@@ -175,6 +172,24 @@ impl Queue {
             batch.jobs.push(job);
         }
         Some(batch)
+    }
+
+    /// Waits for those who are late, one window after the other as long as somebody comes.
+    fn gather<'q>(&'q self, mut state: MutexGuard<'q, State>, pace: Pace) -> MutexGuard<'q, State> {
+        let late = |state: &mut State| state.jobs.len() < pace.expected && !state.closed;
+        for _ in 0..pace.windows {
+            let before = state.jobs.len();
+            if !late(&mut state) {
+                break;
+            }
+            state.wanted = pace.expected;
+            let waited = self.wake.wait_timeout_while(state, pace.window, late);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.jobs.len() == before {
+                break;
+            }
+        }
+        state
     }
 
     /// How many wait.

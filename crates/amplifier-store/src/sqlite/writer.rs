@@ -21,11 +21,11 @@ use super::sql::run;
 use super::{Reader, Shared, open};
 use crate::{Receipt, StoreError};
 
-/// How long the turnstile is waited for.
-const TURN: Duration = Duration::from_secs(5);
-
 /// Bounds of the time for which those who come late are waited for.
 const WINDOW: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
+
+/// How often those who are late are waited for before one transaction.
+const MAX_WINDOWS: u32 = 16;
 
 /// Who is told what.
 enum Reply {
@@ -44,14 +44,14 @@ struct Written {
 
 pub(super) fn work(shared: &Shared) {
     let options = &shared.options;
-    let mut database = open::writer(&options.path, options.ids.as_ref());
+    let mut database = open::writer(options);
     shared.set_open(database.is_ok());
     let mut names = Names::default();
-    let mut pace = Pace { expected: 1, window: WINDOW[0] };
+    let mut pace = Pace { expected: 1, window: WINDOW[0], windows: 1 };
     let mut told = false;
     while let Some(batch) = shared.queue.take(pace) {
         if told && database.is_err() {
-            database = open::writer(&options.path, options.ids.as_ref());
+            database = open::writer(options);
             shared.set_open(database.is_ok());
         }
         match &database {
@@ -63,6 +63,8 @@ pub(super) fn work(shared: &Shared) {
         }
         told = true;
     }
+    // Readers first: the last connection puts the write-ahead log away, if it may write.
+    shared.pool.close();
 }
 
 /// Answers who asks whether the database is open, and takes note of those who listen.
@@ -113,7 +115,10 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, batch: Batch) ->
     if let (true, Some(instance)) = (news, &shared.options.instance) {
         instance.ring();
     }
-    Pace { expected, window: (took / 4).clamp(WINDOW[0], WINDOW[1]) }
+    let window = (took / 4).clamp(WINDOW[0], WINDOW[1]);
+    // Where a flush is slow, whoever misses it waits long: up to a quarter of it is spent on them.
+    let windows = (took / 4).as_micros() / window.as_micros();
+    Pace { expected, window, windows: u32::try_from(windows).unwrap_or(u32::MAX).clamp(1, MAX_WINDOWS) }
 }
 
 fn transact(shared: &Shared, conn: &Connection, names: &mut Names, jobs: Vec<Job>) -> (Vec<Reply>, bool) {
@@ -187,7 +192,7 @@ type Passage = Option<crate::instance::Passage>;
 
 fn begin<'c>(shared: &Shared, conn: &'c Connection) -> Result<(Txn<'c>, Passage), Fault> {
     let options = &shared.options;
-    let pass = |instance: &Arc<crate::Instance>| instance.pass(options.clock.as_ref(), TURN);
+    let pass = |instance: &Arc<crate::Instance>| instance.pass(options.clock.as_ref(), options.patience);
     let passage = options.instance.as_ref().map(pass).transpose();
     let passage = passage.map_err(|blocked| Fault::Busy(blocked.holder))?;
     run(conn, "BEGIN IMMEDIATE", []).map_err(fault_of)?;
