@@ -35,4 +35,6 @@ mod spawn_scenarios;
 mod spawn_seen;
 mod spawn_storage;
 mod spawn_sweep;
+#[cfg(target_os = "linux")]
+mod store_crash;
 mod wire;
