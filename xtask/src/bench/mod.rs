@@ -10,6 +10,7 @@ pub(crate) mod process;
 mod report;
 mod spawn;
 mod startup;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ const AREAS: &[Area] = &[
         measure: library::measure,
     },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
+    Area { name: "store", about: "processes that share a store", measure: store::measure },
 ];
 
 #[derive(Debug, Default, PartialEq)]
