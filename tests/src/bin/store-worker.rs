@@ -2,7 +2,8 @@
 //!
 //! `store-worker work <folder> <owner> <operations> <how> <writer>...`: each writer carries out its
 //! operations, and each line on stdout says what is begun or acknowledged. `flood` does so until
-//! stdin ends, `pace` with a pause of 5 ms, `listen` says what it hears of.
+//! stdin ends, `pace` with a pause of 5 ms, `listen` says what it hears of; `turn` goes through the
+//! turnstile and `echo` rings whenever it is rung, until stdin ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "this is a test's other process")]
 
@@ -12,7 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use amplifier_core::SessionEvent;
-use amplifier_foundation::store::{Commit, Cursor, LogListener, OwnerId, SqliteStore, Store, Write};
+use amplifier_foundation::host::SystemClock;
+use amplifier_foundation::store::{
+    Commit, Cursor, Instance, LogListener, OwnerId, SqliteStore, Store, Write,
+};
 use amplifier_tests::on_disk;
 use amplifier_tests::workload::{Failed, Writer};
 
@@ -57,46 +61,19 @@ async fn main() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["work", folder, owner, operations, how, writers @ ..] => {
-            let (store, owner) = open(folder, owner);
             let (operations, how) = (operations.parse().expect("a number"), How::parse(how));
-            let each = writers.iter().map(|writer| {
-                let (store, writer) = (store.clone(), Writer::new(writer, &owner));
-                tokio::spawn(async move { work(&store, &writer, operations, how).await })
-            });
-            for writer in each.collect::<Vec<_>>() {
-                writer.await.unwrap();
-            }
-            println!("end");
+            let work = |store, writer| async move { work(&store, &writer, operations, how).await };
+            all(folder, owner, writers, work).await;
         }
         ["flood", folder, owner, writers @ ..] => {
-            let (store, owner) = open(folder, owner);
             let stop = until_stdin_ends();
-            let each = writers.iter().map(|writer| {
-                let (store, writer, stop) = (store.clone(), Writer::new(writer, &owner), Arc::clone(&stop));
-                tokio::spawn(async move {
-                    let mut n = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        honest(&store, &writer, n).await;
-                        n += 1;
-                    }
-                })
-            });
-            for writer in each.collect::<Vec<_>>() {
-                writer.await.unwrap();
-            }
-            println!("end");
+            let flood = |store, writer| flood(store, writer, Arc::clone(&stop));
+            all(folder, owner, writers, flood).await;
         }
         ["pace", folder, owner, operations, writer] => {
-            let (store, owner) = open(folder, owner);
-            let writer = Writer::new(writer, &owner);
-            store.tail().await.unwrap();
-            for n in 0..operations.parse().expect("a number") {
-                tokio::time::sleep(PAUSE).await;
-                let began = std::time::Instant::now();
-                honest(&store, &writer, n).await;
-                println!("took {}", began.elapsed().as_micros());
-            }
-            println!("end");
+            let operations: usize = operations.parse().expect("a number");
+            let pace = |store, writer| async move { pace(&store, &writer, operations).await };
+            all(folder, owner, &[writer], pace).await;
         }
         ["listen", folder, owner] => {
             let (store, _) = open(folder, owner);
@@ -104,16 +81,76 @@ async fn main() {
             store.listen(Arc::downgrade(&ear));
             store.tail().await.unwrap();
             println!("ready");
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).unwrap();
+            std::io::stdin().read_line(&mut String::new()).unwrap();
         }
+        ["turn", folder, owner] => turn(folder, owner),
+        ["echo", folder, owner] => echo(folder, owner),
         other => panic!("{other:?} is nothing to do"),
+    }
+}
+
+/// Lets all writers work at the same time.
+async fn all<F>(folder: &str, owner: &str, writers: &[&str], work: impl Fn(SqliteStore, Writer) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (store, owner) = open(folder, owner);
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in writers {
+        tasks.spawn(work(store.clone(), Writer::new(writer, &owner)));
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    println!("end");
+}
+
+async fn flood(store: SqliteStore, writer: Writer, stop: Arc<AtomicBool>) {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        honest(&store, &writer, n).await;
+        n += 1;
+    }
+}
+
+async fn pace(store: &SqliteStore, writer: &Writer, operations: usize) {
+    store.tail().await.unwrap();
+    for n in 0..operations {
+        tokio::time::sleep(PAUSE).await;
+        let began = std::time::Instant::now();
+        honest(store, writer, n).await;
+        println!("took {}", began.elapsed().as_micros());
+    }
+}
+
+fn turn(folder: &str, owner: &str) {
+    let (instance, stop, clock) = (enter(folder, owner), until_stdin_ends(), SystemClock::new());
+    let mut passed = 0_u64;
+    println!("ready");
+    while !stop.load(Ordering::Relaxed) {
+        drop(instance.pass(&clock, Duration::from_secs(5)).unwrap());
+        passed += 1;
+    }
+    println!("passed {passed}");
+}
+
+fn echo(folder: &str, owner: &str) {
+    let (instance, stop) = (enter(folder, owner), until_stdin_ends());
+    println!("ready");
+    while !stop.load(Ordering::Relaxed) {
+        if instance.wait(Duration::from_millis(100)) {
+            instance.ring();
+        }
     }
 }
 
 fn open(folder: &str, owner: &str) -> (SqliteStore, OwnerId) {
     let owner = OwnerId::new(owner).unwrap();
     (on_disk::shared(Path::new(folder), &owner), owner)
+}
+
+fn enter(folder: &str, owner: &str) -> Arc<Instance> {
+    Instance::enter(&Path::new(folder).join("run"), OwnerId::new(owner).unwrap()).unwrap()
 }
 
 fn until_stdin_ends() -> Arc<AtomicBool> {

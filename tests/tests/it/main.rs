@@ -36,4 +36,5 @@ mod spawn_storage;
 mod spawn_sweep;
 #[cfg(target_os = "linux")]
 mod store_crash;
+mod store_processes;
 mod wire;

@@ -192,7 +192,8 @@ async fn a_worker_that_cheats_is_found_out() {
     let twice = |flaw: &Flaw| matches!(flaw, Flaw::Differs(what, ..) if what.contains("/60.0"));
     let half = |flaw: &Flaw| matches!(flaw, Flaw::Lost(what) | Flaw::Unasked(what) if what.contains("/66."));
     let order = |flaw: &Flaw| matches!(flaw, Flaw::Differs(what, ..) if what.contains("/61.0"));
-    let cheats: [(&str, &dyn Fn(&Flaw) -> bool); 4] =
+    type Sees = dyn Fn(&Flaw) -> bool;
+    let cheats: [(&str, &Sees); 4] =
         [("forgets:60", &lost), ("twice:60", &twice), ("half:66", &half), ("swaps:60", &order)];
     for (how, expect) in cheats {
         let folder = tempfile::tempdir().unwrap();
