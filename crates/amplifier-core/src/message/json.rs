@@ -68,7 +68,7 @@ impl Serialize for Message {
 }
 
 #[derive(Deserialize)]
-#[serde(rename = "Message")]
+#[serde(expecting = "a message (struct Message)")]
 struct Read {
     role: Role,
     #[serde(default)]

@@ -11,6 +11,7 @@ mod choice;
 mod gate;
 mod model;
 mod reopened;
+mod reserve;
 mod retry;
 mod stream;
 mod tool;
@@ -37,6 +38,7 @@ pub(crate) use choice::signature;
 
 pub use choice::Choice;
 pub use model::ModelOptions;
+pub use reserve::LEAST_OUTPUT;
 pub use retry::RetryPolicy;
 pub use tool::MAX_RESULT_BYTES;
 

@@ -119,23 +119,26 @@ fn recorded<'a>(
         let above = parent.as_ref().map(|parent| &parent.permissions);
         let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
         let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
-        let node = Node::new(Lent {
-            id: id.clone(),
-            root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
-            depth: spawned.depth,
-            self_depth: metadata.self_delegation_depth.unwrap_or(0),
-            plan: Arc::new(plan),
-            bounds,
-            permissions: with_layers(permissions, &host.0.permissions),
-            storage: Arc::clone(storage),
-            cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
-            wish: spawned.wish,
-            chosen_by_project: metadata.amplifier.bundle_by_project,
-            patience: None,
-            cause: metadata.amplifier.cause,
-            children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
-            parent,
-        });
+        let node = Node::new(
+            Lent {
+                id: id.clone(),
+                root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
+                depth: spawned.depth,
+                self_depth: metadata.self_delegation_depth.unwrap_or(0),
+                plan: Arc::new(plan),
+                bounds,
+                permissions: with_layers(permissions, &host.0.permissions),
+                storage: Arc::clone(storage),
+                cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
+                wish: spawned.wish,
+                chosen_by_project: metadata.amplifier.bundle_by_project,
+                patience: None,
+                cause: metadata.amplifier.cause,
+                children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
+                parent,
+            },
+            None,
+        );
         Ok(host.0.nodes.enter_recorded(node))
     })
 }

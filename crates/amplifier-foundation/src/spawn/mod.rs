@@ -165,7 +165,7 @@ async fn start(
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
     let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
     let cancel = caller.bind(above.map(|live| &live.env().cancel));
-    match enter(&host, &resolved, &recorded, &cancel, key.as_ref()).await {
+    match enter(&host, &request, &resolved, &recorded, &cancel, key.as_ref()).await {
         Ok((mounted, messages)) => {
             let supervisor = supervise(&host, request, resolved, recorded, mounted, messages, place, began);
             drop(starting);
@@ -256,12 +256,13 @@ impl<E: Into<SpawnError>> From<E> for Refused {
 /// Step 6 and the last of step 5. `Err`: what was mounted is cleaned up, and nothing runs.
 async fn enter(
     host: &Host,
+    request: &SpawnRequest,
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
-    let mounted = mount::mount(host, resolved, recorded, cancel).await?;
+    let mounted = mount::mount(host, resolved, recorded, cancel, request.within.as_ref()).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
         finish::clean_up(host, session.env()).await;
