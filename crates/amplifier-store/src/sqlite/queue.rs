@@ -191,6 +191,13 @@ impl Queue {
         state.take(BATCH_UNITS.saturating_sub(units))
     }
 
+    /// Puts posted commits in again, before all others.
+    pub(super) fn give_back(&self, posted: Vec<Job>) {
+        let mut state = self.lock();
+        state.posted += posted.len();
+        posted.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.lock().jobs.len()

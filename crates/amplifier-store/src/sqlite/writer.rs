@@ -211,10 +211,24 @@ impl Group<'_> {
 
     /// Answers a batch of which nothing was begun.
     fn give_up(&mut self, mut batch: Batch, fault: Fault) -> Fault {
-        let jobs = std::mem::take(&mut batch.jobs);
-        self.take_over(jobs.len(), &batch);
+        let (jobs, posted) = self.give_back(std::mem::take(&mut batch.jobs), &fault);
+        self.take_over(jobs.len() + posted, &batch);
         self.replies.extend(jobs.into_iter().filter_map(|job| unanswered(job, &fault)));
         fault
+    }
+
+    /// Puts what was posted in again if the store is busy: nobody waits for it who could try again.
+    /// Not at the end, which would never come.
+    fn give_back(&self, jobs: Vec<Job>, fault: &Fault) -> (Vec<Job>, usize) {
+        let busy = matches!(fault, Fault::Busy(_)) && !self.shared.options.patience.is_zero();
+        if !busy || self.shared.is_closed() {
+            return (jobs, 0);
+        }
+        let is_posted = |job: &Job| matches!(job, Job::Commit { reply: None, .. });
+        let (posted, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_posted);
+        let count = posted.len();
+        self.shared.queue.give_back(posted);
+        (jobs, count)
     }
 
     /// Takes all back, and says so to all. There is no news.
