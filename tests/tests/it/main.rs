@@ -22,7 +22,8 @@ mod parity;
 mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
-mod router;
+mod reach;
+mod router_events;
 mod spawn;
 mod spawn_bounds;
 mod spawn_cancel;
@@ -33,4 +34,7 @@ mod spawn_scenarios;
 mod spawn_seen;
 mod spawn_storage;
 mod spawn_sweep;
+#[cfg(target_os = "linux")]
+mod store_crash;
+mod store_processes;
 mod wire;

@@ -112,10 +112,17 @@ async fn a_check_finds_what_breaks_our_own_promises() {
     let conn = Connection::open(path(folder.path())).unwrap();
     conn.execute("DELETE FROM events WHERE sequence = 7", []).unwrap();
     conn.execute("UPDATE events SET kind = 'session_error', source = 's' WHERE sequence = 9", []).unwrap();
+    conn.execute("INSERT INTO outcomes VALUES ('s', 1, zeroblob(16), 8, 0, '{}')", []).unwrap();
     drop(conn);
     let store = sqlite(folder.path(), &fixed);
     let found = store.check().await.unwrap();
-    assert_eq!(found, ["the log has 299 events from 1 to 301", "a terminal event has no outcome: 9"]);
+    let wrong = [
+        "the log has 299 events from 1 to 301",
+        "a settled activation has another terminal event than its outcome says: s/1",
+        "a terminal event has no outcome: 9",
+        "an outcome is of an activation that its session never had: s/1",
+    ];
+    assert_eq!(found, wrong);
     let from = Cursor { sequence: 1, ..store.tail().await.unwrap() };
     let error = store.events(from, 10).await.unwrap_err();
     assert_eq!(error.to_string(), "the store is damaged: event 7 is missing; restore a backup");
