@@ -195,6 +195,24 @@ async fn a_foreign_lock_is_waited_for_and_then_refused_as_busy() {
 }
 
 #[tokio::test]
+async fn what_was_posted_while_the_store_was_busy_is_written_after() {
+    let (folder, fixed) = filled().await;
+    let mut hasty = options(folder.path(), &fixed);
+    hasty.patience = Duration::from_millis(20);
+    let store = SqliteStore::open(hasty).unwrap();
+    applied(&store, note()).await;
+    let foreign = Connection::open(path(folder.path())).unwrap();
+    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    store.post(note().into()).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(store.commit(note().into()).await, Err(StoreError::Busy { .. })));
+    }
+    foreign.execute_batch("ROLLBACK").unwrap();
+    applied(&store, note()).await;
+    assert_eq!(sequences(&store).await.len(), 303);
+}
+
+#[tokio::test]
 async fn a_store_that_waits_behind_a_lock_bounds_what_is_posted_and_what_is_committed() {
     let (folder, fixed) = filled().await;
     let mut small = options(folder.path(), &fixed);
