@@ -23,7 +23,6 @@ mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
 mod reach;
-mod router;
 mod router_events;
 mod spawn;
 mod spawn_bounds;
