@@ -76,15 +76,16 @@ impl Payload {
     }
 
     fn sized(bytes: Bytes) -> Result<Self, PayloadError> {
-        if bytes.len() > MAX_PAYLOAD_BYTES {
-            return Err(PayloadError::TooLarge { len: bytes.len() });
-        }
-        Ok(Self(bytes))
+        let payload = Self(bytes);
+        payload.check().map(|()| payload)
     }
 
-    /// The payload, unless it is over [`MAX_PAYLOAD_BYTES`].
-    pub fn checked(self) -> Result<Self, PayloadError> {
-        Self::sized(self.0)
+    /// Refuses a payload over [`MAX_PAYLOAD_BYTES`].
+    pub fn check(&self) -> Result<(), PayloadError> {
+        match self.0.len() {
+            len if len > MAX_PAYLOAD_BYTES => Err(PayloadError::TooLarge { len }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the payload as a type of the caller's.
@@ -99,7 +100,7 @@ impl Payload {
 }
 
 impl From<serde_json::Value> for Payload {
-    /// A value over [`MAX_PAYLOAD_BYTES`] is taken too; who is given it refuses it, see [`Payload::checked`].
+    /// A value over [`MAX_PAYLOAD_BYTES`] is taken too; who is given it refuses it, see [`Payload::check`].
     fn from(value: serde_json::Value) -> Self {
         Self(Bytes::from(value.to_string()))
     }
@@ -138,7 +139,7 @@ mod tests {
         let big = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES));
         assert!(matches!(Payload::from_json(big), Err(PayloadError::TooLarge { .. })));
         let big = Payload::from(serde_json::Value::String("x".repeat(MAX_PAYLOAD_BYTES)));
-        assert!(matches!(big.checked(), Err(PayloadError::TooLarge { .. })));
+        assert!(matches!(big.check(), Err(PayloadError::TooLarge { .. })));
         let cut = Payload::cut(&"x".repeat(MAX_PAYLOAD_BYTES)).unwrap();
         assert!(cut.as_bytes().starts_with(b"{\"truncated\":"));
     }

@@ -89,9 +89,9 @@ pub trait Store: Debug + Send + Sync {
     fn post(&self, commit: Commit) -> Result<(), StoreError>;
 
     /// Appends an event at once, if this store needs to wait for nothing: then the event is in the
-    /// log, and whoever listens was told. Else it is given back, to be committed.
-    fn append_now(&self, event: SessionEvent) -> Result<Arc<SessionEvent>, Declined> {
-        Err(Declined(Box::new(event)))
+    /// log with its sequence, and whoever listens was told. Else it is given back, to be committed.
+    fn append_now(&self, event: Arc<SessionEvent>) -> Result<(), Declined> {
+        Err(Declined(event))
     }
 
     /// Tells `listener` what is recorded from now on, until it is dropped: what this handle

@@ -295,7 +295,6 @@ impl Consumer {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment")]
 enum Step {
     Leased(Lease),
     Again,

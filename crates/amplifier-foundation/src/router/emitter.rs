@@ -213,13 +213,7 @@ impl EventSink for SessionEvents {
             return;
         }
         self.redactor.redact(&mut data);
-        let payload = Payload::from(data).checked().or_else(|error| match error {
-            amplifier_core::payload::PayloadError::TooLarge { len } => {
-                Ok(serde_json::json!({ "truncated": len }).into())
-            }
-            other => Err(other),
-        });
-        let told = payload.map_err(EmitError::from).and_then(|payload| {
+        let told = Payload::cut(&data).map_err(EmitError::from).and_then(|payload| {
             self.router.publish_ephemeral(self.own(NewEvent::of(event.clone(), payload)))
         });
         if let Err(error) = told {

@@ -4,7 +4,7 @@
 //! before it is returned; what the store could not tell is told as lost. A feed without readers asks the
 //! store for nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use amplifier_core::{EventType, SessionEvent, SessionId};
@@ -24,6 +24,8 @@ pub(super) struct Feed {
     listening: OnceLock<()>,
     /// One bit for each hook event that somebody asks for. Relaxed: who asks later sees what comes later.
     hooks: AtomicU64,
+    /// Set with the lock held, so that no reader is added after the last was told; read without.
+    closed: AtomicBool,
     /// Tells this log's cursors from another's, once that is known.
     pub(super) log: OnceLock<u64>,
     /// Leases of consumers that were dropped.
@@ -33,7 +35,6 @@ pub(super) struct Feed {
 #[derive(Debug, Default)]
 struct State {
     index: Index,
-    closed: bool,
     readers: usize,
     /// Sequences of the first and behind the last event that the store has told; 0: none yet.
     first: u64,
@@ -57,7 +58,7 @@ impl Feed {
             store.listen(weak);
         });
         let mut state = self.lock();
-        if state.closed {
+        if self.is_closed() {
             return Err(RouterError::Closed);
         }
         let ring = state.index.ring(filter);
@@ -95,25 +96,24 @@ impl Feed {
     }
 
     /// Tells an ephemeral event.
-    pub(super) fn tell(&self, event: SessionEvent) {
+    pub(super) fn tell(&self, event: &Arc<SessionEvent>) {
         let mut woken = Woken::default();
-        let event = Arc::new(event);
         let mut state = self.lock();
-        if !state.closed {
-            state.index.push(&event, &mut woken);
+        if !self.is_closed() {
+            state.index.push(event, &mut woken);
         }
         drop(state);
         woken.wake();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn close(&self) {
         let mut woken = Woken::default();
-        let mut state = self.lock();
-        state.closed = true;
+        let state = self.lock();
+        self.closed.store(true, Ordering::Release);
         state.index.each(|ring| ring.close(&mut woken));
         self.hooks.store(0, Ordering::Relaxed);
         drop(state);
@@ -132,7 +132,7 @@ impl LogListener for Feed {
                 state.first = sequence;
             }
             state.next = sequence + 1;
-            if !state.closed {
+            if !self.is_closed() {
                 state.index.push(event, &mut woken);
             }
         }
@@ -150,7 +150,7 @@ impl LogListener for Feed {
         }
         let missed = resume.sequence.saturating_sub(from).max(1);
         state.next = resume.sequence;
-        if !state.closed {
+        if !self.is_closed() {
             state.index.each(|ring| ring.push_gap(missed, from, &mut woken));
         }
         drop(state);

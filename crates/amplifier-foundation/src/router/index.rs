@@ -5,7 +5,7 @@
 //! filter is looked up by the rarest thing it asks for, and only what is left of it is compared.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use amplifier_core::{EventType, SessionEvent, SessionId};
@@ -22,9 +22,39 @@ pub(super) struct Index {
     rings: HashMap<Arc<EventFilter>, Arc<Ring>>,
     /// Rings whose filter holds a pattern, or any name.
     wild: Vec<Arc<Ring>>,
-    routes: HashMap<EventType, Route>,
+    routes: HashMap<EventType, Route, BuildHasherDefault<NameHasher>>,
     /// How many rings ask for each hook event.
     hooks: Vec<usize>,
+}
+
+/// A fast hash for short names. Who may choose names can make it slow, no more: there are few routes.
+#[derive(Debug, Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.write_u64(u64::from_le_bytes(*word)));
+        let last = rest.iter().fold(rest.len() as u64, |last, byte| last << 8 | u64::from(*byte));
+        self.write_u64(last);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The multiplier of the Fibonacci hash, 2^64 divided by the golden ratio.
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 /// The rings that want events of one name.
@@ -113,31 +143,38 @@ impl Index {
         source: Option<&SessionId>,
         root: Option<&SessionId>,
     ) -> bool {
-        self.route(event)
-            .rings()
-            .any(|ring| ring.filter.asks_for_hooks() && ring.filter.origin_matches(source, root))
+        self.learn(event);
+        let mut rings = self.routes.get(event).into_iter().flat_map(Route::rings);
+        rings.any(|ring| ring.filter.asks_for_hooks() && ring.filter.origin_matches(source, root))
     }
 
     pub(super) fn push(&mut self, event: &Arc<SessionEvent>, woken: &mut Woken) {
         if self.rings.is_empty() {
             return;
         }
-        self.route(&event.event_type).push(event, woken);
+        if let Some(route) = self.routes.get(&event.event_type) {
+            return route.push(event, woken);
+        }
+        self.learn(&event.event_type);
+        if let Some(route) = self.routes.get(&event.event_type) {
+            route.push(event, woken);
+        }
     }
 
     pub(super) fn each(&self, mut act: impl FnMut(&Ring)) {
         self.rings.values().for_each(|ring| act(ring));
     }
 
-    fn route(&mut self, event: &EventType) -> &Route {
-        if !self.routes.contains_key(event) {
-            if self.routes.len() >= MAX_ROUTES {
-                self.routes.retain(|_, route| route.exact > 0);
-            }
-            let route = Route::of(event, &self.wild);
-            self.routes.insert(event.clone(), route);
+    /// Looks up what wants events of a name, where nobody has looked before; else it is known.
+    fn learn(&mut self, event: &EventType) {
+        if self.routes.contains_key(event) {
+            return;
         }
-        &self.routes[event]
+        if self.routes.len() >= MAX_ROUTES {
+            self.routes.retain(|_, route| route.exact > 0);
+        }
+        let route = Route::of(event, &self.wild);
+        self.routes.insert(event.clone(), route);
     }
 }
 

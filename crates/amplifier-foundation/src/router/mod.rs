@@ -127,7 +127,7 @@ impl EventRouter {
             return Err(EmitError::Closed);
         }
         let id = event.id;
-        self.0.feed.tell(event);
+        self.0.feed.tell(&event);
         Ok(id)
     }
 
@@ -291,13 +291,14 @@ impl EventRouter {
 
     /// Records an event of any type. For the owners of sessions alone.
     pub(crate) async fn publish(&self, event: NewEvent) -> Result<EventId, EmitError> {
-        let event = self.seal(event)?;
         if self.0.feed.is_closed() {
             return Err(EmitError::Closed);
         }
+        let event = self.seal(event)?;
+        let id = event.id;
         match self.0.store.append_now(event) {
-            Ok(event) => Ok(event.id),
-            Err(Declined(event)) => Box::pin(self.commit(event)).await,
+            Ok(()) => Ok(id),
+            Err(Declined(event)) => Box::pin(self.commit(Box::new(Arc::unwrap_or_clone(event)))).await,
         }
     }
 
@@ -348,16 +349,17 @@ impl EventRouter {
         }
     }
 
-    fn seal(&self, mut event: NewEvent) -> Result<SessionEvent, EmitError> {
-        event.payload = event.payload.checked()?;
+    /// At its last place at once: an event is large, and moved as seldom as can be.
+    fn seal(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
+        event.payload.check()?;
         let now = self.0.clock.now();
         let id = EventId(self.0.ids.v7(now));
-        Ok(SessionEvent::seal(event, id, None, self.scope(), now))
+        Ok(Arc::new(SessionEvent::seal(event, id, None, self.scope(), now)))
     }
 
     /// Tells a terminal event that the store could not take, so that nobody waits for it for ever.
     pub(crate) fn tell_unrecorded(&self, event: SessionEvent) {
-        self.0.feed.tell(event);
+        self.0.feed.tell(&Arc::new(event));
     }
 }
 

@@ -27,14 +27,13 @@ pub(super) struct Ring {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone)]
+/// What a ring holds. What is asked of an event stands beside it, so that nobody need look into it.
+#[derive(Debug)]
 enum Entry {
-    Event(Arc<SessionEvent>),
+    /// Sequence 0: an ephemeral one. Then the bytes of its payload.
+    Event(u64, u32, Arc<SessionEvent>),
     /// So many places of the log, from `from` on, could not be told.
-    Gap {
-        missed: u64,
-        from: u64,
-    },
+    Gap { missed: u64, from: u64 },
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +42,8 @@ struct State {
     /// The place behind the last entry, counted from the first that there ever was.
     head: u64,
     bytes: usize,
+    /// Entries that are gaps.
+    gaps: usize,
     /// Ephemeral events that were put in, and that were pushed out.
     ephemeral: u64,
     ephemeral_out: u64,
@@ -99,10 +100,10 @@ pub(super) struct Reader {
     pub(super) ring: Arc<Ring>,
     slot: usize,
     at: u64,
-    /// Events that were taken and not read yet.
-    batch: VecDeque<Arc<SessionEvent>>,
-    /// The recorded event that this reader gets next is this one or a later one; 0: the first that the router
-    /// is told of.
+    /// Events that were taken and not read yet, the next one last.
+    batch: Vec<Arc<SessionEvent>>,
+    /// The recorded event that this reader gets behind the batch is this one or a later one; 0: the first that
+    /// the router is told of.
     pub(super) floor: u64,
     ephemeral: u64,
     /// Ephemeral events that this reader has lost.
@@ -128,7 +129,7 @@ impl Ring {
         state.readers += 1;
         let (at, ephemeral) = (state.head, state.ephemeral);
         drop(state);
-        let batch = VecDeque::new();
+        let batch = Vec::new();
         Reader { ring: Arc::clone(self), slot, at, batch, floor, ephemeral, lost: 0 }
     }
 
@@ -145,7 +146,8 @@ impl Ring {
     }
 
     pub(super) fn push(&self, event: &Arc<SessionEvent>, woken: &mut Woken) {
-        self.put(Entry::Event(Arc::clone(event)), woken);
+        let bytes = u32::try_from(event.payload.as_bytes().len()).unwrap_or(u32::MAX);
+        self.put(Entry::Event(event.sequence.unwrap_or(0), bytes, Arc::clone(event)), woken);
     }
 
     pub(super) fn push_gap(&self, missed: u64, from: u64, woken: &mut Woken) {
@@ -154,9 +156,12 @@ impl Ring {
 
     fn put(&self, entry: Entry, woken: &mut Woken) {
         let mut state = self.lock();
-        if let Entry::Event(event) = &entry {
-            state.bytes += event.payload.as_bytes().len();
-            state.ephemeral += u64::from(event.sequence.is_none());
+        match &entry {
+            Entry::Event(sequence, bytes, _) => {
+                state.bytes += *bytes as usize;
+                state.ephemeral += u64::from(*sequence == 0);
+            }
+            Entry::Gap { .. } => state.gaps += 1,
         }
         if state.entries.len() == CAPACITY || state.bytes > MAX_BYTES {
             state.make_room();
@@ -177,9 +182,12 @@ impl State {
     fn make_room(&mut self) {
         while self.entries.len() >= CAPACITY || self.bytes > MAX_BYTES {
             let Some(entry) = self.entries.pop_front() else { return };
-            if let Entry::Event(event) = &entry {
-                self.bytes -= event.payload.as_bytes().len();
-                self.ephemeral_out += u64::from(event.sequence.is_none());
+            match &entry {
+                Entry::Event(sequence, bytes, _) => {
+                    self.bytes -= *bytes as usize;
+                    self.ephemeral_out += u64::from(*sequence == 0);
+                }
+                Entry::Gap { .. } => self.gaps -= 1,
             }
         }
     }
@@ -210,7 +218,7 @@ impl State {
         if self.waiting == self.readers {
             // Nobody is behind.
             self.entries.clear();
-            self.bytes = 0;
+            (self.bytes, self.gaps) = (0, 0);
             self.ephemeral_out = self.ephemeral;
         }
     }
@@ -219,8 +227,8 @@ impl State {
 impl Reader {
     /// The next event or loss; `None` once the ring is closed and everything was read.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Read>> {
-        if let Some(event) = self.batch.pop_front() {
-            return Poll::Ready(Some(self.pass(event)));
+        if let Some(event) = self.batch.pop() {
+            return Poll::Ready(Some(Read::Event(event)));
         }
         let mut state = self.ring.lock();
         let tail = state.head - state.entries.len() as u64;
@@ -232,33 +240,33 @@ impl Reader {
             return Poll::Ready(Some(Read::Lagged { missed, from: None }));
         }
         let skip = usize::try_from(self.at - tail).unwrap_or(usize::MAX);
-        for entry in state.entries.iter().skip(skip).take(BATCH) {
-            match entry {
-                Entry::Event(event) => self.batch.push_back(Arc::clone(event)),
-                Entry::Gap { missed, from } if self.batch.is_empty() => {
-                    self.at += 1;
-                    return Poll::Ready(Some(Read::Lagged { missed: *missed, from: Some(*from) }));
-                }
-                Entry::Gap { .. } => break,
+        let mut end = state.entries.len().min(skip.saturating_add(BATCH));
+        if state.gaps > 0 {
+            let gap = |entry: &Entry| matches!(entry, Entry::Gap { .. });
+            end = state.entries.range(skip..end).position(gap).map_or(end, |at| skip + at);
+            if let Some(Entry::Gap { missed, from }) = state.entries.get(skip) {
+                self.at += 1;
+                return Poll::Ready(Some(Read::Lagged { missed: *missed, from: Some(*from) }));
             }
         }
-        self.at += self.batch.len() as u64;
-        if let Some(event) = self.batch.pop_front() {
-            drop(state);
-            return Poll::Ready(Some(self.pass(event)));
+        let mut last = 0;
+        for entry in state.entries.range(skip..end).rev() {
+            let Entry::Event(sequence, _, event) = entry else { continue };
+            last = last.max(*sequence);
+            self.ephemeral += u64::from(*sequence == 0);
+            self.batch.push(Arc::clone(event));
+        }
+        self.at += (end - skip) as u64;
+        if last > 0 {
+            self.floor = last + 1;
+        }
+        if let Some(event) = self.batch.pop() {
+            return Poll::Ready(Some(Read::Event(event)));
         }
         if state.closed {
             return Poll::Ready(None);
         }
         state.wait(self.slot, cx.waker());
         Poll::Pending
-    }
-
-    fn pass(&mut self, event: Arc<SessionEvent>) -> Read {
-        match event.sequence {
-            Some(sequence) => self.floor = sequence + 1,
-            None => self.ephemeral += 1,
-        }
-        Read::Event(event)
     }
 }

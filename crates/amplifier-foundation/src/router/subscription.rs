@@ -37,6 +37,8 @@ pub enum Delivery {
     },
 }
 
+type Asking = BoxFuture<'static, Result<Cursor, StoreError>>;
+
 /// A stream of deliveries. Registered before `subscribe` returns; dropped, it is gone.
 pub struct Subscription {
     feed: Arc<Feed>,
@@ -44,7 +46,7 @@ pub struct Subscription {
     store: Weak<dyn Store>,
     reader: Reader,
     /// A loss that cannot be told before the log is known.
-    asking: Option<(u64, u64, BoxFuture<'static, Result<Cursor, StoreError>>)>,
+    asking: Option<(u64, u64, Asking)>,
 }
 
 impl fmt::Debug for Subscription {

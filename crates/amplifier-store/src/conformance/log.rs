@@ -163,9 +163,15 @@ async fn told(store: &dyn Store) -> Check {
     let (first, second) = (Notes::listening(store), Notes::listening(store));
     applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
     let Write::Append(event) = note("now")? else { return Err(Found("no event".into())) };
-    match store.append_now(*event) {
-        Ok(event) => same("the sequence of what was appended at once", event.sequence, Some(4))?,
-        Err(Declined(event)) => drop(applied(store, Write::Append(event)).await?),
+    let id = event.id;
+    match store.append_now(Arc::from(event)) {
+        Ok(()) => {
+            let found = store.event(id).await?.and_then(|event| event.sequence);
+            same("the sequence of what was appended at once", found, Some(4))?;
+        }
+        Err(Declined(event)) => {
+            drop(applied(store, Write::Append(Box::new(Arc::unwrap_or_clone(event)))).await?);
+        }
     }
     refused(store, Write::Append(Box::new(sealed(EventType::SessionError, None, 1))), "Malformed", |error| {
         matches!(error, StoreError::Malformed { .. })

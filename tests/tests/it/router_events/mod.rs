@@ -1,5 +1,12 @@
 //! The event router, over a real store: emission, subscriptions, waits, consumers, causes, faults.
 
+mod causes;
+mod consumers;
+mod faults;
+mod filters;
+mod hooks;
+mod replay;
+mod sessions;
 mod subscriptions;
 
 use std::sync::Arc;
