@@ -102,8 +102,11 @@ impl Aftermath {
             known.insert((result.id().clone(), outcome.activation), outcome);
             self.counts_add_up(result);
         }
-        let told = one_event_each(self.ends().await, &known);
-        self.one_row_each(&host, &known, &told).await;
+        let ends = self.ends().await;
+        // What lies before is of hosts of this project that are gone.
+        let since = ends.iter().filter_map(|event| event.sequence).min();
+        let told = one_event_each(ends, &known);
+        self.one_row_each(&host, &known, &told, since).await;
         self.listed_is_spawned(&host, &results).await;
         if !self.storage_failed {
             unlocked(host.storage().as_ref()).await;
@@ -164,11 +167,13 @@ impl Aftermath {
         host: &Host,
         known: &BTreeMap<Key, Arc<SessionOutcome>>,
         told: &BTreeMap<Key, Value>,
+        since: Option<u64>,
     ) {
         let store = host.store();
         let mut settled = BTreeSet::new();
         let tail = store.tail().await.unwrap();
-        let page = store.events(Cursor { sequence: 1, ..tail }, usize::MAX).await.unwrap();
+        let from = Cursor { sequence: since.unwrap_or(1), ..tail };
+        let page = store.events(from, usize::MAX).await.unwrap();
         for event in page.events.iter().filter(|event| event.event_type.is_terminal()) {
             let (key, payload) = opened(event);
             assert!(settled.insert(key.clone()), "{key:?} is settled twice");

@@ -1,17 +1,18 @@
 //! What other processes ask of this one.
 //!
 //! Guarantees: a command to this host is carried out once, and taken away; one that makes no sense is
-//! taken away with a warning. A store that fails loses none: it is asked again a second later.
+//! taken away with a warning. A store that fails is asked again, a second later, and at the next command.
 //! Never here: who may ask. Whoever can write to the project's store is the same user.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use amplifier_core::payload::PayloadError;
-use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, Payload, SessionEvent, SessionId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use super::{Host, HostInner};
 use amplifier_store::{Command, CommandName, Commit, Cursor, LogListener, OwnerId, StoreError, Write};
@@ -20,6 +21,8 @@ use amplifier_store::{Command, CommandName, Commit, Cursor, LogListener, OwnerId
 const PAGE: usize = 64;
 /// How long the store is left alone once it has failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is asked then, at most.
+const LOOKS: usize = 60;
 /// The command that stops a session.
 const CANCEL: &str = "cancel";
 
@@ -45,61 +48,66 @@ pub(super) fn cancel(to: OwnerId, session: SessionId, level: CancelLevel) -> Res
     Ok(Write::Send { to, name: CommandName::new(CANCEL)?, payload }.into())
 }
 
-/// The bell of a host: rung when somebody was sent a command.
-#[derive(Debug, Default)]
-struct Bell(Notify);
+/// The ear of a host: told by the store that somebody was sent a command. No task runs until then.
+#[derive(Debug)]
+struct Ear {
+    host: Weak<HostInner>,
+    runtime: Handle,
+    /// A task is about to look.
+    looks: AtomicBool,
+    // The last place that was carried out. Held while commands are carried out, so that one task does.
+    done: Mutex<u64>,
+}
 
-impl LogListener for Bell {
+impl LogListener for Ear {
     fn recorded(&self, _events: &[Arc<SessionEvent>]) {}
 
     fn missed(&self, _resume: Cursor) {}
 
     fn commanded(&self) {
-        self.0.notify_one();
-    }
-}
-
-/// The listening of a host. Its task ends with the host.
-#[derive(Debug, Default)]
-pub(crate) struct Commands(OnceLock<Arc<Bell>>);
-
-impl Drop for Commands {
-    fn drop(&mut self) {
-        if let Some(bell) = self.0.get() {
-            bell.0.notify_one();
+        if self.looks.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(ear) = self.host.upgrade().and_then(|host| host.commands.0.get().cloned()) {
+            self.runtime.spawn(async move { ear.obey_all().await });
         }
     }
 }
+
+impl Ear {
+    async fn obey_all(&self) {
+        let mut done = self.done.lock().await;
+        for _ in 0..LOOKS {
+            self.looks.store(false, Ordering::SeqCst);
+            let Some(host) = self.host.upgrade() else { return };
+            let Err(error) = carry_out(&host, &mut done).await else { return };
+            tracing::warn!(%error, "commands of other processes cannot be read");
+            let pause = host.clock.sleep(LOOK_AGAIN);
+            drop(host);
+            pause.await;
+        }
+    }
+}
+
+/// The listening of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Commands(OnceLock<Arc<Ear>>);
 
 /// Begins to listen, at the first session that runs here.
 pub(crate) fn listen(host: &Host) {
-    let mut fresh = None;
-    host.0.commands.0.get_or_init(|| Arc::clone(fresh.insert(Arc::new(Bell::default()))));
-    let Some(bell) = fresh else { return };
-    let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
-    host.store().listen(listener);
-    tokio::spawn(serve(Arc::downgrade(&host.0), bell));
-}
-
-async fn serve(host: Weak<HostInner>, bell: Arc<Bell>) {
-    let mut done = 0;
-    loop {
-        let Some(inner) = host.upgrade() else { return };
-        let clock = Arc::clone(&inner.clock);
-        let carried_out = carry_out(&inner, &mut done).await;
-        drop(inner);
-        match carried_out {
-            Ok(()) => bell.0.notified().await,
-            Err(error) => {
-                tracing::warn!(%error, "commands of other processes cannot be read");
-                until(bell.0.notified(), clock.sleep(LOOK_AGAIN)).await;
-            }
-        }
+    let mut fresh = false;
+    let ear = host.0.commands.0.get_or_init(|| {
+        fresh = true;
+        let (looks, done) = (AtomicBool::new(false), Mutex::new(0));
+        Arc::new(Ear { host: Arc::downgrade(&host.0), runtime: Handle::current(), looks, done })
+    });
+    if fresh {
+        let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(ear) as Arc<dyn LogListener>));
+        host.store().listen(listener);
     }
 }
 
-/// Carries out what there is. `done` is the last place that was carried out, so that one that could not
-/// be taken away is not carried out again.
+/// Carries out what there is. One behind `done` that could not be taken away is not carried out again.
 async fn carry_out(host: &HostInner, done: &mut u64) -> Result<(), StoreError> {
     loop {
         let commands = host.store.commands(&host.owner, PAGE).await?;
