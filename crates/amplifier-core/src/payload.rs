@@ -1,6 +1,7 @@
 //! What an event carries: JSON as bytes, decoded only by who needs it.
 //!
-//! Guarantees: a [`Payload`] holds one valid JSON value; cloning it copies no bytes.
+//! Guarantees: a [`Payload`] holds one valid JSON value, as far as a store gives back what it was given;
+//! cloning it copies no bytes.
 
 use std::fmt;
 
@@ -66,6 +67,12 @@ impl Payload {
         let bytes = bytes.into();
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(PayloadError::Decode)?;
         Self::sized(bytes)
+    }
+
+    /// Takes bytes that were a payload when a store wrote them, without reading them. Bytes that are
+    /// no JSON value fail where they are decoded or written out.
+    pub fn stored(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
     }
 
     fn sized(bytes: Bytes) -> Result<Self, PayloadError> {

@@ -22,6 +22,8 @@ mod memory;
 mod name;
 mod reconcile;
 mod run;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod views;
 
 use std::fmt::Debug;
@@ -35,11 +37,14 @@ pub use command::{Command, CommandName};
 pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
 pub use error::StoreError;
 pub use instance::{Blocked, Instance, Passage, Peer};
+pub use instance::Instance;
 pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Keep, Retained, Retention, SqliteOptions, SqliteStore};
 pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
 
 /// A place in a log: the next event to read.

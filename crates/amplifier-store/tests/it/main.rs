@@ -7,3 +7,4 @@ mod instance;
 mod store;
 mod store_history;
 mod store_model;
+mod store_sqlite;
