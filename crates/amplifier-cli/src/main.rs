@@ -19,6 +19,7 @@ mod trust;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use amplifier_app::detach;
 use args::{Cli, Command};
 use exit::{Code, Failure};
 
@@ -39,6 +40,9 @@ fn start(arguments: Vec<OsString>) -> Code {
         return output::print(concat!("amplifier ", env!("CARGO_PKG_VERSION"), "\n"));
     }
     amplifier_app::terminal::logging::init();
+    if detach::is_owner(&arguments) {
+        return run::owned().unwrap_or_else(|failure| failure.report());
+    }
     let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
     match parsed.and_then(dispatch) {
         Ok(code) => code,

@@ -85,6 +85,13 @@ pub enum Write {
         /// The terminal event, with the session as its source.
         event: Box<SessionEvent>,
     },
+    /// Forgets a session with its outcomes: its files were removed, or tell more than the store. None is no
+    /// error; [`StillRunning`](super::StoreError::StillRunning) while its last activation has no outcome.
+    /// What the log says of it stays, and so do its grants.
+    Forget {
+        /// The session.
+        session: SessionId,
+    },
     /// Adds a run, queued, at its first attempt. Once for each run id.
     Enqueue {
         /// The run; made of the trigger event's id, so that the same firing is the same run.

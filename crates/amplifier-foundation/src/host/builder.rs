@@ -13,8 +13,9 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 
+use super::commands::Commands;
 use super::quiet::Quiet;
-use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
+use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
@@ -310,6 +311,8 @@ impl HostBuilder {
             sessions: LiveSessions::new(Arc::clone(&self.clock), Arc::clone(&store)),
             store,
             owner,
+            owners: Owners::default(),
+            commands: Commands::default(),
             watchdog: Watchdog::default(),
             turns: Turns::default(),
             nodes: Nodes::default(),

@@ -35,7 +35,7 @@ pub(super) struct Recorded {
 }
 
 /// What the metadata says of an activation that is under way.
-pub(super) const RUNNING: &str = "running";
+pub(crate) const RUNNING: &str = "running";
 
 /// `None`: what was resolved is outdated, another activation has ended meanwhile.
 pub(super) async fn record(
@@ -76,7 +76,7 @@ async fn reopen(
 }
 
 /// The outcome that the last activation wrote beside its transcript.
-fn intent(record: &KernelRecord) -> Option<Intent> {
+pub(crate) fn intent(record: &KernelRecord) -> Option<Intent> {
     let outcome: SessionOutcome = record.outcome.as_ref()?.decode().ok()?;
     Some(Intent { outcome: Arc::new(outcome), event: record.terminal_event_id? })
 }

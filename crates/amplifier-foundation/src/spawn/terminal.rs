@@ -20,6 +20,14 @@ use crate::storage::SessionMetadata;
 /// Longest preview of the answer in a terminal event, in bytes.
 const PREVIEW_BYTES: usize = 16 * 1024;
 
+/// Where a session stands in its tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) session: &'a SessionId,
+    pub(super) parent: Option<&'a SessionId>,
+    pub(super) root: &'a SessionId,
+}
+
 /// What the terminal event says of a session beside its outcome.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -46,21 +54,27 @@ impl Facts {
 
     /// An outcome with what the terminal event says of it.
     pub(super) fn told(&self, env: &SessionEnv, outcome: Arc<SessionOutcome>) -> Final {
-        let payload = Payload::cut(&self.said(env, &outcome)).unwrap_or_else(|error| {
-            tracing::error!(session = %env.session, %error, "a terminal event says nothing");
+        let place = Place { session: &env.session, parent: env.parent.as_ref(), root: &env.root };
+        self.told_at(place, outcome)
+    }
+
+    /// The same of a session that does not run here.
+    pub(super) fn told_at(&self, place: Place<'_>, outcome: Arc<SessionOutcome>) -> Final {
+        let payload = Payload::cut(&self.said(place, &outcome)).unwrap_or_else(|error| {
+            tracing::error!(session = %place.session, %error, "a terminal event says nothing");
             Payload::null()
         });
         Final { outcome, payload }
     }
 
-    fn said<'a>(&'a self, env: &'a SessionEnv, outcome: &'a SessionOutcome) -> Said<'a> {
+    fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
         let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
         let error = outcome.error.as_ref();
         Said {
-            session_id: &env.session,
+            session_id: place.session,
             activation: outcome.activation,
-            parent_id: env.parent.as_ref(),
-            root_id: &env.root,
+            parent_id: place.parent,
+            root_id: place.root,
             name: self.name.as_deref(),
             bundle: self.bundle.as_deref(),
             agent: self.agent.as_deref(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::id::Activation;
-use amplifier_core::{Payload, RunId, SessionEvent, SessionOutcome, TriggerId};
+use amplifier_core::{Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId};
 
 use super::state::{Draft, Held, Kept, State};
 use crate::{
@@ -48,6 +48,7 @@ impl State {
                 self.open(row)
             }
             Write::Settle { of, outcome, event } => self.settle(&of, outcome, *event, draft),
+            Write::Forget { session } => self.forget_session(&session),
             Write::Enqueue { run, queue, trigger, payload, delay } => {
                 self.enqueue(run, queue, (trigger, payload), delay, draft)
             }
@@ -162,6 +163,19 @@ impl State {
         self.settled.put(of.clone(), settled.clone());
         (row.settled, row.updated) = (Some(settled), at);
         self.sessions.put(of.session.clone(), row);
+        Ok(())
+    }
+
+    fn forget_session(&mut self, session: &SessionId) -> Done {
+        let Some(known) = self.sessions.get(session) else { return Ok(()) };
+        let (activation, owner) = (known.activation, known.owner.clone());
+        if known.settled.is_none() {
+            return Err(StoreError::StillRunning { session: session.clone(), activation, owner });
+        }
+        for number in 1..=activation.0 {
+            self.settled.remove(&ActivationId::new(session.clone(), Activation(number)));
+        }
+        self.sessions.remove(session);
         Ok(())
     }
 

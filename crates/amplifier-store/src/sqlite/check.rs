@@ -27,7 +27,8 @@ const RULES: &[(&str, &str)] = &[
         "a terminal event has no outcome",
         "SELECT CAST(e.sequence AS TEXT) FROM events e LEFT JOIN outcomes o \
          ON o.session = e.source AND o.sequence = e.sequence \
-         WHERE e.sequence >= ?1 AND e.kind IN ('session_completed', 'session_error') AND o.session IS NULL",
+         WHERE e.sequence >= ?1 AND e.kind IN ('session_completed', 'session_error') AND o.session IS NULL \
+         AND EXISTS (SELECT 1 FROM outcomes x WHERE x.session = e.source AND x.sequence < e.sequence)",
     ),
     (
         "a session has ended without an outcome, or has one and runs",

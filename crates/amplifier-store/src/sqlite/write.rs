@@ -46,6 +46,7 @@ impl Txn<'_> {
                 })
             }
             Write::Settle { of, outcome, event } => self.settle(&of, &outcome, *event),
+            Write::Forget { session } => self.forget(&session),
             Write::Enqueue { run, queue, trigger, payload, delay } => {
                 self.enqueue(&run, &queue, trigger.as_ref(), &payload, delay)
             }
@@ -143,6 +144,16 @@ impl Txn<'_> {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.run(sql, params![session, of.activation.0, &id.0.as_bytes()[..], sequence, now, json])?;
         self.run("UPDATE sessions SET ended = 1, updated = ?2 WHERE id = ?1", params![session, now])
+    }
+
+    fn forget(&self, session: &SessionId) -> Done {
+        let Some(known) = rows::session(self.conn, session)? else { return Ok(()) };
+        if known.settled.is_none() {
+            let (activation, owner) = (known.activation, known.owner);
+            return Err(StoreError::StillRunning { session: known.id, activation, owner }.into());
+        }
+        self.run("DELETE FROM outcomes WHERE session = ?1", [session.as_str()])?;
+        self.run("DELETE FROM sessions WHERE id = ?1", [session.as_str()])
     }
 
     fn enqueue(

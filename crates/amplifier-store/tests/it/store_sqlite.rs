@@ -27,5 +27,5 @@ async fn the_store_in_a_file_keeps_the_contract() {
         folders.lock().unwrap().push(folder);
         Arc::new(store) as Arc<dyn Store>
     };
-    assert_eq!(conformance::run(make).await.unwrap().len(), 29);
+    assert_eq!(conformance::run(make).await.unwrap().len(), 30);
 }
