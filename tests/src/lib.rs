@@ -15,6 +15,7 @@ pub mod fake;
 pub mod faulty;
 pub mod faulty_store;
 pub mod gate;
+pub mod history;
 pub mod ids;
 pub mod peer;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod server;
 pub mod stage;
 pub mod tree;
 pub mod watch;
+pub mod workload;
 
 pub use amplifier_modules::scripted;
 

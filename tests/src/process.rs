@@ -56,6 +56,9 @@ fn is_stale(binary: &Path, package: &str) -> bool {
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else { return true };
     let sources = [
         "crates/amplifier-core",
+        "crates/amplifier-fs",
+        "crates/amplifier-bundle",
+        "crates/amplifier-store",
         "crates/amplifier-foundation",
         "crates/amplifier-modules",
         "crates/amplifier-app",

@@ -53,7 +53,8 @@ pub(crate) fn chat() -> Failure {
 
 /// `amplifier spawn` without `--explain`.
 pub(crate) fn spawn() -> Failure {
-    let help = "`amplifier run` starts a session; `amplifier run --background` starts one and comes back at once";
+    let help =
+        "`amplifier run` starts a session; `amplifier run --background` starts one and comes back at once";
     Failure { kind: "not_yet", ..Failure::usage("`amplifier spawn` starts nothing: it tells with --explain") }
         .help(help)
 }

@@ -43,7 +43,9 @@ pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKe
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Keep, Retained, Retention, SqliteOptions, SqliteStore};
+pub use sqlite::{
+    Keep, Prepare, ProjectStore, ProjectStoreOptions, Retained, Retention, SqliteOptions, SqliteStore,
+};
 pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
 
 /// A place in a log: the next event to read.

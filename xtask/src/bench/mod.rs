@@ -10,6 +10,7 @@ pub(crate) mod process;
 mod report;
 mod spawn;
 mod startup;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,7 @@ const AREAS: &[Area] = &[
         about: "storage, bundles and spawning in one process",
         measure: library::measure,
     },
+    Area { name: "store", about: "the store in a file against bare SQLite", measure: store::measure },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
 ];
 

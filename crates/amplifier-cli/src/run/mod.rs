@@ -28,8 +28,8 @@ use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
 pub(crate) use explain::explain;
-pub(crate) use owner::owned;
 use owner::Owned;
+pub(crate) use owner::owned;
 use prompt::Prompt;
 pub(crate) use request::new_id;
 

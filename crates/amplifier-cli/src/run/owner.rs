@@ -26,7 +26,8 @@ pub(super) struct Owned<'a> {
 /// Runs what was handed over.
 pub(crate) fn owned() -> Result<Code, Failure> {
     let entered = Owner::enter();
-    let (mut owner, handover) = entered.map_err(|_| Failure::usage("this command is for amplifier itself"))?;
+    let (mut owner, handover) =
+        entered.map_err(|_| Failure::usage("this command is for amplifier itself"))?;
     let args = args_of(Cli::read(handover.args)?)?;
     if args.options.background && args.options.output_format == OutputFormat::Text {
         owner.leave_stdout().map_err(|error| Failure::work(&error))?;

@@ -8,6 +8,7 @@ mod explain;
 mod formats;
 mod kit;
 mod permissions;
+mod reach;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;

@@ -40,7 +40,10 @@ pub struct Followed {
 
 impl std::fmt::Debug for Followed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Followed").field("lines", &self.lines).field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Followed")
+            .field("lines", &self.lines)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 

@@ -28,6 +28,7 @@ use amplifier_core::turn::RetryPolicy;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, SessionId};
 
+use self::commands::Commands;
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::governor::ProcessGovernor;
 use crate::process::ProcessLedger;
@@ -39,7 +40,6 @@ use crate::spawn::key::Turns;
 use crate::spawn::nodes::Nodes;
 use crate::spawn::plan::{self, SessionPlan};
 use crate::spawn::watchdog::Watchdog;
-use self::commands::Commands;
 use crate::storage::{ProjectPaths, SessionStorage};
 use amplifier_store::{OwnerId, Store};
 

@@ -21,8 +21,10 @@ use super::{Host, commands};
 use crate::spawn::recover::{recover, recover_one};
 use crate::spawn::reindex::{LOST, reindex};
 use crate::spawn::{RUNNING, Recovered, Reindexed, intent};
-use crate::storage::{SessionSummary, StorageError};
-use amplifier_store::{ActivationId, Cursor, LogListener, OwnerId, SessionFilter, SessionRow, StoreError};
+use crate::storage::{SessionSummary, StorageError, delete_tree};
+use amplifier_store::{
+    ActivationId, Cursor, LogListener, OwnerId, SessionFilter, SessionRow, StoreError, Write,
+};
 
 /// How long nobody looks whether an owner lives.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -239,6 +241,20 @@ impl ProjectSessions {
         Ok(Some((ids[place].borrow().clone(), outcome?)))
     }
 
+    /// Removes a session with the sessions that it spawned, the furthest first, and what the store has of
+    /// them; what the log says of them stays. Returns what was removed. Errors: `Locked` before anything is
+    /// removed, if one of them is open.
+    pub async fn delete(&self, id: &SessionId) -> Result<Vec<SessionId>, ReachError> {
+        let deleted = delete_tree(self.host.storage().as_ref(), id).await?;
+        for id in &deleted {
+            if self.settled_row(id).await?.is_some() {
+                let forget = Write::Forget { session: id.clone() };
+                let _ = self.host.store().commit(forget.into()).await?;
+            }
+        }
+        Ok(deleted)
+    }
+
     /// Asks a session to stop, in whatever process it runs. `Ok`: it was asked, durably; it may have ended
     /// by itself before its owner looks. `Err`: `Unknown`, `Ended`, `Lost`, `Unreachable`.
     pub async fn cancel(&self, id: &SessionId, level: CancelLevel) -> Result<(), ReachError> {
@@ -274,7 +290,9 @@ impl ProjectSessions {
                     return Err(ReachError::Lost { session: session() });
                 }
                 Some(outcome) => return Err(ReachError::Ended { session: session(), outcome: outcome.kind }),
-                None if clock.monotonic() >= end => return Err(ReachError::Unreachable { session: session() }),
+                None if clock.monotonic() >= end => {
+                    return Err(ReachError::Unreachable { session: session() });
+                }
                 None => clock.sleep(ROW_LOOK).await,
             }
         }
@@ -307,7 +325,8 @@ impl ProjectSessions {
                 return Ok(outcome);
             }
             let bell = Arc::new(Bell::default());
-            let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
+            let listener: Weak<dyn LogListener> =
+                Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
             host.store().listen(listener);
             let mut watched = None;
             loop {

@@ -17,6 +17,7 @@ mod handle;
 mod marks;
 mod open;
 mod pool;
+mod project;
 mod queue;
 mod retain;
 mod rows;
@@ -44,6 +45,7 @@ use event::Names;
 use fault::{Done, Fault};
 use handle::{Handle, Shared};
 use marks::Marks;
+pub use project::{Prepare, ProjectStore, ProjectStoreOptions};
 use queue::Job;
 pub use retain::{Keep, Retained, Retention};
 
