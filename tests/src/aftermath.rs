@@ -4,8 +4,11 @@
 //! tasks, the process's open files. What it looks at belongs to one test; others may run beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use amplifier_core::{Activation, SessionEvent, SessionId, SessionOutcome};
@@ -99,7 +102,7 @@ impl Aftermath {
             known.insert((result.id().clone(), outcome.activation), outcome);
             self.counts_add_up(result);
         }
-        let told = one_event_each(self.ends(&host).await, &known);
+        let told = one_event_each(self.ends().await, &known);
         self.one_row_each(&host, &known, &told).await;
         self.listed_is_spawned(&host, &results).await;
         if !self.storage_failed {
@@ -141,21 +144,18 @@ impl Aftermath {
         assert!(tree.micro_usd == listed || (self.resumed && tree.micro_usd > listed), "{tree:?}: {listed}");
     }
 
-    /// Every terminal event of the router.
-    async fn ends(&mut self, host: &Host) -> Vec<Arc<SessionEvent>> {
-        let tail = host.router().tail();
-        let closed = host.router().wait_after("*", tail, Duration::ZERO).await.is_err();
-        if !closed {
-            return terminals(host).await;
-        }
+    /// Every terminal event that the router has told.
+    async fn ends(&mut self) -> Vec<Arc<SessionEvent>> {
         let mut ends = Vec::new();
-        while let Some(delivery) = self.ends.next().await {
-            let Delivery::Event(event) = delivery else {
-                panic!("too many events for this test: {delivery:?}")
-            };
-            ends.push(event);
+        loop {
+            let mut next = pin!(self.ends.next());
+            // What is there comes without waiting.
+            match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                Poll::Ready(Some(Delivery::Event(event))) => ends.push(event),
+                Poll::Ready(Some(lagged)) => panic!("too many events for this test: {lagged:?}"),
+                Poll::Ready(None) | Poll::Pending => return ends,
+            }
         }
-        ends
     }
 
     /// Each activation is settled in the store, once, with the outcome that was given out.
@@ -249,8 +249,9 @@ async fn unlocked(storage: &dyn SessionStorage) {
 /// Every terminal event that the router has recorded so far.
 pub async fn terminals(host: &Host) -> Vec<Arc<SessionEvent>> {
     let mut found = Vec::new();
-    let mut from = Cursor { sequence: 1, ..host.router().tail() };
-    while from.sequence < host.router().tail().sequence {
+    let tail = host.router().tail().await.unwrap();
+    let mut from = Cursor { sequence: 1, ..tail };
+    while from.sequence < tail.sequence {
         let next = host.router().wait_after("session:end", from, Duration::ZERO).await.unwrap();
         let Some((event, behind)) = next else { break };
         found.push(event);

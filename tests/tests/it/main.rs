@@ -22,7 +22,7 @@ mod parity;
 mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
-mod router;
+mod router_events;
 mod spawn;
 mod spawn_bounds;
 mod spawn_cancel;

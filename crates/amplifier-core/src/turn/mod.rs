@@ -173,7 +173,14 @@ impl Core {
             }
             Value::Object(all)
         };
-        self.hooks.ask(event, &env.session, complete).await
+        if !env.events.wants(event) {
+            return self.hooks.ask(event, &env.session, complete).await;
+        }
+        let data = complete();
+        let round = self.hooks.ask(event, &env.session, || data.clone()).await;
+        // As the hooks have left it: one of them may have taken something out.
+        env.events.tell(event, round.modified.clone().unwrap_or(data));
+        round
     }
 
     /// Passes on what hooks said beside their verdicts.

@@ -271,7 +271,8 @@ impl HostBuilder {
             None => default_store(paths.as_ref(), &owner, &self.clock, &self.ids),
         };
         let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
-        let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
+        let router =
+            EventRouter::new(Arc::clone(&store), Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
         let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
         let ledger = |paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids));

@@ -18,6 +18,7 @@ use super::record::Recorded;
 use super::resolve::Resolved;
 use super::terminal::Facts;
 use crate::host::{Host, commands};
+use crate::router::SessionEvents;
 use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
 
 /// Opens the activation; false if another session of the key was first.
@@ -38,7 +39,7 @@ pub(super) async fn open(
         commit = commit.write(key.put(session.id())?);
     }
     let copy = (env.activation.0 > 1).then(|| commit.clone());
-    match (bounded(host, host.store().commit(commit)).await, copy) {
+    let opened = match (bounded(host, host.store().commit(commit)).await, copy) {
         (Err(StoreError::StillRunning { owner, .. }), Some(commit))
             if owner == host.0.owner || !host.lives(&owner) =>
         {
@@ -51,7 +52,14 @@ pub(super) async fn open(
             opened(host, &of, bounded(host, host.store().commit(commit)).await).await
         }
         (receipt, _) => opened(host, &of, receipt).await,
+    }?;
+    if opened && let Some(events) = env.coordinator.capability::<SessionEvents>() {
+        match bounded(host, host.store().tail()).await {
+            Ok(tail) => events.started(tail),
+            Err(error) => tracing::warn!(session = %env.session, %error, "a session's waits begin late"),
+        }
     }
+    Ok(opened)
 }
 
 /// What a receipt says; in doubt, what the store has.

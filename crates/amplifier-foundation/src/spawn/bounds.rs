@@ -8,6 +8,8 @@ use std::sync::Arc;
 use amplifier_core::Limits;
 use amplifier_core::limits::LimitKind;
 
+use crate::router::DEFAULT_MAX_HOPS;
+
 /// Levels of children below a root, where nothing else is said.
 pub const DEFAULT_DEPTH: u32 = 3;
 /// Descendants of one root that run at once.
@@ -77,6 +79,7 @@ fn of_trees() -> Limits {
     limits.max_depth = Some(DEFAULT_DEPTH);
     limits.max_concurrent = Some(DEFAULT_CONCURRENT);
     limits.max_descendants = Some(DEFAULT_DESCENDANTS);
+    limits.max_hops = Some(DEFAULT_MAX_HOPS);
     limits
 }
 

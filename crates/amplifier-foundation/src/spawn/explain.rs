@@ -117,6 +117,7 @@ pub async fn explain_agent(
         wish: above.wish,
         chosen_by_project: above.chosen_by_project,
         patience: None,
+        cause: None,
         parent: above.parent.map(|parent| parent.node),
         children: Default::default(),
         id,

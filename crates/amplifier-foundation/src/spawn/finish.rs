@@ -88,7 +88,9 @@ impl Ending {
         tracing::error!(session = %self.session.id(), error, "the outcome could not be settled");
         let mut outcome = SessionOutcome::clone(&ended.outcome);
         outcome.unrecorded = true;
-        self.told(Arc::new(outcome))
+        let mut ended = self.told(Arc::new(outcome));
+        ended.recorded = false;
+        ended
     }
 
     /// Settles and publishes for who cannot wait: the store is told, and not asked.
@@ -96,9 +98,10 @@ impl Ending {
         if self.is_published() {
             return;
         }
-        let ended = self.told(Arc::new(outcome));
+        let mut ended = self.told(Arc::new(outcome));
         if let Err(error) = commit::post(&self.host, self.commit(&ended)) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
+            ended.recorded = false;
         }
         self.publish(ended);
     }
@@ -165,13 +168,15 @@ impl Ending {
         self.published.load(Ordering::Acquire)
     }
 
-    /// The terminal event, then the outcome to everybody who waits. The first call counts.
+    /// The outcome to everybody who waits. The first call counts. Its terminal event was told by the store;
+    /// where that has failed, by nobody else.
     pub(super) fn publish(&self, ended: Final) {
         if self.published.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Err(error) = self.host.router().record(ended.event(self.session.id()), self.facts.id) {
-            tracing::debug!(session = %self.session.id(), %error, "no router took the terminal event");
+        if !ended.recorded {
+            let event = ended.sealed(&self.host, self.session.id(), self.facts.id);
+            self.host.router().tell_unrecorded(event);
         }
         let outcome = ended.outcome;
         if let Some(child) = &self.child {

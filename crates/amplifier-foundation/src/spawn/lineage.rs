@@ -132,6 +132,7 @@ fn recorded<'a>(
             wish: spawned.wish,
             chosen_by_project: metadata.amplifier.bundle_by_project,
             patience: None,
+            cause: metadata.amplifier.cause,
             children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
             parent,
         });

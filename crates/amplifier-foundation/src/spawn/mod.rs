@@ -11,6 +11,7 @@ pub(crate) mod bounds;
 mod caller;
 mod choices;
 mod closed;
+mod closing;
 mod commit;
 pub mod context;
 mod error;
@@ -83,6 +84,7 @@ use supervisor::Supervisor;
 pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
+use crate::router::DEFAULT_MAX_HOPS;
 use crate::storage::{SessionStorage, StorageError, repair};
 
 /// How often a resume is resolved anew because other activations have ended meanwhile.
@@ -196,6 +198,7 @@ async fn prepare(
 ) -> Result<(Resolved, Recorded, Option<Place>), SpawnError> {
     for _ in 0..RESOLVES {
         let mut resolved = resolve::resolve(host, request, parent).await?;
+        within_hops(host, request, &resolved).await?;
         let place = admit(&resolved)?;
         match record::record(host, request, &mut resolved).await {
             Ok(Some(recorded)) => return Ok((resolved, recorded, place)),
@@ -208,6 +211,18 @@ async fn prepare(
     }
     let SpawnTarget::Resume(id) = &request.spec.target else { return Err(SpawnError::Abandoned) };
     Err(StorageError::Locked { id: id.clone(), holder: None }.into())
+}
+
+/// Step 3, the chain of events that the request stands in.
+async fn within_hops(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Result<(), SpawnError> {
+    let (Some(cause), bounds) = (request.spec.cause, &resolved.bounds) else { return Ok(()) };
+    let max = bounds.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS);
+    if cause.hops < max {
+        return Ok(());
+    }
+    Box::pin(host.router().refuse_start(cause, max)).await;
+    let by = bounds.set_by(LimitKind::Hops);
+    Err(LimitReached::new(LimitKind::Hops, u64::from(max), u64::from(cause.hops), by).into())
 }
 
 /// Step 3: depth, breadth and budget of the tree. A place among the running descendants, for a child.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use amplifier_core::budget::Budget;
 use amplifier_core::limits::LimitKind;
-use amplifier_core::{OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
+use amplifier_core::{Cause, OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
 
 use super::bounds::Bounds;
 use super::places::Places;
@@ -41,6 +41,8 @@ pub(crate) struct Lent {
     pub(crate) chosen_by_project: bool,
     /// How long its model calls wait out a rate limit, where that is not the host's matter.
     pub(crate) patience: Option<Duration>,
+    /// The event at the beginning of it all; children go on with it.
+    pub(crate) cause: Option<Cause>,
     pub(crate) parent: Option<Arc<Node>>,
     /// Where its children are entered.
     pub(super) children: Arc<Children>,

@@ -10,6 +10,7 @@ use amplifier_core::payload::PayloadError;
 use amplifier_core::{Activation, EventId, Payload, SessionId, SessionOutcome};
 
 use super::SpawnError;
+use super::closing;
 use super::guarded::guarded;
 use super::lineage::Parent;
 use super::request::SpawnRequest;
@@ -60,9 +61,12 @@ async fn reopen(
     before: Activation,
 ) -> Result<Option<Recorded>, SpawnError> {
     let (activation, storage) = (before.next(), Arc::clone(&resolved.storage));
-    let stored = match guarded(&id, "open", storage.open(&id, activation)).await {
-        Err(StorageError::Fenced { .. }) => return Ok(None),
-        other => other?,
+    let stored = loop {
+        match guarded(&id, "open", storage.open(&id, activation)).await {
+            Err(StorageError::Fenced { .. }) => return Ok(None),
+            Err(StorageError::Locked { .. }) if closing::is_over(host, &id, before).await => {}
+            other => break other?,
+        }
     };
     if stored.metadata.amplifier.activation != before {
         guarded(&id, "close", storage.close(&id)).await?;
@@ -165,6 +169,8 @@ fn describe(
     record.terminal_event_id = Some(EventId(host.ids().v7(host.clock().now())));
     record.bundle_source = Some(bare(&resolved.bundle_name));
     record.bundle_by_project = resolved.chosen_by_project;
+    let above = || resolved.parent.as_ref().and_then(|parent| parent.node.cause);
+    record.cause = request.spec.cause.or(record.cause).or_else(above);
     record.bundle_hash = Some(resolved.plan.bundle.content_hash.clone());
     bounds(record, resolved).unwrap_or_else(|error| {
         tracing::warn!(%error, "permissions and limits could not be recorded");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amplifier_core::module::tool::ToolContext;
 use amplifier_core::permission::Permissions;
-use amplifier_core::{AmplifierSession, Limits, SessionId};
+use amplifier_core::{AmplifierSession, Cause, Limits, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -194,6 +194,13 @@ impl SpawnRequest {
     /// project, its providers may send no key elsewhere, now and at every resume.
     pub fn chosen_by_project(mut self, chosen: bool) -> Self {
         self.spec.chosen_by_project = chosen;
+        self
+    }
+
+    /// The event that the session answers: what it and its children emit, and how it ends, has that as its
+    /// cause, one hop further. A cause at the limit of hops starts no session.
+    pub fn caused_by(mut self, cause: Cause) -> Self {
+        self.spec.cause = Some(cause);
         self
     }
 

@@ -1,14 +1,13 @@
 //! The terminal event of an activation: what it says of the session, beside the outcome.
 //!
-//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation, in
-//! the store and in the router alike.
+//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation.
 
 use std::sync::Arc;
 
 use amplifier_core::env::SessionEnv;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    Activation, Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
     SessionOutcome, TriggerId, Usage,
 };
 use serde::Serialize;
@@ -36,6 +35,7 @@ pub(super) struct Facts {
     name: Option<String>,
     bundle: Option<String>,
     agent: Option<String>,
+    cause: Option<Cause>,
     metadata: serde_json::Map<String, Value>,
 }
 
@@ -48,6 +48,7 @@ impl Facts {
             name: metadata.name.clone(),
             bundle: metadata.bundle.clone(),
             agent: metadata.agent_name.clone(),
+            cause: metadata.amplifier.cause,
             metadata: metadata.extra.clone(),
         }
     }
@@ -64,7 +65,7 @@ impl Facts {
             tracing::error!(session = %place.session, %error, "a terminal event says nothing");
             Payload::null()
         });
-        Final { outcome, payload }
+        Final { outcome, payload, root: place.root.clone(), cause: self.cause, recorded: true }
     }
 
     fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
@@ -98,19 +99,25 @@ impl Facts {
 pub(super) struct Final {
     pub(super) outcome: Arc<SessionOutcome>,
     payload: Payload,
+    root: SessionId,
+    cause: Option<Cause>,
+    /// The store has it, as far as it has said.
+    pub(super) recorded: bool,
 }
 
 impl Final {
-    /// The terminal event of a session.
-    pub(super) fn event(&self, session: &SessionId) -> NewEvent {
+    fn event(&self, session: &SessionId) -> NewEvent {
         let kind = match self.outcome.kind {
             OutcomeKind::Completed => EventType::SessionCompleted,
             _ => EventType::SessionError,
         };
-        NewEvent::of(kind, self.payload.clone()).from_session(session.clone())
+        NewEvent::of(kind, self.payload.clone())
+            .from_session(session.clone())
+            .below(self.root.clone())
+            .caused_by(self.cause)
     }
 
-    /// The same as the store takes it.
+    /// The terminal event of a session, as the store takes it.
     pub(super) fn sealed(&self, host: &Host, session: &SessionId, id: EventId) -> SessionEvent {
         SessionEvent::seal(self.event(session), id, None, host.router().scope(), host.clock().now())
     }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use amplifier_core::{Activation, EventId, Payload, SessionId, Timestamp};
+use amplifier_core::{Activation, Cause, EventId, Payload, SessionId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -113,6 +113,9 @@ pub struct KernelRecord {
     /// Of a spawned session: what it inherits, so that a resume makes the same session of it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub spawn: Option<Payload>,
+    /// The event that started this session, or the one above it that an event started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Further keys; kept as they were.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -154,6 +157,7 @@ impl Default for KernelRecord {
             bundle_by_project: false,
             bundle_hash: None,
             spawn: None,
+            cause: None,
             extra: Map::new(),
         }
     }
