@@ -20,6 +20,7 @@ mod host;
 mod issue_run;
 mod parity;
 mod peer;
+mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
 mod router_events;
@@ -33,4 +34,5 @@ mod spawn_scenarios;
 mod spawn_seen;
 mod spawn_storage;
 mod spawn_sweep;
+mod tool_events;
 mod wire;

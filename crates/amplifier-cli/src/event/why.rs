@@ -3,6 +3,8 @@
 use amplifier_core::EventId;
 use amplifier_foundation::Host;
 use amplifier_foundation::router::{CloudEvent, Link};
+use amplifier_foundation::storage::{self, ProjectScope};
+use amplifier_foundation::store::SessionRow;
 use serde_json::json;
 
 use super::{failure, render};
@@ -19,9 +21,20 @@ pub(super) async fn why(args: WhyArgs, context: &Context) -> Result<Code, Failur
     if let [Link::Pruned(_)] = why.links.as_slice() {
         return Err(unknown(&args.id));
     }
-    let line = if args.json { as_json } else { as_text };
-    let lines = why.links.iter().rev().map(line).collect::<Result<String, Failure>>()?;
+    let mut lines = String::new();
+    for link in why.links.iter().rev() {
+        let bundle = bundle(link, &host).await;
+        lines.push_str(&if args.json { as_json(link, bundle)? } else { as_text(link, bundle) });
+    }
     Ok(output::print(&lines))
+}
+
+/// The name of a session's bundle, if its files tell.
+async fn bundle(link: &Link, host: &Host) -> Option<String> {
+    let Link::Session { id, .. } = link else { return None };
+    let storage = host.storage().as_ref();
+    let found = storage::resolve_prefix(storage, id.as_str(), ProjectScope::Current).await;
+    found.ok().filter(|found| found.id == *id).and_then(|found| found.bundle)
 }
 
 /// The event that an id or a sequence names.
@@ -42,22 +55,26 @@ fn unknown(text: &str) -> Failure {
         .help("it may have been pruned, or belong to another project")
 }
 
-fn as_text(link: &Link) -> Result<String, Failure> {
-    Ok(match link {
+fn as_text(link: &Link, bundle: Option<String>) -> String {
+    match link {
         Link::Event(event) => format!("event    {}\n", render::text(event)),
-        Link::Session { id, row: Some(row) } => {
-            let bundle = row.bundle.as_deref().unwrap_or("-");
-            let ended = row.settled.as_ref().map_or("running", |settled| settled.outcome.kind.as_str());
-            let below = row.parent.as_ref().map(|parent| format!("  below {parent}")).unwrap_or_default();
-            format!("session  {id}  {}  {ended}{below}\n", output::plain(bundle))
+        Link::Session { id, row } => {
+            let status = row.as_deref().map_or("not known here", status);
+            let bundle = bundle.map(|bundle| format!("  {}", output::plain(&bundle))).unwrap_or_default();
+            let parent = row.as_ref().and_then(|row| row.parent.as_ref());
+            let below = parent.map(|parent| format!("  below {parent}")).unwrap_or_default();
+            format!("session  {id}{bundle}  {status}{below}\n")
         }
-        Link::Session { id, row: None } => format!("session  {id}  not known here\n"),
         Link::Pruned(id) => format!("event    {id}  the log no longer holds it, nor what led to it\n"),
         _ => String::new(),
-    })
+    }
 }
 
-fn as_json(link: &Link) -> Result<String, Failure> {
+fn status(row: &SessionRow) -> &'static str {
+    row.settled.as_ref().map_or("running", |settled| settled.outcome.kind.as_str())
+}
+
+fn as_json(link: &Link, bundle: Option<String>) -> Result<String, Failure> {
     let line = match link {
         Link::Event(event) => {
             let event = CloudEvent::of(event).to_line().map_err(|error| Failure::work(&error))?;
@@ -65,10 +82,9 @@ fn as_json(link: &Link) -> Result<String, Failure> {
         }
         Link::Session { id, row } => {
             let row = row.as_deref();
-            let outcome = row.and_then(|row| row.settled.as_ref()).map(|settled| settled.outcome.kind);
             json!({
-                "kind": "session", "session_id": id, "parent_id": row.and_then(|row| row.parent.as_ref()),
-                "bundle": row.and_then(|row| row.bundle.as_deref()), "outcome": outcome, "known": row.is_some(),
+                "kind": "session", "session_id": id, "bundle": bundle,
+                "parent_id": row.and_then(|row| row.parent.as_ref()), "status": row.map(status),
             })
             .to_string()
         }
