@@ -23,6 +23,8 @@ mod peer;
 mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
+mod reach;
+mod router;
 mod router_events;
 mod spawn;
 mod spawn_bounds;
