@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use amplifier_core::{Activation, SessionEvent, SessionId, SessionOutcome};
+use amplifier_core::{Activation, EventId, SessionEvent, SessionId, SessionOutcome};
 use amplifier_foundation::router::{Cursor, Delivery, Subscription};
 use amplifier_foundation::spawn::{ChildSummary, Spawner};
 use amplifier_foundation::storage::SessionQuery;
@@ -208,14 +208,17 @@ impl Aftermath {
     }
 }
 
-/// Each activation has one terminal event in the router's log, that says what its outcome is.
+/// The router has told one terminal event of each activation, that says what its outcome is. One that the store
+/// could not take is told beside the log, and once more if it is recorded after all.
 fn one_event_each(
     ends: Vec<Arc<SessionEvent>>,
     known: &BTreeMap<Key, Arc<SessionOutcome>>,
 ) -> BTreeMap<Key, Value> {
     let mut told = BTreeMap::new();
-    for event in ends {
-        let (key, payload) = opened(&event);
+    let recorded: BTreeSet<EventId> =
+        ends.iter().filter(|event| event.sequence.is_some()).map(|event| event.id).collect();
+    for event in ends.iter().filter(|event| event.sequence.is_some() || !recorded.contains(&event.id)) {
+        let (key, payload) = opened(event);
         let again = told.insert(key.clone(), payload);
         assert!(again.is_none(), "{key:?} has two terminal events");
     }

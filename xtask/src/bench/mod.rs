@@ -8,6 +8,7 @@ mod http;
 mod library;
 pub(crate) mod process;
 mod report;
+mod router;
 mod spawn;
 mod startup;
 mod store;
@@ -38,6 +39,7 @@ const AREAS: &[Area] = &[
     },
     Area { name: "store", about: "the store in a file against bare SQLite", measure: store::measure },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
+    Area { name: "router", about: "events to their readers in one process", measure: router::measure },
 ];
 
 #[derive(Debug, Default, PartialEq)]
