@@ -61,6 +61,7 @@ pub(super) fn data(payload: &Payload) -> String {
     if text == "null" {
         return String::new();
     }
-    let short: String = text.chars().take(MAX_DATA_CHARS).map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let short: String =
+        text.chars().take(MAX_DATA_CHARS).map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }

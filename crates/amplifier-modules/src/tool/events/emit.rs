@@ -41,7 +41,8 @@ impl EmitEvent {
             },
             "required": ["name"],
         });
-        let text = "Tell all sessions of this project that something happened. Recorded; waiting sessions get it";
+        let text =
+            "Tell all sessions of this project that something happened. Recorded; waiting sessions get it";
         Self { schema: schema("emit_event", text, input), settings, heard }
     }
 }

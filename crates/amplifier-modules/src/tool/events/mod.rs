@@ -140,7 +140,8 @@ fn told(error: &RouterError) -> ToolError {
 
 /// A result as one JSON object.
 fn answer(value: &impl serde::Serialize) -> Result<ToolOutput, ToolError> {
-    let text = serde_json::to_string(value).map_err(|error| ToolError::failed("writing the result", error))?;
+    let text =
+        serde_json::to_string(value).map_err(|error| ToolError::failed("writing the result", error))?;
     Ok(ToolOutput::text(text))
 }
 

@@ -54,9 +54,11 @@ impl Settings {
     pub(super) fn parse(spec: &ModuleSpec) -> Result<Self, MountError> {
         let Given { tools, max_wait, emits, bundles } = parse_config(spec)?;
         let pattern = |text: &String| {
-            EventPattern::new(text).map_err(|error| MountError::config(spec, format!("config: emits: {error}")))
+            EventPattern::new(text)
+                .map_err(|error| MountError::config(spec, format!("config: emits: {error}")))
         };
-        let emits = emits.map(|emits| emits.iter().map(pattern).collect::<Result<Vec<_>, _>>()).transpose()?;
+        let emits =
+            emits.map(|emits| emits.iter().map(pattern).collect::<Result<Vec<_>, _>>()).transpose()?;
         let max_wait = max_wait.filter(|span| !span.is_zero()).unwrap_or(MAX_WAIT);
         Ok(Self { tools: tools.unwrap_or_else(|| ALL.to_vec()), max_wait, emits, bundles })
     }
@@ -96,7 +98,8 @@ mod tests {
     #[test]
     fn a_bundle_may_narrow_it() {
         let settings =
-            parse(json!({"tools": ["emit_event"], "max_wait": "90s", "emits": ["draft:*"], "bundles": []})).unwrap();
+            parse(json!({"tools": ["emit_event"], "max_wait": "90s", "emits": ["draft:*"], "bundles": []}))
+                .unwrap();
         assert_eq!((settings.tools.len(), settings.wait(None)), (1, Duration::from_secs(90)));
         assert!(settings.may_emit(&CustomName::new("draft:ready").unwrap()));
         assert!(!settings.may_emit(&CustomName::new("review:done").unwrap()));

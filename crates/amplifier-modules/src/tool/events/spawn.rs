@@ -57,12 +57,16 @@ impl Spawn {
 
     fn request(&self, arguments: Arguments, spawner: &Spawner) -> Result<SpawnRequest, ToolError> {
         let text = match arguments.instruction.trim() {
-            "" => return Err(ToolError::Arguments("instruction is empty; say what is to be done".to_owned())),
+            "" => {
+                return Err(ToolError::Arguments("instruction is empty; say what is to be done".to_owned()));
+            }
             text => text,
         };
         let request = match (&arguments.agent, &arguments.bundle) {
             (Some(agent), None) if agent == SELF => {
-                return Err(ToolError::Refused("spawn starts no second `self`; name an agent or a bundle".to_owned()));
+                return Err(ToolError::Refused(
+                    "spawn starts no second `self`; name an agent or a bundle".to_owned(),
+                ));
             }
             (Some(agent), None) => SpawnRequest::agent(spawner.session(), agent.as_str(), text),
             (None, Some(bundle)) => {
@@ -81,12 +85,14 @@ impl Spawn {
     fn check(&self, bundle: &str) -> Result<(), ToolError> {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if bundle.is_empty() || bundle.starts_with('.') || !bundle.chars().all(word) {
-            let text = format!("`{bundle}` is no bundle's name; paths and addresses cannot be spawned from here");
+            let text =
+                format!("`{bundle}` is no bundle's name; paths and addresses cannot be spawned from here");
             return Err(ToolError::Refused(text));
         }
         match &self.bundles {
             Some(bundles) if !bundles.iter().any(|one| one == bundle) => {
-                let text = format!("bundle `{bundle}` may not be spawned here; there are: {}", bundles.join(", "));
+                let text =
+                    format!("bundle `{bundle}` may not be spawned here; there are: {}", bundles.join(", "));
                 Err(ToolError::Refused(text))
             }
             _ => Ok(()),

@@ -109,7 +109,8 @@ impl Tool for Wait {
                 }
             }
         };
-        let ended: Result<Vec<_>, ReachError> = until(waiting, cx.cancel.cancelled()).await.ok_or_else(stopped)?;
+        let ended: Result<Vec<_>, ReachError> =
+            until(waiting, cx.cancel.cancelled()).await.ok_or_else(stopped)?;
         let ended = ended.map_err(|error| ToolError::Refused(chain(&error)))?;
         let mut there = ended.iter().map(|(_, outcome)| outcome.is_some());
         let enough = match how {
@@ -117,7 +118,8 @@ impl Tool for Wait {
             Until::Any => there.any(|there| there),
         };
         let bytes = MAX_RESPONSE_BYTES.min(MAX_TOTAL_BYTES / ended.len().max(1));
-        let sessions: Vec<Told> = ended.into_iter().map(|(id, outcome)| tell(id, outcome.as_deref(), bytes)).collect();
+        let sessions: Vec<Told> =
+            ended.into_iter().map(|(id, outcome)| tell(id, outcome.as_deref(), bytes)).collect();
         let status = if enough { "ended" } else { "timed_out" };
         answer(&json!({"status": status, "sessions": sessions}))
     }
@@ -134,12 +136,15 @@ fn whom(arguments: Arguments, spawner: &Spawner) -> Result<Vec<SessionId>, ToolE
     }
     if ids.is_empty() {
         let all = spawner.descendants().into_iter();
-        let open = all.filter(|child| child.parent == *spawner.session() && child.background && !child.awaited);
+        let open =
+            all.filter(|child| child.parent == *spawner.session() && child.background && !child.awaited);
         ids.extend(open.map(|child| child.id));
     }
     match ids.len() {
         ..=MAX_SESSIONS => Ok(ids),
-        many => Err(ToolError::Arguments(format!("{many} sessions are too many; name at most {MAX_SESSIONS}"))),
+        many => {
+            Err(ToolError::Arguments(format!("{many} sessions are too many; name at most {MAX_SESSIONS}")))
+        }
     }
 }
 

@@ -41,7 +41,8 @@ impl Arguments {
         let mut filter = EventFilter::try_from(self.event.as_str()).map_err(refused)?;
         for (path, value) in &self.fields {
             if value.is_object() || value.is_array() {
-                let text = format!("match.{path} is no single value; name one inside it, such as {path}.status");
+                let text =
+                    format!("match.{path} is no single value; name one inside it, such as {path}.status");
                 return Err(ToolError::Arguments(text));
             }
             let path = path.strip_prefix("data.").unwrap_or(path);
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn a_filter_is_checked_with_all_its_parts() {
         let filter = |given: Value| parse_arguments::<Arguments>(&given).and_then(|given| given.filter());
-        let all = filter(json!({"event": "draft:*", "session_id": "s", "match": {"n": 1, "data.k": "x"}})).unwrap();
+        let all =
+            filter(json!({"event": "draft:*", "session_id": "s", "match": {"n": 1, "data.k": "x"}})).unwrap();
         assert_eq!(all, EventFilter::try_from("draft:* source=s data.n=1 data.k=\"x\"").unwrap());
         for wrong in [
             json!({}),
