@@ -24,7 +24,6 @@ mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
 mod reach;
-mod router;
 mod router_events;
 mod spawn;
 mod spawn_bounds;

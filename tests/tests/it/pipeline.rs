@@ -42,7 +42,10 @@ fn check_log(project: &TempProject) {
         "event" => line["event"]["type"].as_str().unwrap().to_owned(),
         _ => line["bundle"].as_str().unwrap().to_owned(),
     };
-    assert_eq!(why.iter().map(told).collect::<Vec<_>>(), ["writer", "draft:ready", "reviewer", "review:done"]);
+    assert_eq!(
+        why.iter().map(told).collect::<Vec<_>>(),
+        ["writer", "draft:ready", "reviewer", "review:done"]
+    );
     let text = run(project, ["event", "why", review["id"].as_str().unwrap()]).exits(0).stdout;
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.starts_with("session  ") && text.contains("writer  completed"), "{text}");

@@ -168,16 +168,18 @@ async fn a_queue_keeps_what_came_before_and_gives_each_event_to_one_session() {
     for n in 1..=2 {
         host.router().emit("work:todo", json!({"n": n})).await.unwrap();
     }
-    let take = |event: &str| {
-        call("wait_for_event", json!({"event": event, "consumer": "workers", "timeout": 0}))
-    };
+    let take =
+        |event: &str| call("wait_for_event", json!({"event": event, "consumer": "workers", "timeout": 0}));
     // Reading a queue for the first time takes a moment of the store's, which a wait of nothing does not give.
-    let take_slowly = || {
-        call("wait_for_event", json!({"event": "work:*", "consumer": "workers", "timeout": 60}))
-    };
+    let take_slowly =
+        || call("wait_for_event", json!({"event": "work:*", "consumer": "workers", "timeout": 60}));
     let (_, first) = run(&stage, &host, [take_slowly()]).await;
     let (_, second) = run(&stage, &host, [take_slowly(), take("work:*"), take("other:*")]).await;
-    assert_eq!((&first[0]["data"]["n"], &second[0]["data"]["n"]), (&json!(1), &json!(2)), "{first:?} {second:?}");
+    assert_eq!(
+        (&first[0]["data"]["n"], &second[0]["data"]["n"]),
+        (&json!(1), &json!(2)),
+        "{first:?} {second:?}"
+    );
     assert_eq!(second[1]["status"], "timed_out");
     assert!(second[2].as_str().unwrap().contains("another filter"), "{second:?}");
 }
@@ -236,7 +238,8 @@ async fn a_model_starts_sessions_and_waits_for_them() {
     ];
     let (root, told) = run(&stage, &host, steps).await;
     let ids: Vec<_> = told[..2].iter().map(id_in).collect();
-    let session = |at: usize, text: &str| json!({"session_id": ids[at], "status": "success", "response": text});
+    let session =
+        |at: usize, text: &str| json!({"session_id": ids[at], "status": "success", "response": text});
     let ended = json!({"status": "ended", "sessions": [session(0, "I am one"), session(1, "I am two")]});
     assert_eq!(told[2], ended);
     assert_eq!(told[3], json!({"status": "nothing_to_wait_for", "sessions": []}));
