@@ -14,7 +14,7 @@ const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 70;
 /// Lines that are neither blank nor a comment; `docs/adr/0003-size-limits.md` says why these.
 const MAX_CRATE: [(&str, usize); 5] = [
-    ("amplifier-core", 5_200),
+    ("amplifier-core", 5_500),
     ("amplifier-fs", 2_500),
     ("amplifier-bundle", 11_000),
     ("amplifier-store", 6_000),
@@ -160,7 +160,7 @@ mod tests {
         let file =
             |path: &str, lines: usize| testing::source(path, &format!("//! a\n{}", "use b;\n".repeat(lines)));
         let mut sources: Vec<Source> =
-            (0..10).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 520)).collect();
+            (0..10).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 550)).collect();
         sources.push(file("crates/amplifier-core/tests/it/main.rs", 5_000));
         let mut found = Vec::new();
         Census::of(&sources).check(&mut found);
@@ -169,7 +169,7 @@ mod tests {
         let census = Census::of(&sources);
         census.check(&mut found);
         assert_eq!(found.len(), 1);
-        let summary = "11 files, 5212 lines of code; a file: median 521, p95 521; amplifier-core 5201 of 5200 (5212 with blanks and comments)";
+        let summary = "11 files, 5512 lines of code; a file: median 551, p95 551; amplifier-core 5501 of 5500 (5512 with blanks and comments)";
         assert_eq!(census.to_string(), summary);
     }
 }
