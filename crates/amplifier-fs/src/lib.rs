@@ -16,9 +16,9 @@
 
 pub mod append;
 pub mod boot;
+pub mod duration;
 pub mod follow;
 pub mod gate;
-pub mod duration;
 pub mod lock;
 pub mod log;
 pub mod memo;
