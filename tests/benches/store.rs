@@ -127,8 +127,8 @@ async fn store_rate(store: &SqliteStore, maker: &Arc<Maker>, clients: usize, cou
 /// The same rows in the same batches by one thread that waits for nobody.
 fn bare_rate(conn: &Connection, maker: &Maker, batch: usize, count: usize, slow: Option<Duration>) -> f64 {
     let began = Instant::now();
-    let sql = "INSERT INTO events (id, at, kind, source, hops, causation, correlation, scope, payload) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "INSERT INTO events (id, at, kind, source, hops, causation, correlation, scope, payload, root) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     for _ in 0..count / batch {
         conn.prepare_cached("BEGIN IMMEDIATE").unwrap().execute([]).unwrap();
         let mut insert = conn.prepare_cached(sql).unwrap();
@@ -138,7 +138,18 @@ fn bare_rate(conn: &Connection, maker: &Maker, batch: usize, count: usize, slow:
             let (none, source) = (None::<&[u8]>, event.source.as_ref().map(SessionId::as_str));
             let (kind, payload) = (event.event_type.name(), event.payload.as_bytes());
             insert
-                .execute(params![&id.as_bytes()[..], at, kind, source, 0, none, none, None::<&str>, payload])
+                .execute(params![
+                    &id.as_bytes()[..],
+                    at,
+                    kind,
+                    source,
+                    0,
+                    none,
+                    none,
+                    None::<&str>,
+                    payload,
+                    None::<&str>
+                ])
                 .unwrap();
         }
         if let Some(slow) = slow {
@@ -156,7 +167,7 @@ fn bare(path: &Path) -> Connection {
         "PRAGMA synchronous = FULL; PRAGMA cache_size = -4096; \
          CREATE TABLE events (sequence INTEGER PRIMARY KEY, id BLOB NOT NULL, at INTEGER NOT NULL, \
          kind TEXT NOT NULL, source TEXT, hops INTEGER NOT NULL, causation BLOB, correlation BLOB, \
-         scope TEXT, payload BLOB NOT NULL) STRICT",
+         scope TEXT, payload BLOB NOT NULL, root TEXT) STRICT",
     )
     .unwrap();
     conn

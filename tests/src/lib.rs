@@ -17,6 +17,7 @@ pub mod faulty_store;
 pub mod gate;
 pub mod history;
 pub mod ids;
+pub mod on_disk;
 pub mod peer;
 pub mod process;
 pub mod project;

@@ -236,6 +236,12 @@ impl Running {
         assert!(told.contains(text), "{}: {text:?} is not in:\n{told}", self.shown);
     }
 
+    /// Waits until it has printed this.
+    pub fn printed(&self, text: &str) {
+        let printed = self.stdout.wait(PATIENCE, |printed, ended| ended || printed.contains(text));
+        assert!(printed.contains(text), "{}: {text:?} is not in:\n{printed}", self.shown);
+    }
+
     /// Sends a signal to the process alone.
     pub fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(self.group, signal).unwrap();

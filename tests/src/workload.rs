@@ -24,8 +24,8 @@ use uuid::Uuid;
 pub const ROUND: usize = 10;
 /// The events of the operation that has several.
 pub const SEVERAL: usize = 3;
-/// Bytes that one event in each round carries: several pages of a database.
-const LARGE: usize = 12_000;
+/// Bytes that one event in each round carries: many pages of a database, so that its log is folded in now and then.
+const LARGE: usize = 60_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Somebody who carries out operations 0, 1, 2, … one after the other.

@@ -10,12 +10,11 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 14] = [
     "provider",
     "tool",
     "module",
     "schema",
-    "event",
     "trigger",
     "background",
     "runs",

@@ -9,6 +9,7 @@ mod approve;
 mod args;
 mod bundle;
 mod context;
+mod event;
 mod exit;
 mod later;
 mod output;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Resume(args)) => run::run(args.into_run()?),
         Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
+        Some(Command::Event(command)) => event::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trust(args)) => trust::run(args),

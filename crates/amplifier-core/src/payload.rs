@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 /// Largest payload of one event, in bytes of JSON: 1 MiB.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
+/// Room in which most payloads can be written at once.
+const USUAL_BYTES: usize = 1_024;
+
 /// Why a value is no payload, or a payload not the wanted value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,9 +48,10 @@ impl Payload {
 
     /// Writes a value as JSON.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        // Boxed: a writer reserves room that most payloads do not need, and many are kept.
-        let bytes = serde_json::to_vec(value).map_err(PayloadError::Encode)?.into_boxed_slice();
-        Self::sized(Bytes::from(bytes))
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut json, value).map_err(PayloadError::Encode)?;
+        // Copied: what is kept has no room that it does not need.
+        Self::sized(Bytes::copy_from_slice(&json))
     }
 
     /// Writes a value as JSON; one over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.

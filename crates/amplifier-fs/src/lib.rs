@@ -8,12 +8,15 @@
 //! [`process_table`] reads which processes run, [`boot`] where their ids hold, [`owned`] keeps a file
 //! for as long as its process lives, [`follow`] reads what somebody else writes.
 //! for as long as its process lives, [`gate`] is a lock that goes from hand to hand.
+//! for as long as its process lives. [`duration`] is the one parser of spans, here because all that reads
+//! settings stands on this crate.
 //! Never here: what the bytes mean, and any wait without an end.
 #![warn(missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "this module is the seam that the lint protects")]
 
 pub mod append;
 pub mod boot;
+pub mod duration;
 pub mod follow;
 pub mod gate;
 pub mod lock;

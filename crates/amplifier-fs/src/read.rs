@@ -202,6 +202,46 @@ pub fn list(path: &Path, limit: usize) -> Result<(Vec<Entry>, bool), ReadError> 
     Ok((entries, more))
 }
 
+/// One entry of a directory with what tells its versions apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamped {
+    /// The entry's name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// What it is; a link counts as a file, wherever it leads.
+    pub kind: Kind,
+    /// Its own stamp: a link's, not that of what it leads to.
+    pub stamp: Stamp,
+}
+
+/// The entries of a directory in no order, at most `limit`, and whether there were more. What is gone by
+/// the time that it is looked at is left out.
+pub fn stamped(path: &Path, limit: usize) -> Result<(Vec<Stamped>, bool), ReadError> {
+    let reader = std::fs::read_dir(path).map_err(|error| ReadError::io(path, error))?;
+    let mut entries = Vec::new();
+    for entry in reader {
+        let entry = entry.map_err(|error| ReadError::io(path, error))?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        if entries.len() == limit {
+            return Ok((entries, true));
+        }
+        let kind = match metadata.file_type() {
+            kind if kind.is_dir() => Kind::Directory,
+            kind if kind.is_file() || kind.is_symlink() => Kind::File,
+            _ => Kind::Other,
+        };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        entries.push(Stamped { name, kind, stamp: Stamp::of(&metadata) });
+    }
+    Ok((entries, false))
+}
+
+/// What tells a directory from another one that was put in its place; `None` if there is none.
+pub fn identity(path: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+    Some(Stamp::of(&metadata).inode)
+}
+
 /// The bytes of a file of any size that this program wrote itself.
 pub fn whole(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
@@ -324,6 +364,23 @@ mod tests {
         assert_eq!(all.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(all[2].directory && !more);
         assert!(list(dir.path(), 2).unwrap().1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn entries_are_stamped_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        std::fs::write(dir.path().join("file"), "1").unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("link")).unwrap();
+        let (mut found, more) = stamped(dir.path(), 3).unwrap();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        let kinds: Vec<_> = found.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
+        assert_eq!(kinds, [("file", Kind::File), ("folder", Kind::Directory), ("link", Kind::File)]);
+        assert_eq!(found[0].stamp, stamp(&dir.path().join("file")).unwrap());
+        assert!(!more && stamped(dir.path(), 2).unwrap().1);
+        assert!(stamped(&dir.path().join("none"), 2).unwrap_err().is_missing());
+        assert!(identity(dir.path()).is_some() && identity(&dir.path().join("file")).is_none());
     }
 
     #[cfg(unix)]

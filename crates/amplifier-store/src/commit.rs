@@ -47,7 +47,7 @@ impl Commit {
 
 impl From<Write> for Commit {
     fn from(write: Write) -> Self {
-        Self::new().write(write)
+        Self { writes: vec![write], expects: Vec::new() }
     }
 }
 

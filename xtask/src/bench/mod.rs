@@ -37,7 +37,11 @@ const AREAS: &[Area] = &[
         about: "storage, bundles and spawning in one process",
         measure: library::measure,
     },
-    Area { name: "store", about: "the store in a file against bare SQLite", measure: store::measure },
+    Area {
+        name: "store",
+        about: "the store in a file, alone and shared by processes",
+        measure: store::measure,
+    },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
     Area { name: "router", about: "events to their readers in one process", measure: router::measure },
 ];

@@ -9,12 +9,16 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
     ("amplifier-store", &["amplifier-core", "amplifier-fs"]),
-    ("amplifier-foundation", &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store"]),
+    ("amplifier-trigger", &["amplifier-core", "amplifier-fs"]),
+    (
+        "amplifier-foundation",
+        &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store", "amplifier-trigger"],
+    ),
     ("amplifier-modules", &["amplifier-core", "amplifier-foundation"]),
     ("amplifier-app", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
     ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
@@ -43,7 +47,9 @@ const KERNEL: [(&str, Option<&[&str]>); 14] = [
 ];
 
 /// Libraries that belong to few crates.
-const OWNED: [(&str, &[&str]); 3] = [
+const OWNED: [(&str, &[&str]); 5] = [
+    ("croner", &["amplifier-trigger"]),
+    ("notify", &["amplifier-trigger"]),
     ("rusqlite", &["amplifier-store"]),
     ("serde_yaml", &["amplifier-bundle"]),
     ("saphyr-parser", &["amplifier-bundle"]),
@@ -232,6 +238,9 @@ mod tests {
             ("amplifier-core", "amplifier-bundle"),
             ("amplifier-core", "amplifier-foundation"),
             ("amplifier-bundle", "amplifier-foundation"),
+            ("amplifier-trigger", "amplifier-store"),
+            ("amplifier-trigger", "amplifier-foundation"),
+            ("amplifier-cli", "croner"),
             ("amplifier-foundation", "amplifier-modules"),
             ("amplifier-modules", "amplifier-cli"),
             ("amplifier-modules", "amplifier-app"),

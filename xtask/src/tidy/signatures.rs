@@ -13,8 +13,14 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 5] =
-    ["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store", "amplifier-foundation"];
+const CRATES: [&str; 6] = [
+    "amplifier-core",
+    "amplifier-fs",
+    "amplifier-bundle",
+    "amplifier-store",
+    "amplifier-trigger",
+    "amplifier-foundation",
+];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 
 /// The rule's name, as the allow list names it.

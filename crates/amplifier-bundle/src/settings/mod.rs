@@ -10,7 +10,6 @@
 //! and column, and all errors of all files are told at once. `bypassPermissions` counts from a
 //! flag only. Nothing here writes but [`edit`] and [`trust`].
 
-pub mod duration;
 pub mod edit;
 pub mod environment;
 pub mod home;
@@ -26,6 +25,7 @@ pub mod redirect;
 pub mod scope;
 pub mod trust;
 
+pub use amplifier_fs::duration;
 pub use load::{Flags, MAX_SETTINGS_BYTES, SettingsError, load};
 pub use lock::LockError;
 pub use model::{Ignored, LimitSettings, RetrySettings, RuleText, Settings};

@@ -4,6 +4,7 @@
 //! `--help` is a result and goes to stdout.
 
 pub(crate) mod bundle;
+pub(crate) mod event;
 pub(crate) mod run;
 pub(crate) mod session;
 
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// List, show, wait for, stop, watch, fork, resume, delete and export sessions of any process
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Emit events, follow them, wait for one, and see what led to one
+    #[command(subcommand)]
+    Event(event::EventCommand),
     /// List, show, choose and check bundles
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),

@@ -4,6 +4,7 @@
 mod args;
 mod bundles;
 mod children;
+mod events;
 mod explain;
 mod formats;
 mod kit;

@@ -109,6 +109,16 @@ pub enum ReachError {
 #[derive(Debug, Default)]
 struct Bell(Notify);
 
+impl Bell {
+    /// A bell that the store rings.
+    fn hung(host: &Host) -> Arc<Self> {
+        let bell = Arc::new(Self::default());
+        let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
+        host.store().listen(listener);
+        bell
+    }
+}
+
 impl LogListener for Bell {
     fn recorded(&self, events: &[Arc<SessionEvent>]) {
         if events.iter().any(|event| event.event_type.is_terminal()) {
@@ -324,17 +334,19 @@ impl ProjectSessions {
                 crate::spawn::mark_awaited(&session);
                 return Ok(outcome);
             }
-            let bell = Arc::new(Bell::default());
-            let listener: Weak<dyn LogListener> =
-                Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
-            host.store().listen(listener);
-            let mut watched = None;
+            let (mut watched, mut bell) = (None, None::<Arc<Bell>>);
             loop {
                 if let Some(outcome) = sessions.look(id, &mut watched).await? {
                     crate::spawn::mark_awaited_below(&host.sessions().list(), id);
                     return Ok(outcome);
                 }
-                until(bell.0.notified(), host.clock().sleep(LOOK_AGAIN)).await;
+                // Listening makes a store: only for a session that there is, which is looked at again then.
+                match &bell {
+                    None => bell = Some(Bell::hung(host)),
+                    Some(bell) => {
+                        until(bell.0.notified(), host.clock().sleep(LOOK_AGAIN)).await;
+                    }
+                }
             }
         })
     }

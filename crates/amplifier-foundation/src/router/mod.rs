@@ -10,12 +10,14 @@
 //! ends; nobody can emit a kernel event; a chain of causes is not longer than its limit of hops.
 //! Never here: what makes an event durable. That is the store's.
 
+mod cloud_event;
 mod consumer;
 mod emitter;
 mod error;
 mod feed;
 mod filter;
 mod index;
+mod replay;
 mod ring;
 mod subscription;
 mod why;
@@ -34,11 +36,13 @@ use amplifier_core::{
 use amplifier_store::{Commit, Declined, MemoryStore, Store, StoreError, Write};
 
 pub use amplifier_store::Cursor;
+pub use cloud_event::CloudEvent;
 pub use consumer::{Consumer, DEFAULT_LEASE, Lease};
 pub use emitter::{DEFAULT_MAX_HOPS, Emitter, SessionEvents};
 pub use error::RouterError;
 use feed::Feed;
 pub use filter::{EventFilter, FieldValue, InvalidFilter};
+pub use replay::Replay;
 pub use subscription::{Delivery, Events, Subscription};
 pub use why::{Link, Why};
 

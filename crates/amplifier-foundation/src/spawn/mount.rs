@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use amplifier_core::activity::Activity;
 use amplifier_core::approval::{NoticeLevel, Shown};
+use amplifier_core::budget::Budget;
 use amplifier_core::coordinator::Coordinator;
 use amplifier_core::env::{EventSink, SessionEnv, SessionEnvInner};
 use amplifier_core::limits::LimitKind;
@@ -43,8 +44,9 @@ pub(super) async fn mount(
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
+    shared: Option<&Arc<Budget>>,
 ) -> Result<Mounted, SpawnError> {
-    let node = node(resolved, recorded);
+    let node = node(resolved, recorded, shared);
     let env = surroundings(host, resolved, recorded, &node, cancel);
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
@@ -75,9 +77,9 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
     }
 }
 
-fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
+fn node(resolved: &Resolved, recorded: &Recorded, shared: Option<&Arc<Budget>>) -> Arc<Node> {
     let metadata = &recorded.metadata;
-    Node::new(Lent {
+    let lent = Lent {
         id: recorded.id.clone(),
         root: metadata.trace_id.clone().unwrap_or_else(|| recorded.id.clone()),
         depth: resolved.depth(),
@@ -93,7 +95,8 @@ fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
         cause: metadata.amplifier.cause,
         parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
         children: Arc::default(),
-    })
+    };
+    Node::new(lent, shared)
 }
 
 fn surroundings(

@@ -72,15 +72,15 @@ pub(crate) struct Children {
 }
 
 impl Node {
-    /// A budget and places within the parent's, for what is lent.
-    pub(super) fn new(lent: Lent) -> Arc<Self> {
+    /// A budget and places within the parent's, for what is lent; without a parent a budget within `shared`.
+    pub(super) fn new(lent: Lent, shared: Option<&Arc<Budget>>) -> Arc<Self> {
         let (bounds, parent) = (&lent.bounds, lent.parent.as_ref());
         let limits = &bounds.limits;
         let by = bounds.set_by(match limits.max_tokens {
             Some(_) => LimitKind::Tokens,
             None => LimitKind::Cost,
         });
-        let above = parent.map(|parent| Arc::clone(&parent.budget));
+        let above = parent.map(|parent| &parent.budget).or(shared).map(Arc::clone);
         let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
         let places = Places::new(bounds, parent.map(|parent| Arc::clone(&parent.places)));
         Arc::new(Self { lent, budget, places })

@@ -5,6 +5,8 @@
 //! the transcript, else as lost. What was asked of an owner that is gone is dropped.
 //! Never here: a write to a session's folder.
 
+use std::sync::Arc;
+
 use amplifier_core::{EventId, SessionId};
 
 use super::commit::{bounded, once};
@@ -65,7 +67,7 @@ pub(crate) async fn recover_one(host: &Host, row: &SessionRow) -> Result<Option<
 }
 
 /// The commit that settles what nobody runs any more.
-fn settling(host: &Host, row: &SessionRow, metadata: &SessionMetadata, recovery: &Recovery) -> Commit {
+fn settling(host: &Host, row: &SessionRow, metadata: &Arc<SessionMetadata>, recovery: &Recovery) -> Commit {
     let facts = Facts::of(host, metadata);
     // The event that was promised is that of the activation which is described.
     let own = metadata.amplifier.activation == recovery.of.activation;
@@ -83,12 +85,12 @@ fn left(metadata: &SessionMetadata, of: &ActivationId) -> Option<Intent> {
 }
 
 /// What describes a session; nothing, where that cannot be read.
-async fn described(host: &Host, id: &SessionId) -> SessionMetadata {
+async fn described(host: &Host, id: &SessionId) -> Arc<SessionMetadata> {
     match super::guarded::guarded(id, "load", host.storage().load(id)).await {
-        Ok(stored) => stored.metadata,
+        Ok(stored) => Arc::new(stored.metadata),
         Err(error) => {
             tracing::debug!(session = %id, %error, "a session without an owner cannot be read");
-            SessionMetadata::default()
+            Arc::default()
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn reindex(host: &Host) -> Result<Reindexed, ReachError> {
             continue;
         }
         match guarded(&id, "load", host.storage().load(&id)).await {
-            Ok(stored) => one(host, &id, &stored.metadata, &mut done).await?,
+            Ok(stored) => one(host, &id, &Arc::new(stored.metadata), &mut done).await?,
             Err(error @ (StorageError::Damaged { .. } | StorageError::DamagedMetadata { .. })) => {
                 done.damaged.push((id, error.to_string()));
             }
@@ -65,7 +65,7 @@ pub(crate) async fn reindex(host: &Host) -> Result<Reindexed, ReachError> {
 async fn one(
     host: &Host,
     id: &SessionId,
-    metadata: &SessionMetadata,
+    metadata: &Arc<SessionMetadata>,
     done: &mut Reindexed,
 ) -> Result<(), StoreError> {
     let row = bounded(host, host.store().session(id)).await?;
@@ -101,7 +101,7 @@ async fn one(
 }
 
 /// How the files say that the last activation ended; nobody has the session open.
-fn ended(host: &Host, metadata: &SessionMetadata) -> Option<(Arc<SessionOutcome>, EventId)> {
+fn ended(host: &Host, metadata: &Arc<SessionMetadata>) -> Option<(Arc<SessionOutcome>, EventId)> {
     let record = &metadata.amplifier;
     if let Some(known) = intent(record).filter(|known| known.outcome.activation == record.activation) {
         return Some((known.outcome, known.event));
@@ -121,7 +121,7 @@ pub(crate) const LOST: &str = "its process ended without an outcome; resume the 
 fn row_of(
     host: &Host,
     id: &SessionId,
-    metadata: &SessionMetadata,
+    metadata: &Arc<SessionMetadata>,
     (outcome, event): (&Arc<SessionOutcome>, EventId),
     before: Option<&SessionRow>,
 ) -> Commit {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_core::budget::Budget;
 use amplifier_core::module::tool::ToolContext;
 use amplifier_core::permission::Permissions;
 use amplifier_core::{AmplifierSession, Cause, Limits, SessionId};
@@ -105,11 +106,13 @@ pub struct SpawnRequest {
     /// The bundle that a resume shall have instead, prepared.
     pub(super) prepared_instead: Option<Arc<PreparedBundle>>,
     pub(super) storage: Option<Arc<dyn SessionStorage>>,
+    /// Of a session without a parent: the budget that it shares with others.
+    pub(super) within: Option<Arc<Budget>>,
 }
 
 impl From<SpawnSpec> for SpawnRequest {
     fn from(spec: SpawnSpec) -> Self {
-        Self { spec, prepared: None, prepared_instead: None, storage: None }
+        Self { spec, prepared: None, prepared_instead: None, storage: None, within: None }
     }
 }
 
@@ -267,6 +270,12 @@ impl SpawnRequest {
     /// here replace the recorded ones, the others stay.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.spec.limits = self.spec.limits.stricter(&limits);
+        self
+    }
+
+    /// A budget that a session without a parent shares with others, beside its own limits.
+    pub(crate) fn within(mut self, budget: Arc<Budget>) -> Self {
+        self.within = Some(budget);
         self
     }
 

@@ -32,24 +32,16 @@ pub(super) struct Place<'a> {
 pub(super) struct Facts {
     /// The event's id, made before it happens.
     pub(super) id: EventId,
-    name: Option<String>,
-    bundle: Option<String>,
-    agent: Option<String>,
-    cause: Option<Cause>,
-    metadata: serde_json::Map<String, Value>,
+    described: Arc<SessionMetadata>,
 }
 
 impl Facts {
     /// Of a session as it is described.
-    pub(super) fn of(host: &Host, metadata: &SessionMetadata) -> Self {
+    pub(super) fn of(host: &Host, metadata: &Arc<SessionMetadata>) -> Self {
         let id = metadata.amplifier.terminal_event_id;
         Self {
             id: id.unwrap_or_else(|| EventId(host.ids().v7(host.clock().now()))),
-            name: metadata.name.clone(),
-            bundle: metadata.bundle.clone(),
-            agent: metadata.agent_name.clone(),
-            cause: metadata.amplifier.cause,
-            metadata: metadata.extra.clone(),
+            described: Arc::clone(metadata),
         }
     }
 
@@ -65,7 +57,8 @@ impl Facts {
             tracing::error!(session = %place.session, %error, "a terminal event says nothing");
             Payload::null()
         });
-        Final { outcome, payload, root: place.root.clone(), cause: self.cause, recorded: true }
+        let cause = self.described.amplifier.cause;
+        Final { outcome, payload, root: place.root.clone(), cause, recorded: true }
     }
 
     fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
@@ -76,9 +69,9 @@ impl Facts {
             activation: outcome.activation,
             parent_id: place.parent,
             root_id: place.root,
-            name: self.name.as_deref(),
-            bundle: self.bundle.as_deref(),
-            agent: self.agent.as_deref(),
+            name: self.described.name.as_deref(),
+            bundle: self.described.bundle.as_deref(),
+            agent: self.described.agent_name.as_deref(),
             outcome: outcome.kind,
             output: &outcome.output[..cut],
             output_truncated: cut < outcome.output.len(),
@@ -89,7 +82,7 @@ impl Facts {
             turns: outcome.turns,
             run_id: None,
             trigger_id: None,
-            metadata: &self.metadata,
+            metadata: &self.described.extra,
         }
     }
 }

@@ -14,11 +14,14 @@ use super::fault::{Done, damaged};
 use super::sql::{bytes, named, some_bytes, some_text, statement, text, unsigned};
 
 pub(super) const COLUMNS: &str =
-    "sequence, id, at, kind, source, hops, causation, correlation, scope, payload";
+    "sequence, id, at, kind, source, hops, causation, correlation, scope, payload, root";
 
 const INSERT: &str = "INSERT INTO events \
-    (sequence, id, at, kind, source, hops, causation, correlation, scope, payload) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    (sequence, id, at, kind, source, hops, causation, correlation, scope, payload, root) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+/// Stands for a root that is the source itself.
+const ITSELF: &str = "";
 
 /// Bytes of payload after which a page ends, whatever was asked for.
 const PAGE_BYTES: usize = 32 << 20;
@@ -34,6 +37,10 @@ pub(super) fn insert(
     event: &SessionEvent,
     scope: Option<&Arc<str>>,
 ) -> Done {
+    let root = event
+        .root
+        .as_ref()
+        .map(|root| if event.source.as_ref() == Some(root) { ITSELF } else { root.as_str() });
     let own_scope = (scope != Some(&event.scope)).then_some(&*event.scope);
     insert.execute(params![
         super::sql::place(sequence),
@@ -46,6 +53,7 @@ pub(super) fn insert(
         event.correlation.as_ref().map(|id| &id.0.as_bytes()[..]),
         own_scope,
         event.payload.as_bytes(),
+        root,
     ])?;
     Ok(())
 }
@@ -100,6 +108,10 @@ pub(super) fn read(row: &Row<'_>, names: &mut Names, scope: Option<&Arc<str>>) -
     let payload = Payload::stored(bytes::Bytes::copy_from_slice(bytes(row, 9)?));
     let mut event = NewEvent::of(kind, payload);
     event.source = some_text(row, 4)?.map(|source| names.source(source)).transpose()?;
+    event.root = match some_text(row, 10)? {
+        Some(ITSELF) => event.source.clone(),
+        other => other.map(|root| names.source(root)).transpose()?,
+    };
     event.hops = row.get(5)?;
     event.causation = some_bytes(row, 6)?.map(event_id).transpose()?;
     event.correlation = some_bytes(row, 7)?.map(event_id).transpose()?;
@@ -124,7 +136,7 @@ pub(super) fn page(
 ) -> Done<Vec<Arc<SessionEvent>>> {
     let mut statement = statement(
         conn,
-        "SELECT sequence, id, at, kind, source, hops, causation, correlation, scope, payload \
+        "SELECT sequence, id, at, kind, source, hops, causation, correlation, scope, payload, root \
          FROM events WHERE sequence >= ?1 ORDER BY sequence LIMIT ?2",
     )?;
     let mut rows = statement.query([super::sql::place(from), super::sql::limit(limit)])?;

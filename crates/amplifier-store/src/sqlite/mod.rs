@@ -72,6 +72,12 @@ pub struct SqliteOptions {
     /// How often it is looked what other processes have written, if nobody rings; once somebody
     /// listens. By default 1 s.
     pub poll: Duration,
+    /// How long a commit waits for its turn among the processes of the project, and for a foreign program
+    /// that has locked the database, before it is refused as busy; each by itself. By default 5 s.
+    pub patience: Duration,
+    /// Bytes that the database may have, the log that is written ahead apart; what does not fit is
+    /// refused as [`StoreError::Full`]. By default no bound but the disk.
+    pub max_bytes: Option<u64>,
     /// For measurements: every transaction takes so much longer before it is flushed, as it would on
     /// a slower disk. By default not at all.
     pub simulated_flush: Option<Duration>,
@@ -89,6 +95,8 @@ impl SqliteOptions {
             post_limit: 1_024,
             readers: 2,
             poll: Duration::from_secs(1),
+            patience: Duration::from_secs(5),
+            max_bytes: None,
             simulated_flush: None,
         }
     }

@@ -11,6 +11,7 @@ use amplifier_core::Ids;
 use amplifier_fs::write::{Access, create, create_dirs, sync_dir};
 use rusqlite::{Connection, OpenFlags};
 
+use super::SqliteOptions;
 use super::fault::Fault;
 use super::sql::signed;
 
@@ -20,19 +21,16 @@ const VERSIONS: &[&str] = &[include_str!("schema.sql")];
 /// Tells our databases from those of others: `AMPL`.
 const APPLICATION: i32 = 0x414d_504c;
 
-/// How long a lock of a foreign program is waited for.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
-
 /// How often the first steps are tried again while somebody else takes them, 5 ms apart.
 const ATTEMPTS: u32 = 1_000;
 
 /// The connection that writes. Makes the file (mode 0600) and its folder (0700).
-pub(super) fn writer(path: &Path, ids: &dyn Ids) -> Result<Connection, Fault> {
-    prepare(path)?;
+pub(super) fn writer(options: &SqliteOptions) -> Result<Connection, Fault> {
+    prepare(&options.path)?;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match try_writer(path, ids) {
+        match try_writer(options) {
             // SQLite does not wait for the lock under which a file gets its write-ahead log.
             Err(Fault::Busy(_)) if attempts < ATTEMPTS => {
                 std::thread::park_timeout(Duration::from_millis(5));
@@ -57,10 +55,10 @@ pub(super) fn prepare(path: &Path) -> Result<(), Fault> {
     }
 }
 
-fn try_writer(path: &Path, ids: &dyn Ids) -> Result<Connection, Fault> {
+fn try_writer(options: &SqliteOptions) -> Result<Connection, Fault> {
     let fault = |error| Fault::of("open its database", error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
+    let conn = Connection::open_with_flags(&options.path, flags).map_err(fault)?;
     if conn.is_readonly("main").map_err(fault)? {
         let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
         return Err(Fault::ReadOnly(std::sync::Arc::new(error)));
@@ -84,9 +82,14 @@ fn try_writer(path: &Path, ids: &dyn Ids) -> Result<Connection, Fault> {
     .map_err(fault)?;
     let log = log(&conn, version).map_err(fault)?;
     if version < latest() || log.is_none() {
-        migrate(&conn, ids)?;
+        migrate(&conn, options.ids.as_ref())?;
     }
-    conn.busy_timeout(BUSY).map_err(fault)?;
+    if let Some(bytes) = options.max_bytes {
+        let size: u64 =
+            conn.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map_err(fault)?.unsigned_abs();
+        conn.execute_batch(&format!("PRAGMA max_page_count = {}", bytes / size.max(1))).map_err(fault)?;
+    }
+    conn.busy_timeout(options.patience).map_err(fault)?;
     Ok(conn)
 }
 
@@ -95,7 +98,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
     let fault = |error| Fault::of("open its database for reading", error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
-    conn.busy_timeout(BUSY).map_err(fault)?;
+    // Only a recovery after a crash keeps readers waiting.
+    conn.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
     conn.set_prepared_statement_cache_capacity(64);
     conn.execute_batch("PRAGMA cell_size_check = 1; PRAGMA trusted_schema = 0; PRAGMA temp_store = MEMORY")
         .map_err(fault)?;

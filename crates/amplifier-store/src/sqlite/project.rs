@@ -1,4 +1,5 @@
-//! The store of a project directory, which many never get: made with the first thing that is written.
+//! The store of a project directory, which many never get: made with the first thing that is written, or
+//! by the first who listens, as others cannot tell what they write to a process that has no place there.
 //!
 //! Guarantees: reading makes nothing; where there is no database yet, a read sees an empty store. Whoever
 //! opens the database is known among the processes of the project from before its first commit.
@@ -137,15 +138,14 @@ impl Store for ProjectStore {
     }
 
     fn listen(&self, listener: Weak<dyn LogListener>) {
-        match self.there() {
-            Ok(Some(store)) => store.listen(listener),
-            _ => {
+        match self.made() {
+            Ok(store) => store.listen(listener),
+            // A home that cannot be written: the first use that gets an answer says so.
+            Err(error) => {
+                tracing::debug!(%error, "there is no store to listen to yet");
                 let mut state = self.lock();
                 state.listeners.retain(|listener| listener.strong_count() > 0);
-                match &state.store {
-                    Some(store) => store.listen(listener),
-                    None => state.listeners.push(listener),
-                }
+                state.listeners.push(listener);
             }
         }
     }

@@ -19,6 +19,9 @@ const UNIT: usize = 1_024;
 /// Bytes of commits that go into one transaction; the one that reaches it is the last.
 const BATCH_UNITS: u32 = 8_192;
 
+/// How many of those who are late are waited for at a time.
+const TOGETHER: usize = 32;
+
 type Task = Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>;
 
 /// Something for the writer to do.
@@ -35,15 +38,6 @@ pub(super) enum Job {
     },
     /// Says whether the database is open.
     Ready(oneshot::Sender<Result<(), StoreError>>),
-}
-
-impl Job {
-    fn units(&self) -> u32 {
-        match self {
-            Self::Commit { units, .. } => *units,
-            _ => 1,
-        }
-    }
 }
 
 /// The room that a commit takes.
@@ -67,6 +61,8 @@ pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
     /// The room that it takes, to be given back.
     pub(super) units: u32,
+    /// How large it is, whether it took room or not.
+    pub(super) weight: u32,
 }
 
 /// How many are expected to come together, and how long those who are late are waited for.
@@ -74,6 +70,8 @@ pub(super) struct Batch {
 pub(super) struct Pace {
     pub(super) expected: usize,
     pub(super) window: Duration,
+    /// How long is waited for them all together, as long as somebody comes.
+    pub(super) patience: Duration,
 }
 
 pub(super) struct Queue {
@@ -94,6 +92,28 @@ struct State {
     closed: bool,
     /// The writer sleeps until so many are here; 0 while it works.
     wanted: usize,
+}
+
+impl State {
+    /// Takes jobs up to a weight; the one that reaches it is the last.
+    fn take(&mut self, units: u32) -> Batch {
+        self.wanted = 0;
+        let mut batch = Batch { jobs: Vec::with_capacity(self.jobs.len()), units: 0, weight: 0 };
+        while batch.weight < units {
+            let Some(job) = self.jobs.pop_front() else { break };
+            let taken = match &job {
+                Job::Commit { units, reply, .. } => {
+                    self.posted -= usize::from(reply.is_none());
+                    *units
+                }
+                Job::Task { .. } | Job::Ready(_) => 0,
+            };
+            batch.units += taken;
+            batch.weight = batch.weight.saturating_add(taken.max(1));
+            batch.jobs.push(job);
+        }
+        batch
+    }
 }
 
 impl Queue {
@@ -147,34 +167,35 @@ impl Queue {
     }
 
     /// The next jobs; waits until there are some. `None` once it is closed and empty.
-    pub(super) fn take(&self, pace: Pace) -> Option<Batch> {
+    pub(super) fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
         while state.jobs.is_empty() && !state.closed {
             state.wanted = 1;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.jobs.len() < pace.expected && !state.closed {
-            state.wanted = pace.expected;
-            let late = |state: &mut State| state.jobs.len() < pace.expected && !state.closed;
+        (!state.jobs.is_empty()).then(|| state.take(BATCH_UNITS))
+    }
+
+    /// More jobs for a transaction that has `have` already: those that are here, or else those that
+    /// come within the window, if more are expected. Nothing if nobody comes.
+    pub(super) fn more(&self, pace: Pace, have: usize, units: u32) -> Batch {
+        let mut state = self.lock();
+        let missing = pace.expected.saturating_sub(have);
+        if state.jobs.is_empty() && missing > 0 && !state.closed {
+            // Some at a time: each waking costs more than a commit.
+            state.wanted = missing.min(TOGETHER);
+            let late = |state: &mut State| state.jobs.len() < state.wanted && !state.closed;
             let waited = self.wake.wait_timeout_while(state, pace.window, late);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.wanted = 0;
-        if state.jobs.is_empty() {
-            return None;
-        }
-        let mut batch = Batch { jobs: Vec::with_capacity(state.jobs.len()), units: 0 };
-        let mut weight = 0_u32;
-        while weight < BATCH_UNITS {
-            let Some(job) = state.jobs.pop_front() else { break };
-            if let Job::Commit { reply: None, .. } = &job {
-                state.posted -= 1;
-            }
-            weight = weight.saturating_add(job.units().max(1));
-            batch.units += if matches!(job, Job::Commit { .. }) { job.units() } else { 0 };
-            batch.jobs.push(job);
-        }
-        Some(batch)
+        state.take(BATCH_UNITS.saturating_sub(units))
+    }
+
+    /// Puts posted commits in again, before all others.
+    pub(super) fn give_back(&self, posted: Vec<Job>) {
+        let mut state = self.lock();
+        state.posted += posted.len();
+        posted.into_iter().rev().for_each(|job| state.jobs.push_front(job));
     }
 
     /// How many wait.

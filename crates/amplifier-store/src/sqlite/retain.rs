@@ -41,6 +41,24 @@ impl Keep {
     /// No bound at all.
     pub const FOR_EVER: Self = Self { age: None, count: None, bytes: None };
 
+    /// With this bound on the age.
+    #[must_use]
+    pub const fn age(self, age: Duration) -> Self {
+        Self { age: Some(age), ..self }
+    }
+
+    /// With this bound on the number.
+    #[must_use]
+    pub const fn count(self, count: u64) -> Self {
+        Self { count: Some(count), ..self }
+    }
+
+    /// With this bound on the bytes.
+    #[must_use]
+    pub const fn bytes(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
     /// Bounds on all three.
     pub const fn within(age: Duration, count: u64, bytes: u64) -> Self {
         Self { age: Some(age), count: Some(count), bytes: Some(bytes) }

@@ -28,7 +28,9 @@ CREATE TABLE events (
     causation BLOB,
     correlation BLOB,
     scope TEXT,
-    payload BLOB NOT NULL
+    payload BLOB NOT NULL,
+    -- Empty for one that is the source itself.
+    root TEXT
 ) STRICT;
 
 CREATE TABLE sessions (

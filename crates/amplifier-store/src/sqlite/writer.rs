@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::SessionEvent;
+use amplifier_core::{MonoTime, SessionEvent};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -21,11 +21,11 @@ use super::sql::run;
 use super::{Reader, Shared, open};
 use crate::{Receipt, StoreError};
 
-/// How long the turnstile is waited for.
-const TURN: Duration = Duration::from_secs(5);
-
 /// Bounds of the time for which those who come late are waited for.
 const WINDOW: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
+
+/// How long is waited for all who are late at most, where a flush is very slow.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Who is told what.
 enum Reply {
@@ -35,7 +35,6 @@ enum Reply {
 
 /// What a transaction has written.
 struct Written {
-    replies: Vec<Reply>,
     marks: Marks,
     events: Vec<Arc<SessionEvent>>,
     /// True if there is something that other processes want to know.
@@ -44,25 +43,27 @@ struct Written {
 
 pub(super) fn work(shared: &Shared) {
     let options = &shared.options;
-    let mut database = open::writer(&options.path, options.ids.as_ref());
+    let mut database = open::writer(options);
     shared.set_open(database.is_ok());
     let mut names = Names::default();
-    let mut pace = Pace { expected: 1, window: WINDOW[0] };
+    let mut pace = Pace { expected: 1, window: WINDOW[0], patience: WINDOW[0] };
     let mut told = false;
-    while let Some(batch) = shared.queue.take(pace) {
+    while let Some(batch) = shared.queue.take() {
         if told && database.is_err() {
-            database = open::writer(&options.path, options.ids.as_ref());
+            database = open::writer(options);
             shared.set_open(database.is_ok());
         }
         match &database {
             Ok(conn) if batch.jobs.iter().all(|job| matches!(job, Job::Ready(_))) => {
                 note(shared, &mut Reader { conn, names: &mut names }, batch);
             }
-            Ok(conn) => pace = group(shared, conn, &mut names, batch),
+            Ok(conn) => pace = group(shared, conn, &mut names, pace, batch),
             Err(fault) => refuse(shared, batch, fault),
         }
         told = true;
     }
+    // Readers first: the last connection puts the write-ahead log away, if it may write.
+    shared.pool.close();
 }
 
 /// Answers who asks whether the database is open, and takes note of those who listen.
@@ -95,12 +96,22 @@ fn answer(reply: Option<oneshot::Sender<Result<Receipt, StoreError>>>, result: R
     }
 }
 
-/// Carries a batch out as one transaction; how many to expect next.
-fn group(shared: &Shared, conn: &Connection, names: &mut Names, batch: Batch) -> Pace {
+/// Carries a batch out as one transaction, with those who come meanwhile; how many to expect next.
+fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batch: Batch) -> Pace {
     let clock = shared.options.clock.as_ref();
-    let (began, count, units) = (clock.monotonic(), batch.jobs.len(), batch.units);
-    let (replies, news) = transact(shared, conn, names, batch.jobs);
+    let began = clock.monotonic();
+    let mut group = Group { shared, pace, began, count: 0, units: 0, weight: 0, replies: Vec::new() };
+    let news = match group.transact(conn, batch) {
+        Err(fault) => group.fail(conn, &fault),
+        Ok(written) => {
+            if shared.feed.is_active() {
+                shared.feed.committed(&mut Reader { conn, names }, &written.events, &written.marks);
+            }
+            written.news
+        }
+    };
     let took = clock.monotonic().saturating_since(began);
+    let Group { count, units, replies, .. } = group;
     shared.queue.done(units);
     // Counted before the answers: who is answered now comes again, who is here already came with them.
     let expected = count + shared.queue.len();
@@ -113,81 +124,129 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, batch: Batch) ->
     if let (true, Some(instance)) = (news, &shared.options.instance) {
         instance.ring();
     }
-    Pace { expected, window: (took / 4).clamp(WINDOW[0], WINDOW[1]) }
+    // Where a flush is slow, whoever misses it waits long: up to a quarter of it is spent on them.
+    let window = (took / 4).clamp(WINDOW[0], WINDOW[1]);
+    Pace { expected, window, patience: (took / 4).clamp(WINDOW[0], PATIENCE) }
 }
 
-fn transact(shared: &Shared, conn: &Connection, names: &mut Names, jobs: Vec<Job>) -> (Vec<Reply>, bool) {
-    let mut failed = Vec::new();
-    match try_transact(shared, conn, jobs, &mut failed) {
-        Ok(written) => {
-            let reader = &mut Reader { conn, names };
-            if shared.feed.is_active() {
-                shared.feed.committed(reader, &written.events, &written.marks);
-            }
-            (written.replies, written.news)
+/// A transaction of many.
+struct Group<'s> {
+    shared: &'s Shared,
+    pace: Pace,
+    began: MonoTime,
+    /// How many jobs it has, the room that they take, and how large they are.
+    count: usize,
+    units: u32,
+    weight: u32,
+    /// What is told once it is durable.
+    replies: Vec<Reply>,
+}
+
+impl Group<'_> {
+    /// `Err`: nothing of it is there, or nobody knows; all that was answered is in `replies`.
+    fn transact(&mut self, conn: &Connection, batch: Batch) -> Result<Written, Fault> {
+        let options = &self.shared.options;
+        let (mut txn, passage) = match begin(self.shared, conn) {
+            Ok(begun) => begun,
+            Err(fault) => return Err(self.give_up(batch, fault)),
+        };
+        let before = (txn.marks.tail, txn.marks.command);
+        let mut events = Vec::new();
+        let mut batch = batch;
+        while !batch.jobs.is_empty() {
+            self.carry_out(&mut txn, &mut events, batch)?;
+            batch = self.more();
         }
-        Err(fault) => {
-            if !conn.is_autocommit() {
-                // If that fails too, the next transaction says so.
-                let _ = run(conn, "ROLLBACK", []);
-            }
-            failed.iter_mut().for_each(|reply| reply.fail(&fault));
-            (failed, false)
+        let marks = txn.finish().map_err(fault_of)?;
+        if let Some(delay) = options.simulated_flush {
+            std::thread::park_timeout(delay);
         }
+        super::sql::statement(conn, "COMMIT").map_err(fault_of)?.execute([]).map_err(Fault::of_commit)?;
+        drop(passage);
+        let news = before != (marks.tail, marks.command);
+        Ok(Written { marks, events, news })
     }
-}
 
-/// Before COMMIT nothing is durable: then all that was answered is left in `replies`, to be failed.
-fn try_transact(
-    shared: &Shared,
-    conn: &Connection,
-    jobs: Vec<Job>,
-    replies: &mut Vec<Reply>,
-) -> Result<Written, Fault> {
-    let options = &shared.options;
-    let mut jobs = jobs.into_iter();
-    let begun = begin(shared, conn);
-    let (mut txn, passage) = match begun {
-        Ok(begun) => begun,
-        Err(fault) => {
-            replies.extend(jobs.filter_map(|job| unanswered(job, &fault)));
-            return Err(fault);
-        }
-    };
-    let tail = (txn.marks.tail, txn.marks.command);
-    let mut events = Vec::new();
-    let wanted = shared.feed.is_active();
-    for job in jobs.by_ref() {
-        match reply(&mut txn, job) {
-            Ok(Some(reply)) => {
-                if let (true, Reply::Receipt(_, Ok(Receipt::Applied(applied)))) = (wanted, &reply) {
-                    events.extend(applied.events.iter().cloned());
+    fn carry_out(
+        &mut self,
+        txn: &mut Txn<'_>,
+        events: &mut Vec<Arc<SessionEvent>>,
+        mut batch: Batch,
+    ) -> Result<(), Fault> {
+        let wanted = self.shared.feed.is_active();
+        let mut jobs = std::mem::take(&mut batch.jobs).into_iter();
+        self.take_over(jobs.len(), &batch);
+        while let Some(job) = jobs.next() {
+            match reply(txn, job) {
+                Ok(Some(reply)) => {
+                    if let (true, Reply::Receipt(_, Ok(Receipt::Applied(applied)))) = (wanted, &reply) {
+                        events.extend(applied.events.iter().cloned());
+                    }
+                    self.replies.push(reply);
                 }
-                replies.push(reply);
-            }
-            Ok(None) => {}
-            Err((reply, fault)) => {
-                replies.extend(reply);
-                replies.extend(jobs.filter_map(|job| unanswered(job, &fault)));
-                return Err(fault);
+                Ok(None) => {}
+                Err((reply, fault)) => {
+                    self.replies.extend(reply);
+                    self.replies.extend(jobs.filter_map(|job| unanswered(job, &fault)));
+                    return Err(fault);
+                }
             }
         }
+        Ok(())
     }
-    let marks = txn.finish().map_err(fault_of)?;
-    if let Some(delay) = options.simulated_flush {
-        std::thread::park_timeout(delay);
+
+    fn take_over(&mut self, count: usize, batch: &Batch) {
+        self.count += count;
+        self.units += batch.units;
+        self.weight = self.weight.saturating_add(batch.weight);
     }
-    super::sql::statement(conn, "COMMIT").map_err(fault_of)?.execute([]).map_err(Fault::of_commit)?;
-    drop(passage);
-    let news = tail != (marks.tail, marks.command);
-    Ok(Written { replies: std::mem::take(replies), marks, events, news })
+
+    /// Those who came while the others were carried out: they are as many again as before, and would
+    /// else wait for the next flush.
+    fn more(&self) -> Batch {
+        let spent = self.shared.options.clock.monotonic().saturating_since(self.began);
+        let expected = if spent < self.pace.patience { self.pace.expected } else { 0 };
+        self.shared.queue.more(Pace { expected, ..self.pace }, self.count, self.weight)
+    }
+
+    /// Answers a batch of which nothing was begun.
+    fn give_up(&mut self, mut batch: Batch, fault: Fault) -> Fault {
+        let (jobs, posted) = self.give_back(std::mem::take(&mut batch.jobs), &fault);
+        self.take_over(jobs.len() + posted, &batch);
+        self.replies.extend(jobs.into_iter().filter_map(|job| unanswered(job, &fault)));
+        fault
+    }
+
+    /// Puts what was posted in again if the store is busy: nobody waits for it who could try again.
+    /// Not at the end, which would never come.
+    fn give_back(&self, jobs: Vec<Job>, fault: &Fault) -> (Vec<Job>, usize) {
+        let busy = matches!(fault, Fault::Busy(_)) && !self.shared.options.patience.is_zero();
+        if !busy || self.shared.is_closed() {
+            return (jobs, 0);
+        }
+        let is_posted = |job: &Job| matches!(job, Job::Commit { reply: None, .. });
+        let (posted, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_posted);
+        let count = posted.len();
+        self.shared.queue.give_back(posted);
+        (jobs, count)
+    }
+
+    /// Takes all back, and says so to all. There is no news.
+    fn fail(&mut self, conn: &Connection, fault: &Fault) -> bool {
+        if !conn.is_autocommit() {
+            // If that fails too, the next transaction says so.
+            let _ = run(conn, "ROLLBACK", []);
+        }
+        self.replies.iter_mut().for_each(|reply| reply.fail(fault));
+        false
+    }
 }
 
 type Passage = Option<crate::instance::Passage>;
 
 fn begin<'c>(shared: &Shared, conn: &'c Connection) -> Result<(Txn<'c>, Passage), Fault> {
     let options = &shared.options;
-    let pass = |instance: &Arc<crate::Instance>| instance.pass(options.clock.as_ref(), TURN);
+    let pass = |instance: &Arc<crate::Instance>| instance.pass(options.clock.as_ref(), options.patience);
     let passage = options.instance.as_ref().map(pass).transpose();
     let passage = passage.map_err(|blocked| Fault::Busy(blocked.holder))?;
     run(conn, "BEGIN IMMEDIATE", []).map_err(fault_of)?;

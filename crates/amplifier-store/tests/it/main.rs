@@ -5,6 +5,8 @@
 
 mod instance;
 mod store;
+mod store_crash;
+mod store_faults;
 mod store_history;
 mod store_model;
 mod store_sqlite;

@@ -1,0 +1,111 @@
+//! The port that every source of triggers implements, ours and anybody's.
+//!
+//! Guarantees: a source is a stream that ends when it is cancelled or has nothing more to say, and
+//! an `Err` is its last word; who runs it decides about another try.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use amplifier_core::{CancelToken, Clock, Ids, Timestamp};
+use futures_core::stream::BoxStream;
+
+use crate::event::{InvalidEventId, TriggerEvent, TriggerEventId};
+use crate::row::{BackgroundName, TriggerRow};
+
+/// The events of one trigger.
+pub type TriggerStream = BoxStream<'static, Result<TriggerEvent, TriggerError>>;
+
+/// Something that tells when.
+///
+/// The stream is polled by one task. An event that was handed out and not committed comes again, under the
+/// same id, when the source is started again with the row that was kept. A source never awaits what its
+/// events lead to; it may be dropped at any await.
+pub trait TriggerSource: Send + fmt::Debug {
+    /// Starts it. It goes on where the row of the context is.
+    fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream;
+}
+
+/// What a source is lent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TriggerContext {
+    /// The background session that it belongs to.
+    pub background: BackgroundName,
+    /// What was kept of it.
+    pub resume: TriggerRow,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Entropy, for what has no identity of its own.
+    pub ids: Arc<dyn Ids>,
+    /// Names the start of the owner: `immediate` fires once for each.
+    pub start: uuid::Uuid,
+    /// Ends the stream at its graceful level.
+    pub cancel: CancelToken,
+}
+
+impl TriggerContext {
+    /// A context in an owner that has just started. Where a source is started again within one start, set
+    /// `start` to what it was.
+    pub fn new(
+        background: BackgroundName,
+        resume: TriggerRow,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        cancel: CancelToken,
+    ) -> Self {
+        let start = ids.v7(clock.now());
+        Self { background, resume, clock, ids, start, cancel }
+    }
+
+    /// The id of the firing that `nominal` tells apart.
+    pub fn event_id(&self, nominal: &str) -> Result<TriggerEventId, InvalidEventId> {
+        TriggerEventId::new(&self.background, &self.resume.key, self.resume.generation, nominal)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Why a source cannot go on. Starting it again may help, unless [`TriggerError::is_final`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TriggerError {
+    /// A directory cannot be read.
+    #[error("the files below {} cannot be watched", root.display())]
+    Files {
+        /// The root of the watch.
+        root: PathBuf,
+        /// What the system said.
+        #[source]
+        source: amplifier_fs::read::ReadError,
+    },
+    /// More files match than are kept in memory.
+    #[error("more than {max} files below {} match; narrow `paths` or add to `ignore`", root.display())]
+    TooManyFiles {
+        /// The root of the watch.
+        root: PathBuf,
+        /// The bound.
+        max: usize,
+    },
+    /// A task of the source ended by a panic.
+    #[error("the source stopped by a fault of its own: {reason}")]
+    Panicked {
+        /// What the panic said.
+        reason: String,
+    },
+    /// An event has no valid id.
+    #[error(transparent)]
+    Id(#[from] InvalidEventId),
+    /// What a source of somebody's own says.
+    #[error("the source failed")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TriggerError {
+    /// True if another try with the same configuration fails in the same way.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Id(_))
+    }
+}
