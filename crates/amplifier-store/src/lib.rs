@@ -88,6 +88,10 @@ pub trait Store: Debug + Send + Sync {
     /// if it is refused. After a crash it may be missing. `Err`: it will not be tried.
     fn post(&self, commit: Commit) -> Result<(), StoreError>;
 
+    /// Says that a commit will come soon: a store that is made with its first commit begins to be made.
+    /// Returns at once; what goes wrong is told by that commit.
+    fn expect_commit(&self) {}
+
     /// Appends an event at once, if this store needs to wait for nothing: then the event is in the
     /// log with its sequence, and whoever listens was told. Else it is given back, to be committed.
     fn append_now(&self, event: Arc<SessionEvent>) -> Result<(), Declined> {

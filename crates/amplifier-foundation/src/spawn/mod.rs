@@ -199,6 +199,8 @@ async fn prepare(
         let mut resolved = resolve::resolve(host, request, parent).await?;
         within_hops(host, request, &resolved).await?;
         let place = admit(&resolved)?;
+        // A new project's database is made while the session's folder is, and its modules are mounted.
+        host.store().expect_commit();
         match record::record(host, request, &mut resolved).await {
             Ok(Some(recorded)) => return Ok((resolved, recorded, place)),
             Ok(None) => place.into_iter().for_each(Place::undo),

@@ -137,6 +137,11 @@ impl Store for ProjectStore {
         self.made()?.post(commit)
     }
 
+    fn expect_commit(&self) {
+        // The commit gets the error, or tries again.
+        let _ = self.made();
+    }
+
     fn listen(&self, listener: Weak<dyn LogListener>) {
         match self.made() {
             Ok(store) => store.listen(listener),
