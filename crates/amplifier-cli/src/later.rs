@@ -10,13 +10,12 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 14] = [
     "provider",
     "tool",
     "module",
     "schema",
     "event",
-    "trigger",
     "background",
     "runs",
     "mcp",
@@ -31,6 +30,9 @@ const COMMANDS: [&str; 15] = [
 /// Commands of `session` that come later.
 const OF_SESSION: [&str; 6] = ["wait", "cancel", "logs", "attach", "cleanup", "reindex"];
 
+/// Commands of `trigger` that come later.
+const OF_TRIGGER: [&str; 3] = ["list", "fire", "history"];
+
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
 
@@ -41,6 +43,7 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     match first {
         _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
         "session" if OF_SESSION.contains(&second) => Err(not_yet(&format!("`amplifier session {second}`"))),
+        "trigger" if OF_TRIGGER.contains(&second) => Err(not_yet(&format!("`amplifier trigger {second}`"))),
         "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
         _ => Ok(()),
     }
@@ -103,6 +106,8 @@ mod tests {
         check("amplifier doctor", true);
         check("amplifier session wait abc", true);
         check("amplifier session tree abc", false);
+        check("amplifier trigger list", true);
+        check("amplifier trigger simulate", false);
         check("amplifier spawn", false);
         check("amplifier bundle update", true);
         check("amplifier run doctor", false);

@@ -14,6 +14,7 @@ mod later;
 mod output;
 mod run;
 mod session;
+mod trigger;
 mod trust;
 
 use std::ffi::OsString;
@@ -57,6 +58,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Session(command)) => session::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
+        Some(Command::Trigger(command)) => trigger::run(command),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

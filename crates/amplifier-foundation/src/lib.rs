@@ -18,6 +18,7 @@ pub mod typed_tool;
 pub use amplifier_bundle::{bundle, mention, redact, settings, source};
 pub use amplifier_fs as fs;
 pub use amplifier_store as store;
+pub use amplifier_trigger as trigger;
 pub use host::{Host, HostBuilder, Shutdown};
 pub use issue::ForemanSessionStorage;
 pub use router::{EventFilter, EventRouter};
