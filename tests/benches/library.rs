@@ -68,7 +68,7 @@ fn message() -> Arc<Message> {
 async fn session(storage: &FileStorage, name: &str, messages: usize) -> SessionId {
     let id = SessionId::new(name).unwrap();
     let metadata = SessionMetadata::new(id.clone(), Timestamp::from_micros(0));
-    storage.create(&id, &metadata).await.unwrap();
+    storage.create(&id, &Arc::new(metadata)).await.unwrap();
     let all: Vec<Arc<Message>> = (0..messages).map(|_| message()).collect();
     storage.append(&id, Activation::FIRST, &all).await.unwrap();
     id

@@ -4,11 +4,14 @@
 //! tasks, the process's open files. What it looks at belongs to one test; others may run beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
-use amplifier_core::{Activation, SessionEvent, SessionId, SessionOutcome};
+use amplifier_core::{Activation, EventId, SessionEvent, SessionId, SessionOutcome};
 use amplifier_foundation::router::{Cursor, Delivery, Subscription};
 use amplifier_foundation::spawn::{ChildSummary, Spawner};
 use amplifier_foundation::storage::SessionQuery;
@@ -99,8 +102,11 @@ impl Aftermath {
             known.insert((result.id().clone(), outcome.activation), outcome);
             self.counts_add_up(result);
         }
-        let told = one_event_each(self.ends(&host).await, &known);
-        self.one_row_each(&host, &known, &told).await;
+        let ends = self.ends().await;
+        // What lies before is of hosts of this project that are gone.
+        let since = ends.iter().filter_map(|event| event.sequence).min();
+        let told = one_event_each(ends, &known);
+        self.one_row_each(&host, &known, &told, since).await;
         self.listed_is_spawned(&host, &results).await;
         if !self.storage_failed {
             unlocked(host.storage().as_ref()).await;
@@ -141,21 +147,18 @@ impl Aftermath {
         assert!(tree.micro_usd == listed || (self.resumed && tree.micro_usd > listed), "{tree:?}: {listed}");
     }
 
-    /// Every terminal event of the router.
-    async fn ends(&mut self, host: &Host) -> Vec<Arc<SessionEvent>> {
-        let tail = host.router().tail();
-        let closed = host.router().wait_after("*", tail, Duration::ZERO).await.is_err();
-        if !closed {
-            return terminals(host).await;
-        }
+    /// Every terminal event that the router has told.
+    async fn ends(&mut self) -> Vec<Arc<SessionEvent>> {
         let mut ends = Vec::new();
-        while let Some(delivery) = self.ends.next().await {
-            let Delivery::Event(event) = delivery else {
-                panic!("too many events for this test: {delivery:?}")
-            };
-            ends.push(event);
+        loop {
+            let mut next = pin!(self.ends.next());
+            // What is there comes without waiting.
+            match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                Poll::Ready(Some(Delivery::Event(event))) => ends.push(event),
+                Poll::Ready(Some(lagged)) => panic!("too many events for this test: {lagged:?}"),
+                Poll::Ready(None) | Poll::Pending => return ends,
+            }
         }
-        ends
     }
 
     /// Each activation is settled in the store, once, with the outcome that was given out.
@@ -164,11 +167,13 @@ impl Aftermath {
         host: &Host,
         known: &BTreeMap<Key, Arc<SessionOutcome>>,
         told: &BTreeMap<Key, Value>,
+        since: Option<u64>,
     ) {
         let store = host.store();
         let mut settled = BTreeSet::new();
         let tail = store.tail().await.unwrap();
-        let page = store.events(Cursor { sequence: 1, ..tail }, usize::MAX).await.unwrap();
+        let from = Cursor { sequence: since.unwrap_or(1), ..tail };
+        let page = store.events(from, usize::MAX).await.unwrap();
         for event in page.events.iter().filter(|event| event.event_type.is_terminal()) {
             let (key, payload) = opened(event);
             assert!(settled.insert(key.clone()), "{key:?} is settled twice");
@@ -208,14 +213,17 @@ impl Aftermath {
     }
 }
 
-/// Each activation has one terminal event in the router's log, that says what its outcome is.
+/// The router has told one terminal event of each activation, that says what its outcome is. One that the store
+/// could not take is told beside the log, and once more if it is recorded after all.
 fn one_event_each(
     ends: Vec<Arc<SessionEvent>>,
     known: &BTreeMap<Key, Arc<SessionOutcome>>,
 ) -> BTreeMap<Key, Value> {
     let mut told = BTreeMap::new();
-    for event in ends {
-        let (key, payload) = opened(&event);
+    let recorded: BTreeSet<EventId> =
+        ends.iter().filter(|event| event.sequence.is_some()).map(|event| event.id).collect();
+    for event in ends.iter().filter(|event| event.sequence.is_some() || !recorded.contains(&event.id)) {
+        let (key, payload) = opened(event);
         let again = told.insert(key.clone(), payload);
         assert!(again.is_none(), "{key:?} has two terminal events");
     }
@@ -249,8 +257,9 @@ async fn unlocked(storage: &dyn SessionStorage) {
 /// Every terminal event that the router has recorded so far.
 pub async fn terminals(host: &Host) -> Vec<Arc<SessionEvent>> {
     let mut found = Vec::new();
-    let mut from = Cursor { sequence: 1, ..host.router().tail() };
-    while from.sequence < host.router().tail().sequence {
+    let tail = host.router().tail().await.unwrap();
+    let mut from = Cursor { sequence: 1, ..tail };
+    while from.sequence < tail.sequence {
         let next = host.router().wait_after("session:end", from, Duration::ZERO).await.unwrap();
         let Some((event, behind)) = next else { break };
         found.push(event);

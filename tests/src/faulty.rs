@@ -112,7 +112,7 @@ impl FaultyStorage {
 
 #[async_trait]
 impl SessionStorage for FaultyStorage {
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError> {
         self.pass("create", id).await?;
         self.inner.create(id, metadata).await
     }
@@ -136,7 +136,7 @@ impl SessionStorage for FaultyStorage {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError> {
         self.pass("describe", id).await?;
         self.inner.describe(id, activation, metadata).await

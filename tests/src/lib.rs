@@ -15,7 +15,9 @@ pub mod fake;
 pub mod faulty;
 pub mod faulty_store;
 pub mod gate;
+pub mod history;
 pub mod ids;
+pub mod on_disk;
 pub mod peer;
 pub mod process;
 pub mod project;
@@ -23,6 +25,7 @@ pub mod server;
 pub mod stage;
 pub mod tree;
 pub mod watch;
+pub mod workload;
 
 pub use amplifier_modules::scripted;
 

@@ -56,6 +56,9 @@ fn is_stale(binary: &Path, package: &str) -> bool {
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else { return true };
     let sources = [
         "crates/amplifier-core",
+        "crates/amplifier-fs",
+        "crates/amplifier-bundle",
+        "crates/amplifier-store",
         "crates/amplifier-foundation",
         "crates/amplifier-modules",
         "crates/amplifier-app",
@@ -231,6 +234,12 @@ impl Running {
     pub fn told(&self, text: &str) {
         let told = self.stderr.wait(PATIENCE, |told, ended| ended || told.contains(text));
         assert!(told.contains(text), "{}: {text:?} is not in:\n{told}", self.shown);
+    }
+
+    /// Waits until it has printed this.
+    pub fn printed(&self, text: &str) {
+        let printed = self.stdout.wait(PATIENCE, |printed, ended| ended || printed.contains(text));
+        assert!(printed.contains(text), "{}: {text:?} is not in:\n{printed}", self.shown);
     }
 
     /// Sends a signal to the process alone.

@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod detach;
 pub mod setup;
 pub mod terminal;
 

@@ -13,9 +13,11 @@ use amplifier_core::limits::LimitKind;
 use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_foundation::bundle::BundleError;
+use amplifier_foundation::host::ReachError;
 use amplifier_foundation::settings::SettingsError;
 use amplifier_foundation::spawn::{SpawnError, TreeOutcome};
 use amplifier_foundation::storage::StorageError;
+use amplifier_foundation::store::StoreError;
 
 /// Why a command did not do what was asked, before or without a session.
 #[derive(Debug)]
@@ -56,6 +58,12 @@ impl Failure {
     /// An error and its causes in one line, as a failure at work.
     pub(crate) fn work(error: &dyn Error) -> Self {
         Self { code: Code::Failed, kind: "failed", ..Self::usage(chain(error)) }
+    }
+
+    /// A database that cannot be used.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        let code = if matches!(error, StoreError::Busy { .. }) { Code::Temporary } else { Code::Failed };
+        Self::usage(chain(error)).code(code, "store")
     }
 
     /// The same, with advice.
@@ -100,6 +108,21 @@ fn storage_code(error: &StorageError) -> (Code, &'static str) {
     }
 }
 
+impl From<ReachError> for Failure {
+    fn from(error: ReachError) -> Self {
+        let failure = Self::usage(chain(&error));
+        match error {
+            ReachError::Unknown { .. } => Self { kind: "session", ..failure },
+            ReachError::Ended { .. } => failure.code(Code::Failed, "ended"),
+            ReachError::Lost { .. } => failure.code(Code::Failed, "lost"),
+            ReachError::Unreachable { .. } => failure.code(Code::Temporary, "locked"),
+            ReachError::Storage(error) => error.into(),
+            ReachError::Store(error) => Self::store(&error),
+            _ => failure.code(Code::Failed, "failed"),
+        }
+    }
+}
+
 impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
         let text = chain(&error);
@@ -109,6 +132,7 @@ impl From<SpawnError> for Failure {
                 Self::usage(text).code(code, kind)
             }
             SpawnError::Bundle(inner) => Self::bundle(inner),
+            SpawnError::Store(inner) => Self::store(inner),
             SpawnError::Limit(limit) => {
                 let kind = if is_budget(limit.limit) { "budget" } else { "limit" };
                 Self::usage(text).code(Code::Limit, kind)
@@ -157,6 +181,28 @@ pub(crate) fn code_of(outcome: &SessionOutcome, tree: Tree, signal: Option<Signa
         (_, Some(error)) if error.provider == Some(ProviderErrorKind::Config) => Code::Usage,
         _ => Code::Failed,
     }
+}
+
+/// The exit code of a session that somebody else has run.
+pub(crate) fn code_of_other(outcome: &SessionOutcome) -> Code {
+    code_of(outcome, Tree { denied_unasked: outcome.denied_unasked, abandoned: false }, None)
+}
+
+/// Of several codes the one that counts.
+pub(crate) fn worst(codes: impl IntoIterator<Item = Code>) -> Code {
+    let order = [
+        Code::Interrupted,
+        Code::Terminated,
+        Code::Permission,
+        Code::Limit,
+        Code::TimedOut,
+        Code::Temporary,
+        Code::Abandoned,
+        Code::Usage,
+        Code::Failed,
+    ];
+    let place = |code: &Code| order.iter().position(|other| other == code).unwrap_or(order.len());
+    codes.into_iter().min_by_key(place).unwrap_or(Code::Success)
 }
 
 /// The `subtype` of a session's result line.

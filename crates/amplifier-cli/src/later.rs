@@ -10,12 +10,11 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 13] = [
     "provider",
     "tool",
     "module",
     "schema",
-    "event",
     "background",
     "runs",
     "mcp",
@@ -28,7 +27,7 @@ const COMMANDS: [&str; 14] = [
 ];
 
 /// Commands of `session` that come later.
-const OF_SESSION: [&str; 6] = ["wait", "cancel", "logs", "attach", "cleanup", "reindex"];
+const OF_SESSION: [&str; 1] = ["cleanup"];
 
 /// Commands of `trigger` that come later.
 const OF_TRIGGER: [&str; 3] = ["list", "fire", "history"];
@@ -57,15 +56,10 @@ pub(crate) fn chat() -> Failure {
 
 /// `amplifier spawn` without `--explain`.
 pub(crate) fn spawn() -> Failure {
-    let help = "`amplifier run` starts a session; `amplifier run --background`, which starts one and comes \
-                back at once, is not there yet in this version";
+    let help =
+        "`amplifier run` starts a session; `amplifier run --background` starts one and comes back at once";
     Failure { kind: "not_yet", ..Failure::usage("`amplifier spawn` starts nothing: it tells with --explain") }
         .help(help)
-}
-
-/// `--on-exit detach`.
-pub(crate) fn detach() -> Failure {
-    not_yet("`--on-exit detach`").help("`--on-exit drain` waits for background sessions, `cancel` stops them")
 }
 
 /// Something that has a place and is not there yet.
@@ -76,8 +70,6 @@ pub(crate) fn not_yet(what: &str) -> Failure {
 /// Flags of `run` that come later: parsed, so that they can be named, and refused.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LaterFlags {
-    #[arg(long, hide = true)]
-    background: bool,
     #[arg(long, hide = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     output_schema: Option<String>,
 }
@@ -85,9 +77,8 @@ pub(crate) struct LaterFlags {
 impl LaterFlags {
     /// Refuses the first of them that was given.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        let given = [("--background", self.background), ("--output-schema", self.output_schema.is_some())];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(not_yet(&format!("`{flag}`"))),
+        match self.output_schema {
+            Some(_) => Err(not_yet("`--output-schema`")),
             None => Ok(()),
         }
     }
@@ -104,7 +95,8 @@ mod tests {
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
         check("amplifier doctor", true);
-        check("amplifier session wait abc", true);
+        check("amplifier session cleanup", true);
+        check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
         check("amplifier trigger list", true);
         check("amplifier trigger simulate", false);

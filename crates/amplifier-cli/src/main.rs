@@ -9,6 +9,7 @@ mod approve;
 mod args;
 mod bundle;
 mod context;
+mod event;
 mod exit;
 mod later;
 mod output;
@@ -20,6 +21,7 @@ mod trust;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use amplifier_app::detach;
 use args::{Cli, Command};
 use exit::{Code, Failure};
 
@@ -40,6 +42,9 @@ fn start(arguments: Vec<OsString>) -> Code {
         return output::print(concat!("amplifier ", env!("CARGO_PKG_VERSION"), "\n"));
     }
     amplifier_app::terminal::logging::init();
+    if detach::is_owner(&arguments) {
+        return run::owned().unwrap_or_else(|failure| failure.report());
+    }
     let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
     match parsed.and_then(dispatch) {
         Ok(code) => code,
@@ -56,6 +61,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Resume(args)) => run::run(args.into_run()?),
         Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
+        Some(Command::Event(command)) => event::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => trigger::run(command),

@@ -79,6 +79,10 @@ impl Meter {
         }
     }
 
+    fn left(&self) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.used.load(Ordering::Acquire)))
+    }
+
     fn correct(&self, reserved: u64, actual: u64) {
         let settle = |used: u64| Some(used.saturating_sub(reserved).saturating_add(actual));
         let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, settle);
@@ -125,6 +129,24 @@ impl Budget {
         }
     }
 
+    /// What is left for another reservation, here and in every ancestor; `u64::MAX` where nothing is limited.
+    pub fn left(&self) -> Amount {
+        let above = self
+            .parent
+            .as_ref()
+            .map_or(Amount { tokens: u64::MAX, micro_usd: u64::MAX }, |parent| parent.left());
+        Amount {
+            tokens: above.tokens.min(self.tokens.left()),
+            micro_usd: above.micro_usd.min(self.cost.left()),
+        }
+    }
+
+    /// True if this budget or an ancestor limits tokens or cost.
+    pub fn is_limited(&self) -> bool {
+        let own = self.tokens.limit.is_some() || self.cost.limit.is_some();
+        own || self.parent.as_ref().is_some_and(|parent| parent.is_limited())
+    }
+
     /// True if this budget or an ancestor limits cost.
     pub fn limits_cost(&self) -> bool {
         self.cost.limit.is_some() || self.parent.as_ref().is_some_and(|parent| parent.limits_cost())
@@ -162,6 +184,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Sets more aside, here and in every ancestor, or nowhere.
+    pub fn add(&mut self, more: Amount) -> Result<(), BudgetRefusal> {
+        self.budget.take(more)?;
+        self.amount = self.amount.map(|amount| amount.plus(more));
+        Ok(())
+    }
+
     /// Replaces what was set aside by what was really used, which may be more.
     pub fn settle(mut self, actual: Amount) {
         if let Some(reserved) = self.amount.take() {
@@ -190,6 +219,21 @@ mod tests {
         assert_eq!((child.used(), root.used()), (tokens(80), tokens(80)));
         held.settle(tokens(10));
         assert_eq!((child.used(), root.used()), (tokens(10), tokens(10)));
+    }
+
+    #[test]
+    fn what_is_left_is_the_least_of_the_line_and_a_reservation_can_grow_within_it() {
+        let root = Budget::new("root", Some(100), None, None);
+        let child = Budget::new("child", None, Some(50), Some(Arc::clone(&root)));
+        assert!(root.is_limited() && child.limits_cost() && !root.limits_cost());
+        assert_eq!((root.left().micro_usd, child.left()), (u64::MAX, Amount { tokens: 100, micro_usd: 50 }));
+        let mut held = child.reserve(tokens(60)).unwrap();
+        held.add(tokens(30)).unwrap();
+        assert_eq!(held.add(tokens(11)).unwrap_err().used, 90);
+        assert_eq!((child.left().tokens, root.left().tokens), (10, 10));
+        held.settle(tokens(1));
+        assert_eq!((root.used(), child.left().tokens), (tokens(1), 99));
+        assert!(!Budget::new("free", None, None, None).is_limited());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! another panics.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::BoxFuture;
@@ -27,8 +26,9 @@ struct Contributor<C: Channel>(Box<dyn Fn() -> Option<C::Item> + Send + Sync>);
 
 #[derive(Default)]
 struct State {
-    capabilities: HashMap<TypeId, Erased>,
-    contributors: HashMap<TypeId, Vec<Erased>>,
+    // Few of each: a look through a list is shorter than a hash.
+    capabilities: Vec<(TypeId, Erased)>,
+    contributors: Vec<(TypeId, Erased)>,
     clean_ups: Vec<(String, CleanUp)>,
 }
 
@@ -57,24 +57,39 @@ impl Coordinator {
 
     /// Offers a capability; one of the same type is replaced.
     pub fn provide<T: Send + Sync + 'static>(&self, capability: Arc<T>) {
-        self.state().capabilities.insert(TypeId::of::<T>(), capability);
+        let (key, mut state) = (TypeId::of::<T>(), self.state());
+        let before = match state.capabilities.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => Some(std::mem::replace(known, capability)),
+            None => {
+                state.capabilities.push((key, capability));
+                None
+            }
+        };
+        drop(state);
+        drop(before);
     }
 
     /// The capability of this type.
     pub fn capability<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let found = self.state().capabilities.get(&TypeId::of::<T>()).cloned();
+        let key = TypeId::of::<T>();
+        let state = self.state();
+        let found =
+            state.capabilities.iter().find(|(known, _)| *known == key).map(|(_, any)| Arc::clone(any));
+        drop(state);
         found.and_then(|any| any.downcast::<T>().ok())
     }
 
     /// Contributes to a channel. `None` from the callback contributes nothing.
     pub fn contribute<C: Channel>(&self, contributor: impl Fn() -> Option<C::Item> + Send + Sync + 'static) {
         let erased: Erased = Arc::new(Contributor::<C>(Box::new(contributor)));
-        self.state().contributors.entry(TypeId::of::<C>()).or_default().push(erased);
+        self.state().contributors.push((TypeId::of::<C>(), erased));
     }
 
     /// All contributions to a channel, in the order of registration.
     pub fn collect<C: Channel>(&self) -> Vec<C::Item> {
-        let contributors = self.state().contributors.get(&TypeId::of::<C>()).cloned().unwrap_or_default();
+        let key = TypeId::of::<C>();
+        let of_channel = |(known, erased): &(TypeId, Erased)| (*known == key).then(|| Arc::clone(erased));
+        let contributors: Vec<Erased> = self.state().contributors.iter().filter_map(of_channel).collect();
         let call = |erased: Erased| {
             let contributor = erased.downcast::<Contributor<C>>().ok()?;
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (contributor.0)()));

@@ -12,7 +12,7 @@ use crate::approval::{Approver, Display, Origin};
 use crate::cancel::CancelToken;
 use crate::clock::{BoxFuture, Clock, Ids};
 use crate::coordinator::Coordinator;
-use crate::event::NewEvent;
+use crate::event::{EventType, NewEvent};
 use crate::id::{Activation, EventId, SessionId};
 use crate::permission::Paths;
 
@@ -20,6 +20,14 @@ use crate::permission::Paths;
 pub trait EventSink: Send + Sync + fmt::Debug {
     /// Emits an event. `Ok` once it is recorded (in memory: once it was fanned out).
     fn emit<'a>(&'a self, event: NewEvent) -> BoxFuture<'a, Result<EventId, EmitError>>;
+
+    /// True if somebody asked for this hook event of the session; cheap. Only then its data is built.
+    fn wants(&self, _event: &EventType) -> bool {
+        false
+    }
+
+    /// Tells a hook event of the session with its data, to whoever asked: recorded nowhere, waited for by nobody.
+    fn tell(&self, _event: &EventType, _data: serde_json::Value) {}
 }
 
 /// Why an event was not emitted.
@@ -35,6 +43,22 @@ pub enum EmitError {
     /// The router is shut down.
     #[error("the event router is shut down; nothing can be emitted any more")]
     Closed,
+    /// One hop more than a chain of causes may have.
+    #[error("event `{name}` is hop {hops} of its chain, of {limit} at most; something reacts to itself")]
+    Hops {
+        /// The event's name.
+        name: String,
+        /// How many events lie before it in its chain.
+        hops: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// The event was not recorded.
+    #[error("the event could not be recorded")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store cannot say whether the event was recorded.
+    #[error("nobody can say whether the event was recorded; look for it before you emit it again")]
+    InDoubt(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A kernel event from somebody who may not emit it.
     #[error("event `{name}` belongs to the kernel and cannot be emitted")]
     Kernel {

@@ -96,7 +96,7 @@ kernel_events! {
     UserNotification, "user_notification", "user:notification", "Something to tell the user.";
     ArtifactWrite, "artifact_write", "artifact:write", "A tool wrote a file.";
     ArtifactRead, "artifact_read", "artifact:read", "A tool read a file.";
-    PolicyViolation, "policy_violation", "policy:violation", "Permissions refused an access.";
+    PolicyViolation, "policy_violation", "policy:violation", "Permissions refused an access, or a limit an event.";
     ApprovalRequired, "approval_required", "approval:required", "Somebody is asked for approval.";
     ApprovalGranted, "approval_granted", "approval:granted", "Approval was given.";
     ApprovalDenied, "approval_denied", "approval:denied", "Approval was refused, or nobody answered.";
@@ -304,6 +304,8 @@ pub struct NewEvent {
     pub event_type: EventType,
     /// The session that says so; `None` for a program or person.
     pub source: Option<SessionId>,
+    /// The root of that session's tree, where it is known.
+    pub root: Option<SessionId>,
     /// The data.
     pub payload: Payload,
     /// The event that caused this one.
@@ -323,7 +325,7 @@ impl NewEvent {
     /// An event of any type. What may be emitted to a router is the router's decision:
     /// it takes kernel events from sessions' owners alone.
     pub fn of(event_type: EventType, payload: Payload) -> Self {
-        Self { event_type, source: None, payload, causation: None, correlation: None, hops: 0 }
+        Self { event_type, source: None, root: None, payload, causation: None, correlation: None, hops: 0 }
     }
 
     /// Names the session that emits.
@@ -331,6 +333,43 @@ impl NewEvent {
     pub fn from_session(mut self, source: SessionId) -> Self {
         self.source = Some(source);
         self
+    }
+
+    /// Names the root of the emitting session's tree.
+    #[must_use]
+    pub fn below(mut self, root: SessionId) -> Self {
+        self.root = Some(root);
+        self
+    }
+
+    /// Puts the event behind what caused it, one hop further. Without a cause it begins a chain.
+    #[must_use]
+    pub fn caused_by(mut self, cause: Option<Cause>) -> Self {
+        if let Some(cause) = cause {
+            self.causation = Some(cause.event);
+            self.correlation = Some(cause.correlation);
+            self.hops = cause.hops.saturating_add(1);
+        }
+        self
+    }
+}
+
+/// What caused a session or an event: an event, and its place in its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cause {
+    /// The event.
+    pub event: EventId,
+    /// The first event of its chain; itself if nothing caused it.
+    pub correlation: EventId,
+    /// How many events lie between the first of the chain and this one.
+    pub hops: u32,
+}
+
+impl Cause {
+    /// An event as a cause.
+    pub fn of(event: &SessionEvent) -> Self {
+        let correlation = event.correlation.unwrap_or(event.id);
+        Self { event: event.id, correlation, hops: event.hops }
     }
 }
 
@@ -346,6 +385,9 @@ pub struct SessionEvent {
     pub event_type: EventType,
     /// The session that said so.
     pub source: Option<SessionId>,
+    /// The root of that session's tree, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<SessionId>,
     /// The project.
     pub scope: Arc<str>,
     /// When it was emitted.
@@ -368,6 +410,7 @@ impl SessionEvent {
             sequence,
             event_type: event.event_type,
             source: event.source,
+            root: event.root,
             scope,
             at,
             payload: event.payload,

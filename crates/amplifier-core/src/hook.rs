@@ -7,6 +7,7 @@
 //! ([`is_gate`]), and is reported and skipped elsewhere. Data is built only if
 //! somebody listens.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -163,6 +164,8 @@ struct Table {
 pub struct HookRegistry {
     // Held to copy or replace the table; never across an await.
     table: RwLock<Table>,
+    /// The table's bits, for who only asks whether anybody listens.
+    wanted: AtomicU64,
 }
 
 impl HookRegistry {
@@ -177,16 +180,17 @@ impl HookRegistry {
         let mut hooks: Vec<Arc<dyn Hook>> = table.hooks.to_vec();
         hooks.push(hook);
         hooks.sort_by_key(|hook| hook.priority());
-        table.wanted = wanted(&hooks);
+        let wanted = wanted(&hooks);
+        self.wanted.store(wanted, Ordering::Release);
+        table.wanted = wanted;
         table.hooks = hooks.into();
     }
 
     /// True if a hook wants this event.
     pub fn listens(&self, event: &EventType) -> bool {
-        let table = self.snapshot();
         match event.index() {
-            Some(index) => table.wanted & (1 << index) != 0,
-            None => table.hooks.iter().any(|hook| wants(hook.as_ref(), event)),
+            Some(index) => self.wanted.load(Ordering::Acquire) & (1 << index) != 0,
+            None => self.snapshot().hooks.iter().any(|hook| wants(hook.as_ref(), event)),
         }
     }
 

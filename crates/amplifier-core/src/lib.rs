@@ -36,7 +36,7 @@ pub use activity::Activity;
 pub use cancel::{CancelLevel, CancelReason, CancelToken};
 pub use clock::{Clock, Ids, MonoTime, Timestamp};
 pub use env::SessionEnv;
-pub use event::{CustomName, Event, EventType, NewEvent, SessionEvent};
+pub use event::{Cause, CustomName, Event, EventType, NewEvent, SessionEvent};
 pub use id::{Activation, EventId, IssueId, RunId, SessionId, TriggerId};
 pub use limits::Limits;
 pub use message::{Content, ContentBlock, KnownBlock, Message, Role, ToolCall, Usage};

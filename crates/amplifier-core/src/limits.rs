@@ -41,6 +41,10 @@ pub struct Limits {
     /// Cost of the session and its descendants, in millionths of a US dollar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cost_micro_usd: Option<u64>,
+    /// Events that may follow each other in a chain of causes, before the next one or the next session is
+    /// refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_hops: Option<u32>,
 }
 
 impl Limits {
@@ -63,6 +67,7 @@ impl Limits {
             idle_ms: least(self.idle_ms, other.idle_ms),
             max_tokens: least(self.max_tokens, other.max_tokens),
             max_cost_micro_usd: least(self.max_cost_micro_usd, other.max_cost_micro_usd),
+            max_hops: least(self.max_hops, other.max_hops),
         }
     }
 
@@ -79,6 +84,7 @@ impl Limits {
             idle_ms: self.idle_ms.or(fallback.idle_ms),
             max_tokens: self.max_tokens.or(fallback.max_tokens),
             max_cost_micro_usd: self.max_cost_micro_usd.or(fallback.max_cost_micro_usd),
+            max_hops: self.max_hops.or(fallback.max_hops),
         }
     }
 
@@ -94,6 +100,7 @@ impl Limits {
             LimitKind::Idle => self.idle_ms,
             LimitKind::Tokens => self.max_tokens,
             LimitKind::Cost => self.max_cost_micro_usd,
+            LimitKind::Hops => self.max_hops.map(u64::from),
         }
     }
 
@@ -148,11 +155,13 @@ pub enum LimitKind {
     Tokens,
     /// [`Limits::max_cost_micro_usd`].
     Cost,
+    /// [`Limits::max_hops`].
+    Hops,
 }
 
 impl LimitKind {
     /// Every limit, in the order in which they are told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Depth,
         Self::Concurrent,
         Self::Descendants,
@@ -162,6 +171,7 @@ impl LimitKind {
         Self::Idle,
         Self::Tokens,
         Self::Cost,
+        Self::Hops,
     ];
 }
 
@@ -177,6 +187,7 @@ impl fmt::Display for LimitKind {
             Self::Idle => "idle_ms",
             Self::Tokens => "max_tokens",
             Self::Cost => "max_cost",
+            Self::Hops => "max_hops",
         })
     }
 }

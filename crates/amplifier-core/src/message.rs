@@ -4,6 +4,8 @@
 //! also those that this program does not know. `null` is not dropped.
 //! Never here: the order or durability of messages; that is [`crate::transcript`].
 
+mod json;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -148,36 +150,24 @@ impl ToolCall {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// What is said.
-    #[serde(default)]
     pub content: Content,
     /// Tools that the assistant wants to have run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool result: the call that it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// Of a tool result: the tool's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Free data beside the message; `timestamp` is written here.
-    #[serde(default, skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_empty")]
+    /// When it was said. In JSON the last entry of the metadata, where one of another form stays as it is.
+    pub timestamp: Option<Timestamp>,
+    /// Free data beside the message.
     pub metadata: Map<String, Value>,
     /// Fields of other programs; kept as they were.
-    #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-fn null_is_empty<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: Default + Deserialize<'de>,
-    D: serde::Deserializer<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Key in [`Message::metadata`] of a tool result that no tool gave: the session was cut off.
@@ -196,6 +186,7 @@ impl Message {
             tool_calls: Vec::new(),
             tool_call_id: None,
             name: None,
+            timestamp: None,
             metadata: Map::new(),
             extra: Map::new(),
         }
@@ -227,13 +218,11 @@ impl Message {
         message
     }
 
-    /// Writes the time of the message into its metadata, unless it has one.
+    /// Notes when the message was said, unless that is known in whatever form.
     pub fn stamp(&mut self, at: Timestamp) {
-        if self.metadata.is_empty() {
-            // Most messages have nothing else: room for one entry, and not for a map's usual four.
-            self.metadata = Map::with_capacity(1);
+        if self.timestamp.is_none() && !self.metadata.contains_key(json::TIMESTAMP) {
+            self.timestamp = Some(at);
         }
-        self.metadata.entry("timestamp").or_insert_with(|| Value::String(at.to_string()));
     }
 
     /// True for a tool result that reports a failure.

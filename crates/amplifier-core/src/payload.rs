@@ -1,6 +1,7 @@
 //! What an event carries: JSON as bytes, decoded only by who needs it.
 //!
-//! Guarantees: a [`Payload`] holds one valid JSON value; cloning it copies no bytes.
+//! Guarantees: a [`Payload`] holds one valid JSON value, as far as a store gives back what it was given;
+//! cloning it copies no bytes. Nobody records or passes on one over [`MAX_PAYLOAD_BYTES`].
 
 use std::fmt;
 
@@ -11,6 +12,9 @@ use serde_json::value::RawValue;
 
 /// Largest payload of one event, in bytes of JSON: 1 MiB.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+
+/// Room in which most payloads can be written at once.
+const USUAL_BYTES: usize = 1_024;
 
 /// Why a value is no payload, or a payload not the wanted value.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +48,10 @@ impl Payload {
 
     /// Writes a value as JSON.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        // Boxed: a writer reserves room that most payloads do not need, and many are kept.
-        let bytes = serde_json::to_vec(value).map_err(PayloadError::Encode)?.into_boxed_slice();
-        Self::sized(Bytes::from(bytes))
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut json, value).map_err(PayloadError::Encode)?;
+        // Copied: what is kept has no room that it does not need.
+        Self::sized(Bytes::copy_from_slice(&json))
     }
 
     /// Writes a value as JSON; one over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.
@@ -68,11 +73,23 @@ impl Payload {
         Self::sized(bytes)
     }
 
+    /// Takes bytes that were a payload when a store wrote them, without reading them. Bytes that are
+    /// no JSON value fail where they are decoded or written out.
+    pub fn stored(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
     fn sized(bytes: Bytes) -> Result<Self, PayloadError> {
-        if bytes.len() > MAX_PAYLOAD_BYTES {
-            return Err(PayloadError::TooLarge { len: bytes.len() });
+        let payload = Self(bytes);
+        payload.check().map(|()| payload)
+    }
+
+    /// Refuses a payload over [`MAX_PAYLOAD_BYTES`].
+    pub fn check(&self) -> Result<(), PayloadError> {
+        match self.0.len() {
+            len if len > MAX_PAYLOAD_BYTES => Err(PayloadError::TooLarge { len }),
+            _ => Ok(()),
         }
-        Ok(Self(bytes))
     }
 
     /// Reads the payload as a type of the caller's.
@@ -87,13 +104,9 @@ impl Payload {
 }
 
 impl From<serde_json::Value> for Payload {
-    /// A value over [`MAX_PAYLOAD_BYTES`] is cut down to `{"truncated": size}`.
+    /// A value over [`MAX_PAYLOAD_BYTES`] is taken too; who is given it refuses it, see [`Payload::check`].
     fn from(value: serde_json::Value) -> Self {
-        let bytes = Bytes::from(value.to_string());
-        match bytes.len() {
-            len if len > MAX_PAYLOAD_BYTES => Self::truncated(len),
-            _ => Self(bytes),
-        }
+        Self(Bytes::from(value.to_string()))
     }
 }
 
@@ -129,9 +142,10 @@ mod tests {
         assert!(Payload::from_json("1 2").is_err());
         let big = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES));
         assert!(matches!(Payload::from_json(big), Err(PayloadError::TooLarge { .. })));
-        let cut = Payload::from(serde_json::Value::String("x".repeat(MAX_PAYLOAD_BYTES)));
+        let big = Payload::from(serde_json::Value::String("x".repeat(MAX_PAYLOAD_BYTES)));
+        assert!(matches!(big.check(), Err(PayloadError::TooLarge { .. })));
+        let cut = Payload::cut(&"x".repeat(MAX_PAYLOAD_BYTES)).unwrap();
         assert!(cut.as_bytes().starts_with(b"{\"truncated\":"));
-        assert_eq!(Payload::cut(&"x".repeat(MAX_PAYLOAD_BYTES)).unwrap(), cut);
     }
 
     #[test]

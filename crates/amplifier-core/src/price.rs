@@ -6,6 +6,7 @@
 use crate::message::Usage;
 
 /// The longest answer that is reckoned with where neither the session nor its provider sets one, in tokens.
+/// Where tokens or cost are limited, requests ask for no longer one.
 pub const OUTPUT_CEILING: u64 = 32_768;
 
 /// Prices of one model, in millionths of a US dollar for a million tokens.
@@ -57,9 +58,23 @@ impl Price {
 
     /// What a call with so many tokens may cost at most, in micro-USD: all of its input at the dearest.
     pub fn at_most(&self, input: u64, output: u64) -> u64 {
+        micro_usd(&[(input, self.dearest_input()), (output, self.output_micro_usd_per_mtok)])
+    }
+
+    /// The longest answer in tokens with which a call costs no more than `micro_usd`, as [`Price::at_most`]
+    /// reckons; zero if its request alone does.
+    pub fn longest_answer(&self, input: u64, micro_usd: u64) -> u64 {
+        let request = u128::from(input) * u128::from(self.dearest_input());
+        let left = (u128::from(micro_usd) * 1_000_000).saturating_sub(request);
+        match u128::from(self.output_micro_usd_per_mtok) {
+            0 => u64::MAX,
+            price => u64::try_from(left / price).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn dearest_input(&self) -> u64 {
         let dearest = self.input_micro_usd_per_mtok.max(self.cache_write_micro_usd_per_mtok);
-        let dearest = dearest.max(self.cache_read_micro_usd_per_mtok);
-        micro_usd(&[(input, dearest), (output, self.output_micro_usd_per_mtok)])
+        dearest.max(self.cache_read_micro_usd_per_mtok)
     }
 }
 
@@ -97,6 +112,16 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn the_longest_answer_is_paid_for_and_the_next_longer_one_is_not(
+            input in 0u64..1_000_000, micro_usd in 0u64..10_000_000,
+        ) {
+            let longest = SONNET.longest_answer(input, micro_usd);
+            proptest::prop_assert!(longest == 0 || SONNET.at_most(input, longest) <= micro_usd);
+            proptest::prop_assert!(SONNET.at_most(input, longest + 1) > micro_usd);
+            proptest::prop_assert_eq!(Price::FREE.longest_answer(input, micro_usd), u64::MAX);
+        }
+
         #[test]
         fn no_answer_within_its_bounds_costs_more_than_was_reckoned_with(
             input in 0u64..1_000_000, output in 0u64..100_000, read in 0u64..1_000_000, write in 0u64..1_000_000,

@@ -15,7 +15,7 @@ pub trait Transcript: Send + Sync + std::fmt::Debug {
     /// Appends messages in order. `Ok`: durable in the session's storage (for the
     /// memory storage: held), and part of the conversation. `Err`: none of them is
     /// part of the conversation; after a crash some may be found on disk.
-    fn append<'a>(&'a self, messages: Vec<Arc<Message>>) -> BoxFuture<'a, Result<(), TranscriptError>>;
+    fn append<'a>(&'a self, messages: &'a [Arc<Message>]) -> BoxFuture<'a, Result<(), TranscriptError>>;
 }
 
 /// Why messages could not be appended.

@@ -6,6 +6,8 @@
 //! [`flushes`] counts them, so that a test can hold them to it. [`paths`] makes what a model
 //! names into what permissions can judge, [`tool_io`] is what tools do with files,
 //! [`process_table`] reads which processes run, [`boot`] where their ids hold, [`owned`] keeps a file
+//! for as long as its process lives, [`follow`] reads what somebody else writes.
+//! for as long as its process lives, [`gate`] is a lock that goes from hand to hand.
 //! for as long as its process lives. [`duration`] is the one parser of spans, here because all that reads
 //! settings stands on this crate.
 //! Never here: what the bytes mean, and any wait without an end.
@@ -15,6 +17,8 @@
 pub mod append;
 pub mod boot;
 pub mod duration;
+pub mod follow;
+pub mod gate;
 pub mod lock;
 pub mod log;
 pub mod memo;

@@ -1,4 +1,4 @@
-//! Who may read a file, as far as its mode tells.
+//! What a file is and who may read it, as far as its mode tells.
 
 use std::io;
 use std::path::Path;
@@ -17,4 +17,20 @@ pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
         let _ = metadata;
         Ok(false)
     }
+}
+
+/// True if this is a folder, and no link to one, that belongs to `user` and is open to nobody else.
+/// False where that cannot be told.
+#[cfg(unix)]
+pub fn is_private_folder(path: &Path, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::symlink_metadata(path);
+    found.is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0)
+}
+
+/// True if the path itself names a socket.
+#[cfg(unix)]
+pub fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

@@ -35,7 +35,7 @@ impl OwnedFile {
         if path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let owned = place(path, content)?;
+        let owned = place(path, content, Flush::Data)?;
         match sync_dir(folder_of(path)?) {
             Ok(()) => Ok(owned),
             Err(error) => {
@@ -43,6 +43,15 @@ impl OwnedFile {
                 let _ = owned.remove();
                 Err(error)
             }
+        }
+    }
+
+    /// As [`OwnedFile::create`] without fsync, for what a restart of the system makes void: then the
+    /// file may be empty or missing.
+    pub fn create_unflushed(path: &Path, content: &[u8]) -> io::Result<Self> {
+        match path.try_exists()? {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => place(path, content, Flush::Nothing),
         }
     }
 
@@ -55,7 +64,7 @@ impl OwnedFile {
     /// Replaces the whole content; the file is owned at each moment. `Err`: the old content is
     /// there. Two fsyncs.
     pub fn replace(&mut self, content: &[u8]) -> io::Result<()> {
-        *self = place(&self.path, content)?;
+        *self = place(&self.path, content, Flush::Data)?;
         // The new content is in place and can be read; a power cut may bring the old one back.
         let _ = sync_dir(folder_of(&self.path)?);
         Ok(())
@@ -70,11 +79,18 @@ impl OwnedFile {
     }
 }
 
-fn place(path: &Path, content: &[u8]) -> io::Result<OwnedFile> {
+/// What is on the disk before the file has its name.
+#[derive(Clone, Copy, PartialEq)]
+enum Flush {
+    Data,
+    Nothing,
+}
+
+fn place(path: &Path, content: &[u8], flush: Flush) -> io::Result<OwnedFile> {
     let temporary = hidden(path)?;
     let mut last = io::Error::from(io::ErrorKind::WouldBlock);
     for _ in 0..ATTEMPTS {
-        match place_once(&temporary, path, content) {
+        match place_once(&temporary, path, content, flush) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock) => {
                 last = error;
             }
@@ -88,11 +104,13 @@ fn place(path: &Path, content: &[u8]) -> io::Result<OwnedFile> {
     Err(last)
 }
 
-fn place_once(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<OwnedFile> {
+fn place_once(temporary: &Path, path: &Path, content: &[u8], flush: Flush) -> io::Result<OwnedFile> {
     let mut held = options(Access::Private).write(true).create(true).truncate(true).open(temporary)?;
     lock(&held)?.then_some(()).ok_or(io::ErrorKind::WouldBlock)?;
     held.write_all(content)?;
-    super::flush_data(&held)?;
+    if flush == Flush::Data {
+        super::flush_data(&held)?;
+    }
     // Opened before the file has its name: from then on nothing may fail that would free the lock.
     let log = AppendFile::open(temporary, content.len() as u64)?;
     std::fs::rename(temporary, path)?;

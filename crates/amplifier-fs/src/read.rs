@@ -252,6 +252,11 @@ pub fn bytes_if_any(path: &Path) -> io::Result<Option<Vec<u8>>> {
     absent(std::fs::read(path))
 }
 
+/// Opens what takes everything that is written to it and holds nothing.
+pub fn nowhere() -> io::Result<std::fs::File> {
+    std::fs::File::options().read(true).write(true).open("/dev/null")
+}
+
 /// True if the path names a file, links followed.
 pub fn is_file(path: &Path) -> bool {
     path.is_file()

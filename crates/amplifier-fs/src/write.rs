@@ -132,6 +132,33 @@ pub fn publish(path: &Path, content: &[u8], access: Access) -> io::Result<bool> 
     Ok(true)
 }
 
+/// Makes a file that somebody else writes, such as a library: `fill` gets a name beside `path` under
+/// which there is an empty file (mode 0600), and then it appears whole or not at all. False if there is
+/// a file at `path` already, which stays. `Ok(true)`: durable. Two fsyncs: the file, its folder.
+pub fn publish_with<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<bool, E> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let staged = Staged::write(path, b"", Access::Private)?;
+    fill(&staged.temporary)?;
+    super::flush_all(&File::open(&staged.temporary)?)?;
+    match std::fs::hard_link(&staged.temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        // File systems without links: whoever makes the file at this moment loses it.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
+            staged.commit()?;
+        }
+        other => other?,
+    }
+    sync_dir(folder_of(path)?)?;
+    Ok(true)
+}
+
 /// Makes a folder and those above it. Durable; one fsync for each new folder.
 pub fn create_dirs(path: &Path, access: Access) -> io::Result<()> {
     if path.is_dir() {

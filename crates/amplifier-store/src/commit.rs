@@ -47,7 +47,7 @@ impl Commit {
 
 impl From<Write> for Commit {
     fn from(write: Write) -> Self {
-        Self::new().write(write)
+        Self { writes: vec![write], expects: Vec::new() }
     }
 }
 
@@ -84,6 +84,13 @@ pub enum Write {
         outcome: Arc<SessionOutcome>,
         /// The terminal event, with the session as its source.
         event: Box<SessionEvent>,
+    },
+    /// Forgets a session with its outcomes: its files were removed, or tell more than the store. None is no
+    /// error; [`StillRunning`](super::StoreError::StillRunning) while its last activation has no outcome.
+    /// What the log says of it stays, and so do its grants.
+    Forget {
+        /// The session.
+        session: SessionId,
     },
     /// Adds a run, queued, at its first attempt. Once for each run id.
     Enqueue {

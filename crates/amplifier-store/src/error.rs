@@ -166,6 +166,28 @@ pub enum StoreError {
         /// Who writes, where that is known.
         holder: Option<OwnerId>,
     },
+    /// The database was written by a later version of this program.
+    #[error("the store is of version {found}, and this program knows versions up to {known}; update it")]
+    Newer {
+        /// The version of the database.
+        found: u32,
+        /// The latest version that is known here.
+        known: u32,
+    },
+    /// The disk is full, or the file may not grow any more.
+    #[error("the disk of the store is full; free some space and try again")]
+    Full {
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file of the store cannot be written to.
+    #[error("the store is read-only; make its file and the folder that it lies in writable")]
+    ReadOnly {
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store failed before the commit.
     #[error("the store cannot {action}")]
     Backend {

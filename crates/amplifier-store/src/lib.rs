@@ -16,11 +16,14 @@ mod command;
 mod commit;
 pub mod conformance;
 mod error;
+mod instance;
 mod listener;
 mod memory;
 mod name;
 mod reconcile;
 mod run;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod views;
 
 use std::fmt::Debug;
@@ -33,11 +36,16 @@ use serde::{Deserialize, Serialize};
 pub use command::{Command, CommandName};
 pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
 pub use error::StoreError;
+pub use instance::{Blocked, Instance, Passage, Peer};
 pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{
+    Keep, Prepare, ProjectStore, ProjectStoreOptions, Retained, Retention, SqliteOptions, SqliteStore,
+};
 pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
 
 /// A place in a log: the next event to read.
@@ -81,9 +89,9 @@ pub trait Store: Debug + Send + Sync {
     fn post(&self, commit: Commit) -> Result<(), StoreError>;
 
     /// Appends an event at once, if this store needs to wait for nothing: then the event is in the
-    /// log, and whoever listens was told. Else it is given back, to be committed.
-    fn append_now(&self, event: SessionEvent) -> Result<Arc<SessionEvent>, Declined> {
-        Err(Declined(Box::new(event)))
+    /// log with its sequence, and whoever listens was told. Else it is given back, to be committed.
+    fn append_now(&self, event: Arc<SessionEvent>) -> Result<(), Declined> {
+        Err(Declined(event))
     }
 
     /// Tells `listener` what is recorded from now on, until it is dropped: what this handle

@@ -27,7 +27,7 @@ pub trait LogListener: Send + Sync {
 }
 
 /// An event that a store does not append without waiting.
-pub struct Declined(pub Box<SessionEvent>);
+pub struct Declined(pub Arc<SessionEvent>);
 
 impl fmt::Debug for Declined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

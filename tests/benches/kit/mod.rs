@@ -10,25 +10,8 @@ pub(crate) const BUNDLE: &str = "---\nbundle: {name: bench}\nsession:\n  orchest
     context: {module: context-simple}\nproviders:\n  - module: provider-scripted\n    \
     config: {script: [{text: done}]}\n---\nBe brief.\n";
 
-/// What is wanted of a figure's median.
-#[derive(Clone, Copy)]
-#[allow(dead_code, reason = "not every benchmark wants everything")]
-pub(crate) enum Wanted {
-    Nothing,
-    AtMost(f64),
-    AtLeast(f64),
-}
-
-/// Prints one figure as a JSON object: `{what, unit, bound, least, runs}`.
-pub(crate) fn row(what: &str, unit: &str, wanted: Wanted, runs: &[f64]) {
-    let (bound, least) = match wanted {
-        Wanted::Nothing => (None, None),
-        Wanted::AtMost(bound) => (Some(bound), None),
-        Wanted::AtLeast(least) => (None, Some(least)),
-    };
-    let row = serde_json::json!({"what": what, "unit": unit, "bound": bound, "least": least, "runs": runs});
-    println!("{row}");
-}
+mod figure;
+pub(crate) use figure::{Wanted, row};
 
 /// A host that knows the bundle as `bench`.
 pub(crate) fn builder() -> HostBuilder {

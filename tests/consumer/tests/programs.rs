@@ -48,6 +48,12 @@ fn background_and_wait() {
 }
 
 #[test]
+fn subscribe_and_react() {
+    let expect = "found a leak and a race\nbuilt: false\n";
+    check("subscribe_and_react", env!("CARGO_BIN_EXE_subscribe_and_react"), expect);
+}
+
+#[test]
 fn many_turns() {
     check("many_turns", env!("CARGO_BIN_EXE_many_turns"), "you said and now?\ncompleted after 2 turns\n");
 }
@@ -73,5 +79,5 @@ fn each_program_is_as_short_as_promised() {
         assert!(lines <= 30, "{}: {lines} lines", file.display());
         programs += 1;
     }
-    assert_eq!(programs, 5);
+    assert_eq!(programs, 6);
 }

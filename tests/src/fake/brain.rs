@@ -34,6 +34,8 @@ pub enum Step {
     Wait(String, Gate),
     /// Waits at the gate before it says anything at all.
     Late(String, Gate),
+    /// Waits at the gate, then writes for as long as it may, and names no cost.
+    Fill(Gate),
     /// Panics.
     Panic,
 }
@@ -166,7 +168,7 @@ impl Brain {
         }
     }
 
-    fn answer(&self, step: Step) -> Result<ChatStream, ProviderError> {
+    fn answer(&self, step: Step, longest: u64) -> Result<ChatStream, ProviderError> {
         let (name, number) = (&self.0.info.name, self.requests().len());
         let mut parts: VecDeque<Part> = VecDeque::new();
         match step {
@@ -186,6 +188,10 @@ impl Brain {
             Step::Late(text, gate) => {
                 parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
                 parts.push_back(Part::Delta(done(Message::assistant(text))));
+            }
+            Step::Fill(gate) => {
+                parts.push_back(Part::Pause(Box::pin(async move { gate.pass().await })));
+                parts.push_back(Part::Delta(filled(longest)));
             }
             Step::Call(tools) => {
                 let mut message = Message::assistant("");
@@ -213,6 +219,16 @@ fn done(message: Message) -> ChatDelta {
     response.cost_micro_usd = Some(1_000);
     ChatDelta::Done(Box::new(response))
 }
+
+/// An answer of this many tokens, at the model's price; its request is counted lower than anybody estimates it.
+fn filled(output_tokens: u64) -> ChatDelta {
+    let mut response = ChatResponse::new(Message::assistant("full"), "brain-1");
+    response.usage = Some(Usage { input_tokens: 1, output_tokens, ..Usage::default() });
+    ChatDelta::Done(Box::new(response))
+}
+
+/// How long a model writes that nobody bounds, in tokens.
+const ENDLESS: u64 = 1_000_000;
 
 enum Part {
     Delta(ChatDelta),
@@ -261,9 +277,10 @@ impl Provider for Brain {
         let messages = request.messages.to_vec();
         let told = messages.iter().rev().find(|message| message.role == Role::User);
         let told = told.map(|message| message.text()).unwrap_or_default();
+        let longest = request.max_output_tokens.unwrap_or(ENDLESS);
         self.0.requests.lock().unwrap().push(request);
         let step = self.next(&system, &told);
-        self.answer(step.unwrap_or_else(|| Step::Say("done".to_owned())))
+        self.answer(step.unwrap_or_else(|| Step::Say("done".to_owned())), longest)
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! * `run`, of either program, and `spawn --explain`, with a bundle of `docs/examples` whose provider is
 //!   scripted;
+//! * `event emit` and `event replay`;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
 //! * `bundle`, `agents` and `trust` in a block of which something runs anyway.
 //!
@@ -141,6 +142,7 @@ fn can_run(line: &Line, begun: bool) -> bool {
         _ if line.piped => false,
         Some("run") if line.words.iter().any(|word| word == "--resume") => begun,
         Some("run" | "spawn") => is_scripted(&line.words),
+        Some("event") => matches!(line.words.get(1).map(String::as_str), Some("emit" | "replay")),
         Some("continue" | "resume" | "session" | "bundle" | "agents" | "trust") => begun,
         _ => false,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use amplifier_core::module::provider::{ProviderErrorKind, ToolSchema};
 use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput};
-use amplifier_core::{CancelLevel, CancelReason, IssueId, Message};
+use amplifier_core::{CancelLevel, CancelReason, IssueId, Message, Price};
 use amplifier_foundation::issue::{
     Issue, IssueError, IssueList, IssueProgress, IssueResult, IssueRun, IssueState, IssueStatus, RunReport,
     RunVerdict, instruction,
@@ -163,7 +163,7 @@ async fn a_worker_is_told_its_issue_and_its_session_says_whose_it_is() {
     // Nothing was brought in for the mention.
     assert_eq!(texts, [instruction(&issue), "done".to_owned()]);
     for message in &stored.transcript {
-        assert_eq!(message.extra["timestamp"], message.metadata["timestamp"]);
+        assert_eq!(message.extra["timestamp"], serde_json::json!(message.timestamp.unwrap()));
     }
 }
 
@@ -332,6 +332,44 @@ async fn a_budget_holds_for_all_workers_together() {
     let report = go(&stage.host_in_memory(), &run, list("a b c d>c")).report().await;
     assert_eq!(words(&report), ["a:completed", "b:completed", "c:limit_reached", "d:blocked"]);
     assert_eq!((report.cost_micro_usd(), stage.brain.requests().len()), (Some(2_000), 2));
+}
+
+#[tokio::test]
+async fn a_cheap_worker_leaves_its_money_to_a_dear_one() {
+    let stage = Stage::new();
+    stage.brain.costs(Price::new(10_000, 10_000));
+    // An answer costs a tenth of a cent: one of the first worker, three of the second one beside it.
+    let prompt = "<title>title of b</title>\n</issue>";
+    for _ in 0..2 {
+        stage.brain.to(prompt, Step::Call(vec![("nothing", serde_json::json!({}))]));
+    }
+    let mut run = run_of(2);
+    run.max_cost_micro_usd = Some(4_400);
+    let report = go(&stage.host_in_memory(), &run, list("a b")).report().await;
+    assert_eq!(words(&report), ["a:completed", "b:completed"]);
+    assert_eq!((report.cost_micro_usd(), stage.brain.requests().len()), (Some(4_000), 4));
+}
+
+#[tokio::test]
+async fn workers_at_once_never_spend_more_than_the_budget_of_their_run() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    stage.brain.costs(Price::new(20_000_000, 20_000_000));
+    for _ in 0..6 {
+        stage.brain.then(Step::Fill(gate.clone()));
+    }
+    let mut run = run_of(6);
+    let budget = 2_000_000;
+    run.max_cost_micro_usd = Some(budget);
+    let going = go(&stage.host_in_memory(), &run, list("a b c d e f"));
+    gate.reached(3).await;
+    gate.open();
+    let report = going.report().await;
+    let outcomes = report.results.iter().filter_map(|result| result.outcome.as_ref());
+    let cost: u64 = outcomes.filter_map(|outcome| outcome.cost_micro_usd).sum();
+    assert!(cost <= budget && cost > budget / 2, "{cost} of {budget}");
+    let completed = report.results.iter().filter(|result| result.outcome_name() == "completed").count();
+    let limited = report.results.iter().filter(|result| result.outcome_name() == "limit_reached").count();
+    assert!(completed >= 3 && limited > 0 && completed + limited == 6, "{:?}", words(&report));
 }
 
 /// A tool that starts a session of a bundle in the background and does not wait for it.

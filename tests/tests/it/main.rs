@@ -20,9 +20,11 @@ mod host;
 mod issue_run;
 mod parity;
 mod peer;
+mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
-mod router;
+mod reach;
+mod router_events;
 mod spawn;
 mod spawn_bounds;
 mod spawn_cancel;
@@ -33,4 +35,8 @@ mod spawn_scenarios;
 mod spawn_seen;
 mod spawn_storage;
 mod spawn_sweep;
+#[cfg(target_os = "linux")]
+mod store_crash;
+mod store_processes;
+mod tool_events;
 mod wire;

@@ -18,7 +18,10 @@ fn ledgers(project: &TempProject) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for slug in std::fs::read_dir(project.home().join("projects")).into_iter().flatten() {
         let run = std::fs::read_dir(slug.unwrap().path().join("run")).into_iter().flatten();
-        found.extend(run.map(|entry| entry.unwrap().path()));
+        let names = run.map(|entry| entry.unwrap().path());
+        found.extend(
+            names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("processes-")),
+        );
     }
     found
 }

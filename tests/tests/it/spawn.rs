@@ -25,10 +25,10 @@ pub(crate) async fn spawn(host: &Host, request: impl Into<SpawnRequest>) -> Spaw
 
 /// Every terminal event that the router has recorded so far.
 pub(crate) async fn terminals(host: &Host) -> Vec<Arc<SessionEvent>> {
-    let cursor = amplifier_foundation::router::Cursor { sequence: 1, ..host.router().tail() };
+    let tail = host.router().tail().await.unwrap();
     let mut found = Vec::new();
-    let mut from = cursor;
-    while from.sequence < host.router().tail().sequence {
+    let mut from = amplifier_foundation::router::Cursor { sequence: 1, ..tail };
+    while from.sequence < tail.sequence {
         let next = host.router().wait_after("session:end", from, Duration::ZERO).await.unwrap();
         let Some((event, behind)) = next else { break };
         found.push(event);

@@ -227,7 +227,7 @@ async fn a_resume_that_cannot_mend_leaves_the_conversation_as_it_was() {
         let id = SessionId::new("cut").unwrap();
         let mut metadata = SessionMetadata::new(id.clone(), amplifier_core::Timestamp::from_micros(0));
         metadata.bundle = Some("plain".into());
-        storage.create(&id, &metadata).await.unwrap();
+        storage.create(&id, &Arc::new(metadata)).await.unwrap();
         let mut caller = Message::assistant("");
         caller.tool_calls = vec![ToolCall::new("c", "probe", json!({}))];
         let messages = [Arc::new(Message::user("1")), Arc::new(caller)];

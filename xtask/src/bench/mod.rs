@@ -8,8 +8,10 @@ mod http;
 mod library;
 pub(crate) mod process;
 mod report;
+mod router;
 mod spawn;
 mod startup;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +37,13 @@ const AREAS: &[Area] = &[
         about: "storage, bundles and spawning in one process",
         measure: library::measure,
     },
+    Area {
+        name: "store",
+        about: "the store in a file, alone and shared by processes",
+        measure: store::measure,
+    },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
+    Area { name: "router", about: "events to their readers in one process", measure: router::measure },
 ];
 
 #[derive(Debug, Default, PartialEq)]

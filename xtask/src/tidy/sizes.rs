@@ -14,7 +14,7 @@ const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 70;
 /// Lines that are neither blank nor a comment; `docs/adr/0003-size-limits.md` says why these.
 const MAX_CRATE: [(&str, usize); 6] = [
-    ("amplifier-core", 5_200),
+    ("amplifier-core", 5_600),
     ("amplifier-fs", 2_500),
     ("amplifier-bundle", 11_000),
     ("amplifier-store", 6_000),

@@ -44,6 +44,25 @@ pub enum Code {
     Terminated = 143,
 }
 
+impl Code {
+    /// The code of this number.
+    pub fn of(number: u8) -> Option<Self> {
+        let codes = [
+            Self::Success,
+            Self::Failed,
+            Self::Usage,
+            Self::Limit,
+            Self::Permission,
+            Self::Abandoned,
+            Self::Temporary,
+            Self::TimedOut,
+            Self::Interrupted,
+            Self::Terminated,
+        ];
+        codes.into_iter().find(|code| *code as u8 == number)
+    }
+}
+
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         ExitCode::from(code as u8)

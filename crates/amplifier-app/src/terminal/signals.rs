@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use super::Code;
 use amplifier_foundation::fs::read;
@@ -36,6 +37,8 @@ pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
+    /// Those that another process hands on.
+    handed: Option<Receiver<Signalled>>,
 }
 
 /// The bit of SIGHUP in a mask of signals.
@@ -46,7 +49,14 @@ impl Signals {
     pub fn listen() -> std::io::Result<Self> {
         let hangup = if hangup_counts() { Some(signal(SignalKind::hangup())?) } else { None };
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, hangup })
+        Ok(Self { interrupt, terminate, hangup, handed: None })
+    }
+
+    /// The same, and those that another process hands on.
+    #[must_use]
+    pub fn with(mut self, handed: Receiver<Signalled>) -> Self {
+        self.handed = Some(handed);
+        self
     }
 
     /// The next signal.
@@ -57,7 +67,18 @@ impl Signals {
                 None => std::future::pending().await,
             }
         };
+        let handed = async {
+            let next = match &mut self.handed {
+                Some(handed) => handed.recv().await,
+                None => None,
+            };
+            match next {
+                Some(signal) => signal,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            signal = handed => signal,
             _ = self.interrupt.recv() => Signalled::Interrupt,
             _ = self.terminate.recv() => Signalled::Terminate,
             _ = hangup => Signalled::Terminate,

@@ -4,6 +4,7 @@
 //! `--help` is a result and goes to stdout.
 
 pub(crate) mod bundle;
+pub(crate) mod event;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod trigger;
@@ -40,9 +41,12 @@ pub(crate) enum Command {
     Resume(Box<run::ResumeArgs>),
     /// Explain what `run` with the same words would start: modules, permissions and limits, with their origin
     Spawn(Box<run::SpawnArgs>),
-    /// List, show, fork, resume, delete and export sessions, and show who spawned whom
+    /// List, show, wait for, stop, watch, fork, resume, delete and export sessions of any process
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Emit events, follow them, wait for one, and see what led to one
+    #[command(subcommand)]
+    Event(event::EventCommand),
     /// List, show, choose and check bundles
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),

@@ -32,8 +32,7 @@ pub(crate) enum OnExit {
     Drain,
     /// They are stopped.
     Cancel,
-    /// They go on without the run; not there yet.
-    #[value(hide = true)]
+    /// They go on without the run, in a process of their own.
     Detach,
 }
 
@@ -154,10 +153,13 @@ pub(crate) struct RunOptions {
     /// default, plan, acceptEdits, dontAsk or bypassPermissions
     #[arg(long, value_name = "MODE", value_parser = permission_mode)]
     pub(crate) permission_mode: Option<Mode>,
-    /// What becomes of background sessions that still run when the answer is there: drain waits for them, cancel stops them
+    /// Start the session in a process of its own, print its id once it is recorded, and come back
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// What becomes of background sessions that still run when the answer is there: drain waits for them, cancel stops them, detach lets them go on
     #[arg(long, value_name = "WHAT", default_value = "drain")]
     pub(crate) on_exit: OnExit,
-    /// How long they are waited for before they are stopped; 10m by default
+    /// How long they are waited for before they are stopped; 10m by default, for ever with --background and detach
     #[arg(long, value_name = "TIME")]
     pub(crate) drain_timeout: Option<HumanDuration>,
     /// Make warnings of bundles errors
@@ -197,5 +199,12 @@ impl ResumeArgs {
             return Err(Failure::usage("no session is named").help(help));
         };
         Ok(RunArgs { prompt, options, later, resume: Some(id), ..RunArgs::default() })
+    }
+}
+
+impl RunArgs {
+    /// True for a run whose session is another process's from the beginning.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.options.background || self.options.on_exit == OnExit::Detach
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use amplifier_foundation::settings::duration::HumanDuration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::run::ResumeArgs;
@@ -15,6 +16,16 @@ pub(crate) enum SessionCommand {
     Show(ShowArgs),
     /// Show which session spawned which
     Tree(TreeArgs),
+    /// Wait until sessions have ended, in whatever process they run
+    Wait(WaitArgs),
+    /// Stop a session, in whatever process it runs
+    Cancel(CancelArgs),
+    /// Print what a session has written: its events, else its messages
+    Logs(LogsArgs),
+    /// Watch a session's conversation until it ends; Ctrl+C leaves it running
+    Attach(AttachArgs),
+    /// Make what the database says of sessions anew from their files
+    Reindex(ReindexArgs),
     /// Copy a session, whole or up to a turn
     Fork(ForkArgs),
     /// Go on with a session
@@ -56,6 +67,67 @@ pub(crate) struct ShowArgs {
     /// With its messages
     #[arg(short = 'T', long, visible_alias = "with-transcript")]
     pub(crate) transcript: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session wait`
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The sessions' ids, or the beginnings of them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// At most this long, such as 90s or 15m; exit code 124 then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<HumanDuration>,
+    /// For the first of them alone
+    #[arg(long)]
+    pub(crate) any: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session cancel`
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// Stop running tools too
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session logs`
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// Go on until the session has ended
+    #[arg(short = 'f', long)]
+    pub(crate) follow: bool,
+    /// Print messages as JSON too
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session attach`
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The session's id, or the beginning of it
+    pub(crate) id: String,
+    /// Print JSON lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `amplifier session reindex`
+#[derive(Debug, Args)]
+pub(crate) struct ReindexArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -199,6 +199,6 @@ impl Output for Json {
 }
 
 /// Millionths of a dollar as dollars; `null` where no price is known.
-pub(super) fn cost(micro_usd: Option<u64>) -> Value {
+pub(crate) fn cost(micro_usd: Option<u64>) -> Value {
     json!(micro_usd.map(|micro| micro as f64 / 1e6))
 }

@@ -16,6 +16,7 @@ pub(crate) use amplifier_app::terminal::{Stdout, Style, plain, print, say, table
 use amplifier_core::approval::Display;
 use amplifier_core::{Clock, OutcomeKind, SessionId, SessionOutcome};
 use amplifier_foundation::spawn::{ChildSummary, TreeOutcome};
+pub(crate) use json::cost;
 use serde_json::{Value, json};
 
 use crate::args::run::OutputFormat;

@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_app::detach::Owner;
 use amplifier_app::terminal::Signals;
 use amplifier_core::CancelToken;
 use amplifier_core::approval::Approver;
 use amplifier_foundation::{Host, Shutdown, SpawnResult, spawn_bundle};
 
-use super::end::{end, stuck};
+use super::end::{Left, end, stuck};
+use super::owner;
 use super::parent::{self, Parent};
 use super::prompt::Prompt;
 use super::request::{self, Asked};
@@ -33,6 +35,7 @@ pub(super) async fn drive(
     context: &Context,
     mut signals: Signals,
     output: &Arc<dyn Output>,
+    mut owner: Option<&mut Owner>,
 ) -> Result<Code, Failure> {
     let asked = CancelToken::new();
     let approver = approve::approver(&asked);
@@ -60,16 +63,29 @@ pub(super) async fn drive(
         }
     };
     let mut watch = Watch::new(&host, result, asked, output);
+    let forever = owner.is_some();
+    if let Some(owner) = &mut owner {
+        owner::recorded(owner, &mut watch, args)?;
+    }
     let outcome = watch.wait(&mut signals).await;
+    let told = match (&outcome, owner) {
+        (Some(outcome), Some(owner)) if owner::lets_go(args, &watch) => {
+            let code = end(args, &watch, facts.clone(), outcome, Left::GoOn, output.as_ref());
+            owner::let_go(owner, &watch, code)?;
+            Some(code)
+        }
+        _ => None,
+    };
     if outcome.is_some() {
-        let within = args.options.drain_timeout.map_or(DRAIN, |within| within.0);
+        let drain = if forever { None } else { Some(DRAIN) };
+        let within = args.options.drain_timeout.map_or(drain, |within| Some(within.0));
         watch.leave(args.options.on_exit, within, &mut signals).await;
     }
     host.shutdown(Shutdown::Now).await;
-    let (result, signal) = (&watch.result, watch.signal);
-    match outcome {
-        Some(outcome) => Ok(end(args, result, facts, &outcome, signal, output.as_ref())),
-        None => Err(stuck(result.id(), signal)),
+    match (outcome, told) {
+        (_, Some(code)) => Ok(code),
+        (Some(outcome), None) => Ok(end(args, &watch, facts, &outcome, Left::Ended, output.as_ref())),
+        (None, None) => Err(stuck(watch.result.id(), watch.signal)),
     }
 }
 

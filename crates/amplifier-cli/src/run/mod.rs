@@ -2,11 +2,14 @@
 //!
 //! Guarantees: whatever happens after the arguments are read, the chosen format gets exactly one
 //! result. `spawn_bundle` gives the session as soon as it runs, so that signals reach it; the process
-//! ends when it has settled, and with it the sessions that it has spawned.
+//! ends when it has settled, and with it the sessions that it has spawned. With `--background` and
+//! `--on-exit detach` that process is another one, from the beginning.
 
+mod detach;
 mod drive;
 mod end;
 mod explain;
+mod owner;
 mod parent;
 mod prompt;
 mod request;
@@ -20,19 +23,29 @@ use amplifier_core::Clock;
 use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
-use crate::args::run::{OldMode, OnExit, RunArgs};
+use crate::args::run::{OldMode, OutputFormat, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
 pub(crate) use explain::explain;
+use owner::Owned;
+pub(crate) use owner::owned;
 use prompt::Prompt;
 pub(crate) use request::new_id;
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
+    run_as(args, None)
+}
+
+/// The same, in a process that was started for it, or not.
+fn run_as(args: RunArgs, owned: Option<Owned<'_>>) -> Result<Code, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let output = output::open(args.options.output_format, args.options.verbose, Arc::clone(&clock));
-    let ran = check(&args).and_then(|()| in_session(args, &output, clock));
+    let ran = check(&args).and_then(|()| match owned {
+        None if args.is_detached() => detach::start(&args),
+        owned => in_session(args, owned, &output, clock),
+    });
     match ran {
         Ok(code) => Ok(output.stdout().code(code)),
         Err(failure) => {
@@ -49,8 +62,9 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
     if args.options.mode == Some(OldMode::Chat) {
         return Err(crate::later::chat());
     }
-    if args.options.on_exit == OnExit::Detach {
-        return Err(crate::later::detach());
+    if args.options.background && args.options.output_format == OutputFormat::StreamJson {
+        let help = "leave the format out, and look at the session with `amplifier session attach ID --json`";
+        return Err(Failure::usage("--background comes back at once and has nothing to stream").help(help));
     }
     let resumes = args.resume.is_some() || args.continue_last;
     if args.fork_session && !resumes {
@@ -81,23 +95,39 @@ fn check_target(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn in_session(args: RunArgs, output: &Arc<dyn Output>, clock: Arc<dyn Clock>) -> Result<Code, Failure> {
+fn in_session(
+    args: RunArgs,
+    owned: Option<Owned<'_>>,
+    output: &Arc<dyn Output>,
+    clock: Arc<dyn Clock>,
+) -> Result<Code, Failure> {
     let runtime = context::runtime()?;
     let code = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;
-        let prompt = tokio::select! {
-            biased;
-            prompt = read_prompt(&args) => prompt?,
-            signal = signals.next() => return Err(drive::not_begun(signal)),
+        let (prompt, owner) = match owned {
+            Some(Owned { owner, piped }) => {
+                signals = signals.with(owner.signals().map_err(|error| Failure::work(&error))?);
+                (prompt::handed(args.prompt.as_deref(), piped), Some(owner))
+            }
+            None => (typed(&args, &mut signals).await?, None),
         };
         let flags = context::flags(&args.options);
         let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
         context.tell_warnings();
-        drive::drive(&args, prompt, &context, signals, output).await
+        drive::drive(&args, prompt, &context, signals, output, owner).await
     });
     // A module that blocks its thread, or a standard input that nobody fills, must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// The prompt, unless a signal comes first.
+async fn typed(args: &RunArgs, signals: &mut Signals) -> Result<Prompt, Failure> {
+    tokio::select! {
+        biased;
+        prompt = read_prompt(args) => prompt,
+        signal = signals.next() => Err(drive::not_begun(signal)),
+    }
 }
 
 /// Reads the prompt in a thread of its own, so that a signal is heard meanwhile.

@@ -37,6 +37,12 @@ pub(super) fn read(argument: Option<&str>, timeout: Option<Duration>) -> Result<
     })
 }
 
+/// The same, of standard input that was read before.
+pub(super) fn handed(argument: Option<&str>, piped: Option<String>) -> Prompt {
+    let typed = argument.filter(|text| !text.trim().is_empty()).unwrap_or_default().to_owned();
+    Prompt { typed, piped }
+}
+
 /// Both parts; `None` if there is nothing but white space.
 fn join(argument: Option<&str>, piped: Option<&str>) -> Option<Prompt> {
     let told = |text: &&str| !text.trim().is_empty();

@@ -56,7 +56,7 @@ impl<'a> Watch<'a> {
 
     /// Waits for the background sessions that are left, or stops them. Whoever waits here is no session
     /// that learns how they ended.
-    pub(super) async fn leave(&mut self, how: OnExit, within: Duration, signals: &mut Signals) {
+    pub(super) async fn leave(&mut self, how: OnExit, within: Option<Duration>, signals: &mut Signals) {
         let left = self.left();
         if left > 0 {
             self.output.leave();
@@ -64,24 +64,37 @@ impl<'a> Watch<'a> {
             match how {
                 _ if self.level != CancelLevel::None => output::say(&format!("waiting for {what} to stop")),
                 OnExit::Cancel => output::say(&format!("stopping {what} (--on-exit cancel)")),
-                _ => {
-                    let within = duration::format(within);
-                    output::say(&format!("waiting for {what}, at most {within}; Ctrl+C stops"));
-                }
+                _ => match within {
+                    Some(within) => {
+                        let within = duration::format(within);
+                        output::say(&format!("waiting for {what}, at most {within}; Ctrl+C stops"));
+                    }
+                    None => output::say(&format!("waiting for {what}")),
+                },
             }
         }
         match (how, self.level) {
             (_, CancelLevel::Immediate) => {}
             (OnExit::Cancel, CancelLevel::None) => self.stop_gracefully(Some(TERM_GRACE)),
             _ => {
-                let end = self.host.clock().monotonic().saturating_add(within);
-                self.due = Some(self.due.map_or(end, |due| due.min(end)));
+                let end = within.map(|within| self.host.clock().monotonic().saturating_add(within));
+                self.due = self.due.into_iter().chain(end).min();
             }
         }
         let host = self.host.clone();
         if self.until(host.sessions().idle(), signals).await.is_none() {
             output::say(&format!("{} did not stop", sessions(self.left())));
         }
+    }
+
+    /// True once the session was asked to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.level != CancelLevel::None
+    }
+
+    /// Stops the session, gracefully.
+    pub(super) fn give_up(&mut self) {
+        self.stop_gracefully(None);
     }
 
     /// How many background sessions still run.

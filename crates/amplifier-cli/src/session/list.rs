@@ -1,17 +1,21 @@
 //! `amplifier session list`.
 //!
-//! Guarantees: a session that its metadata calls running counts as running only while a process
-//! holds it; else it is lost.
+//! Guarantees: a session counts as running only while a process owns it; one whose process is gone is
+//! lost. Where the database cannot be read, files and locks tell, and that is said.
 
 use amplifier_core::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use amplifier_foundation::Host;
 use amplifier_foundation::fs::read;
+use amplifier_foundation::host::{ReachError, SessionState};
 use amplifier_foundation::storage::{Holder, ProjectScope, SessionQuery, SessionSummary};
+use amplifier_foundation::store::StoreError;
 use serde_json::{Value, json};
 
 use crate::args::session::ListArgs;
 use crate::context::Context;
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, chain};
 use crate::output;
 
 /// Where a session stands.
@@ -32,8 +36,20 @@ impl std::fmt::Display for Status {
     }
 }
 
+impl From<SessionState> for Status {
+    fn from(state: SessionState) -> Self {
+        let (word, process) = match state {
+            SessionState::Running { process, .. } => ("running", process),
+            SessionState::Ended(kind) => (kind.as_str(), None),
+            SessionState::Damaged => ("damaged", None),
+            _ => ("-", None),
+        };
+        Self { word: word.to_owned(), process }
+    }
+}
+
 /// Where a session stands, by its metadata and by who holds it.
-pub(super) fn status(summary: &SessionSummary, holder: Option<Holder>) -> Status {
+fn status(summary: &SessionSummary, holder: Option<Holder>) -> Status {
     let word = match (holder, &summary.broken, summary.status.as_deref()) {
         (Some(_), ..) => "running",
         (None, Some(_), _) => "damaged",
@@ -50,14 +66,34 @@ pub(super) async fn status_of(
     context: &Context,
     host: &Host,
 ) -> Result<Status, Failure> {
-    let here = status(summary, host.storage().holder(&summary.id).await?);
+    let here = status_in(summary, host).await?;
     let elsewhere = summary.working_dir.as_deref().filter(|dir| *dir != host.project());
     match elsewhere {
         Some(dir) if here.word == "lost" => match context.builder(false).open(dir).await {
-            Ok(other) => Ok(status(summary, other.storage().holder(&summary.id).await?)),
+            Ok(other) => status_in(summary, &other).await,
             Err(_) => Ok(here),
         },
         _ => Ok(here),
+    }
+}
+
+/// The same in one project.
+async fn status_in(summary: &SessionSummary, host: &Host) -> Result<Status, Failure> {
+    match host.project_sessions().state(summary).await {
+        Ok(state) => Ok(state.into()),
+        Err(ReachError::Store(error)) => {
+            tell_once(&error);
+            Ok(status(summary, host.storage().holder(&summary.id).await?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A database that cannot be read keeps nobody from the files.
+pub(super) fn tell_once(error: &StoreError) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        output::say(&format!("warning: the status is that of the files, because {}", chain(error)));
     }
 }
 

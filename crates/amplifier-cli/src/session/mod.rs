@@ -5,8 +5,11 @@
 
 mod export;
 mod list;
+mod reach;
+mod reindex;
 mod show;
 mod tree;
+mod watch;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -32,6 +35,11 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
             SessionCommand::List(args) => list::list(args, &context, &host).await,
             SessionCommand::Show(args) => show::show(args, &context, host).await,
             SessionCommand::Tree(args) => tree::tree(args, &context, host).await,
+            SessionCommand::Wait(args) => reach::wait(args, &context, host).await,
+            SessionCommand::Cancel(args) => reach::cancel(args, &context, host).await,
+            SessionCommand::Logs(args) => watch::logs(args, &context, host).await,
+            SessionCommand::Attach(args) => watch::attach(args, &context, host).await,
+            SessionCommand::Reindex(args) => reindex::reindex(args, &host).await,
             SessionCommand::Fork(args) => fork(args, &host).await,
             SessionCommand::Delete(args) => delete(args, &host).await,
             SessionCommand::Export(args) => export::export(args, &context, host).await,
@@ -82,7 +90,7 @@ async fn delete(args: DeleteArgs, host: &Host) -> Result<Code, Failure> {
         output::say("nothing was deleted");
         return Ok(Code::Failed);
     }
-    let deleted = storage::delete_tree(host.storage().as_ref(), &id).await?;
+    let deleted = host.project_sessions().delete(&id).await?;
     output::say(&format!("deleted {}", deleted.iter().map(SessionId::as_str).collect::<Vec<_>>().join(", ")));
     Ok(Code::Success)
 }

@@ -2,9 +2,10 @@
 
 use amplifier_core::{Message, Role};
 use amplifier_foundation::Host;
+use amplifier_foundation::host::ReachError;
 use serde_json::{Value, json};
 
-use super::list::{as_json, status_of};
+use super::list::{as_json, status_of, tell_once};
 use crate::args::session::ShowArgs;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -22,12 +23,14 @@ pub(super) async fn show(args: ShowArgs, context: &Context, host: Host) -> Resul
     let mut about = as_json(&summary, &status);
     about["root_id"] = json!(stored.metadata.trace_id);
     about["messages"] = json!(stored.transcript.len());
-    about["outcome"] = stored
-        .metadata
-        .amplifier
-        .outcome
-        .as_ref()
-        .map_or(Value::Null, |outcome| outcome.decode::<Value>().unwrap_or(Value::Null));
+    let outcome = match host.project_sessions().outcome(&summary.id).await {
+        Err(ReachError::Store(error)) => {
+            tell_once(&error);
+            None
+        }
+        other => other?,
+    };
+    about["outcome"] = json!(outcome);
     if args.json {
         if args.transcript {
             about["transcript"] = json!(stored.transcript);
@@ -62,7 +65,7 @@ fn facts(about: &Value) -> String {
     text
 }
 
-fn shown(message: &Message) -> String {
+pub(super) fn shown(message: &Message) -> String {
     let who = match message.role {
         Role::User => "user".to_owned(),
         Role::Assistant => "assistant".to_owned(),

@@ -14,10 +14,8 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&[], &["the interactive chat is not there yet", "amplifier run"]);
     check(&["doctor"], &["`amplifier doctor` is not there yet"]);
     check(&["event", "tail"], &["`amplifier event` is not there yet"]);
-    check(&["session", "wait", "x"], &["`amplifier session wait` is not there yet"]);
+    check(&["session", "cleanup"], &["`amplifier session cleanup` is not there yet"]);
     check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
-    check(&["run", "--background", "hi"], &["`--background` is not there yet"]);
-    check(&["run", "--on-exit", "detach", "hi"], &["`--on-exit detach` is not there yet", "drain"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
     check(&["resume", "x", "hi", "--output-schema", "f"], &["`--output-schema` is not there yet"]);
     check(&["run", "--mode", "chat", "hi"], &["the interactive chat is not there yet"]);
@@ -33,7 +31,7 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
             &["--max-budget-usd", "US dollars such as 2.50"],
         );
     }
-    check(&["run", "--on-exit", "wait", "hi"], &["--on-exit", "drain, cancel"]);
+    check(&["run", "--on-exit", "wait", "hi"], &["--on-exit", "drain, cancel, detach"]);
     check(&["run", "--drain-timeout", "soon", "hi"], &["--drain-timeout", "`soon` is no duration"]);
     check(&["run", "--permission-mode", "yolo", "hi"], &["dontAsk"]);
     check(&["run", "--output-format", "xml", "hi"], &["stream-json"]);
@@ -61,6 +59,9 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
         &["--parent-session is for a new session"],
     );
     check(&["session", "tree", "abc"], &["session abc was not found"]);
+    check(&["session", "wait", "abc"], &["session abc was not found"]);
+    check(&["session", "wait"], &["<ID>"]);
+    check(&["session-owner"], &["this command is for amplifier itself"]);
     check(&["run", "--resume", "abc", "hi"], &["session abc was not found"]);
     check(&["run", "--resume", "../x", "hi"], &["session id", "../x"]);
     check(&["run", "hi"], &["no provider is configured", "ANTHROPIC_API_KEY"]);
@@ -79,8 +80,8 @@ fn help_and_version_are_results() {
         assert_eq!(help.stderr, "");
     }
     let help = place.run(&["run", "--help"]).ok().stdout;
-    assert!(!help.contains("--background"), "what is not there yet is not offered");
-    assert!(!help.contains("detach"), "what is not there yet is not offered");
+    assert!(help.contains("--background") && help.contains("detach"), "{help}");
+    assert!(!help.contains("output-schema"), "what is not there yet is not offered");
 }
 
 #[test]

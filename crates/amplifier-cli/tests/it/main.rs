@@ -4,10 +4,12 @@
 mod args;
 mod bundles;
 mod children;
+mod events;
 mod explain;
 mod formats;
 mod kit;
 mod permissions;
+mod reach;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;

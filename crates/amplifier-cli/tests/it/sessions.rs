@@ -80,11 +80,14 @@ fn a_list_tells_where_each_session_stands() {
         done.stdout
     );
     assert!(line.contains(" b ") && line.ends_with("first"), "{line}");
-    // A session whose owner died says running and nobody holds it.
+    // The database wins over a copy.
     let metadata = place.session_folder(&id).join("metadata.json");
     let text = fs::read_to_string(&metadata).unwrap().replace("\"completed\"", "\"running\"");
     fs::write(&metadata, text).unwrap();
     let status = |id: &str| place.run(&["session", "show", id, "--json"]).ok().json()["status"].clone();
+    assert_eq!(status(&id), "completed");
+    // A session without a row whose owner died says running and nobody holds it.
+    fs::remove_file(metadata.ancestors().nth(3).unwrap().join("amplifier.db")).unwrap();
     assert_eq!(status(&id), "lost");
     fs::write(&metadata, "{ broken").unwrap();
     let listed = place.run(&["session", "list", "--json"]).ok().json();

@@ -130,7 +130,7 @@ pub struct ChatRequest {
     /// Whether the model shall reason before it answers.
     pub reasoning: Option<ReasoningEffort>,
     /// Names the conversation, for services that route a prompt cache by it.
-    pub cache_key: Option<String>,
+    pub cache_key: Option<Arc<str>>,
 }
 
 /// How much a model shall reason.

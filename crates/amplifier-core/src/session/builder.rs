@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use super::ledger::Ledger;
 use super::mailbox::mailbox;
 use super::{AmplifierSession, Core, FixedPrompt, Progress, SessionDriver, SystemPrompt};
@@ -164,11 +162,11 @@ impl SessionBuilder {
             options: self.options,
             retry: self.retry,
             governor: self.governor,
+            progress: Progress::default(),
             ledger: Mutex::new(Ledger::default()),
         });
         let (sender, receiver) = mailbox();
-        let (progress, watched) = watch::channel(Progress::default());
-        let session = AmplifierSession { core: Arc::clone(&core), commands: sender, progress: watched };
-        Ok((session, SessionDriver::new(core, receiver, progress)))
+        let session = AmplifierSession { core: Arc::clone(&core), commands: sender };
+        Ok((session, SessionDriver::new(core, receiver)))
     }
 }

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::mailbox::Receiver;
-use super::{Core, Progress, Settler, TurnReply};
+use super::{Core, Settler, TurnReply};
 use crate::cancel::CancelLevel;
 use crate::causes::chain;
 use crate::event::EventType;
@@ -48,13 +48,14 @@ pub(super) type Reply = Result<TurnReply, TurnError>;
 pub struct SessionDriver {
     core: Arc<Core>,
     commands: Receiver,
-    progress: watch::Sender<Progress>,
+    settler: Settler,
     started: bool,
 }
 
 impl SessionDriver {
-    pub(super) fn new(core: Arc<Core>, commands: Receiver, progress: watch::Sender<Progress>) -> Self {
-        Self { core, commands, progress, started: false }
+    pub(super) fn new(core: Arc<Core>, commands: Receiver) -> Self {
+        let settler = Settler::new(Arc::clone(&core));
+        Self { core, commands, settler, started: false }
     }
 
     /// Puts messages of earlier activations into the conversation. `open` are the calls of its last
@@ -87,7 +88,7 @@ impl SessionDriver {
             Err(error) => Err(error),
         };
         let closed = core.close_open_calls().await;
-        self.progress.send_modify(|progress| progress.turns += 1);
+        core.progress.turned();
         let text = result?;
         closed?;
         let ledger = core.ledger();
@@ -115,19 +116,18 @@ impl SessionDriver {
     pub async fn clean_up(&mut self, outcome: &SessionOutcome) {
         self.commands.close();
         let data = || json!({"status": outcome.kind, "turns": outcome.turns, "usage": outcome.usage});
-        let round = self.core.ask_hooks(&EventType::SessionEnd, data).await;
-        self.core.absorb(round);
+        self.core.notify(&EventType::SessionEnd, data).await;
         self.core.env.coordinator.clean_up().await;
     }
 
     /// Publishes the outcome to everybody who waits. The first call counts.
     pub fn settle(&self, outcome: Arc<SessionOutcome>) {
-        self.settler().settle(outcome);
+        self.settler.settle(outcome);
     }
 
     /// What publishes the outcome, for who ends the session without the driver.
     pub fn settler(&self) -> Settler {
-        Settler(self.progress.clone())
+        self.settler.clone()
     }
 
     async fn announce(&mut self) {
@@ -143,8 +143,7 @@ impl SessionDriver {
             (env.parent.is_some() && env.activation == Activation::FIRST).then_some(EventType::SessionFork);
         for event in fork.into_iter().chain([opened]) {
             let data = || json!({"activation": env.activation, "working_dir": env.cwd});
-            let round = self.core.ask_hooks(&event, data).await;
-            self.core.absorb(round);
+            self.core.notify(&event, data).await;
         }
     }
 }
@@ -158,20 +157,20 @@ impl Core {
             let data = || json!({"prompt": text});
             self.gate_prompt(data).await?
         };
-        self.append(vec![Message::user(modified.unwrap_or(text))]).await?;
-        let name = self.orchestrator.name().to_owned();
-        self.notify(EventType::ExecutionStart, || json!({"orchestrator": name})).await;
+        self.append([Message::user(modified.unwrap_or(text))]).await?;
+        let name = self.orchestrator.name();
+        self.notify(&EventType::ExecutionStart, || json!({"orchestrator": name})).await;
         let mut turn = Turn::new(self);
         let run = caught(self.orchestrator.run(&mut turn));
         let free = || self.ledger().appending == 0;
         let result = match until_free(run, self.env.cancel.cancelled_now(), free).await {
             None => Err(TurnError::Cancelled),
-            Some(Err(message)) => Err(TurnError::Module { module: name.clone(), message }),
+            Some(Err(message)) => Err(TurnError::Module { module: name.to_owned(), message }),
             Some(Ok(result)) => result,
         };
         if matches!(result, Err(TurnError::Cancelled)) {
             let data = || json!({"level": self.env.cancel.level(), "reason": self.env.cancel.reason()});
-            self.notify(EventType::CancelRequested, data).await;
+            self.notify(&EventType::CancelRequested, data).await;
         }
         let status = match &result {
             Ok(_) => "success",
@@ -180,22 +179,17 @@ impl Core {
         };
         let turns = self.ledger().turns;
         let data = || json!({"orchestrator": name, "turn_count": turns, "status": status});
-        self.notify(EventType::OrchestratorComplete, data).await;
-        self.notify(EventType::ExecutionEnd, data).await;
+        self.notify(&EventType::OrchestratorComplete, data).await;
+        self.notify(&EventType::ExecutionEnd, data).await;
         match &result {
-            Ok(text) => self.notify(EventType::PromptComplete, || json!({"response": text})).await,
+            Ok(text) => self.notify(&EventType::PromptComplete, || json!({"response": text})).await,
             Err(TurnError::Cancelled) => {
                 let was_immediate = self.env.cancel.level() == CancelLevel::Immediate;
-                self.notify(EventType::CancelCompleted, || json!({"was_immediate": was_immediate})).await;
+                self.notify(&EventType::CancelCompleted, || json!({"was_immediate": was_immediate})).await;
             }
             Err(_) => {}
         }
         result
-    }
-
-    async fn notify(&self, event: EventType, data: impl FnOnce() -> serde_json::Value) {
-        let round = self.ask_hooks(&event, data).await;
-        self.absorb(round);
     }
 
     fn classify(&self, error: &TurnError) -> (OutcomeKind, OutcomeError) {

@@ -9,10 +9,11 @@ mod builder;
 mod driver;
 mod ledger;
 mod mailbox;
+mod progress;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::budget::Budget;
 use crate::cancel::{CancelLevel, CancelReason};
@@ -32,9 +33,11 @@ use crate::permission::Permissions;
 use crate::transcript::{MessageView, Transcript};
 use crate::turn::{Choice, ModelOptions, RetryPolicy, TurnError};
 use ledger::Ledger;
+use progress::{End, Progress};
 
 pub use builder::{BuildError, SessionBuilder};
 pub use driver::{Command, SessionDriver};
+pub use progress::Settler;
 
 /// Renders the system prompt, anew for each request, so that edited files are picked up.
 pub trait SystemPrompt: Send + Sync + std::fmt::Debug {
@@ -73,6 +76,7 @@ pub(crate) struct Core {
     pub(crate) options: ModelOptions,
     pub(crate) retry: RetryPolicy,
     pub(crate) governor: Option<Arc<dyn Governor>>,
+    progress: Progress,
     // Held for a few fields at a time; never across an await.
     ledger: Mutex<Ledger>,
 }
@@ -93,38 +97,11 @@ impl Core {
     }
 }
 
-/// Publishes the outcome of one activation, from wherever that becomes known. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Settler(watch::Sender<Progress>);
-
-impl Settler {
-    /// Publishes the outcome to everybody who waits. The first call counts.
-    pub fn settle(&self, outcome: Arc<SessionOutcome>) {
-        self.0.send_if_modified(|progress| {
-            let first = progress.outcome.is_none();
-            if first {
-                progress.outcome = Some(outcome);
-            }
-            first
-        });
-    }
-}
-
-/// How far a session is, for those who wait.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Progress {
-    /// User messages that were answered, or failed to be.
-    turns: u32,
-    /// The outcome, once there is one.
-    outcome: Option<Arc<SessionOutcome>>,
-}
-
 /// A session. A cheap handle: clone it, drop it, send it.
 #[derive(Debug, Clone)]
 pub struct AmplifierSession {
     core: Arc<Core>,
     commands: mailbox::Sender,
-    progress: watch::Receiver<Progress>,
 }
 
 /// The answer to one user message.
@@ -227,19 +204,15 @@ impl AmplifierSession {
 
     /// Waits for the outcome. Every session gets one.
     pub async fn outcome(&self) -> Arc<SessionOutcome> {
-        let mut progress = self.progress.clone();
-        match progress.wait_for(|progress| progress.outcome.is_some()).await {
-            Ok(progress) => {
-                progress.outcome.clone().unwrap_or_else(|| Arc::new(driver::lost(self.activation())))
-            }
-            Err(_) => Arc::new(driver::lost(self.activation())),
+        match self.core.progress.end().await {
+            End::Outcome(outcome) => outcome,
+            End::Lost => Arc::new(driver::lost(self.activation())),
         }
     }
 
     /// Waits until the first turn of this activation is over, or the session.
     pub async fn first_turn(&self) {
-        let mut progress = self.progress.clone();
-        let _ = progress.wait_for(|progress| progress.turns > 0 || progress.outcome.is_some()).await;
+        self.core.progress.first_turn().await;
     }
 
     /// The provider and model that answered last, as `provider/model`.
@@ -249,7 +222,7 @@ impl AmplifierSession {
 
     /// The outcome, if there is one already.
     pub fn try_outcome(&self) -> Option<Arc<SessionOutcome>> {
-        self.progress.borrow().outcome.clone()
+        self.core.progress.outcome()
     }
 
     /// The outcome of an activation that its driver did not bring to an end, with what it has used so far.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::TurnError;
+use super::reserve::SetAside;
 use super::retry::Retry;
 use crate::approval::{NoticeLevel, Shown};
 use crate::clock::MonoTime;
 use crate::event::EventType;
 use crate::governor::{Governor, Pass, Permit, Verdict};
-use crate::message::Usage;
 use crate::module::provider::{
     ChatRequest, ChatResponse, Provider, ProviderError, ProviderErrorKind, ProviderInfo,
 };
@@ -23,14 +23,12 @@ use crate::session::Core;
 use crate::until::until;
 
 impl Core {
-    /// Attempts until there is an answer, a permanent error, or no patience left. `tokens` is what the
-    /// request is estimated at; what answers that broke off have taken is added to `lost`.
+    /// Attempts until there is an answer, a permanent error, no patience left, or no budget for another one.
     pub(super) async fn attempts(
         &self,
         provider: &Arc<dyn Provider>,
         request: &ChatRequest,
-        tokens: u64,
-        lost: &mut Usage,
+        aside: &mut SetAside,
     ) -> Result<ChatResponse, TurnError> {
         let mut retry = Retry::new(&self.retry);
         let mut limit = None;
@@ -42,11 +40,7 @@ impl Core {
             if let Some(Ok(response)) = result {
                 return Ok(response);
             }
-            let streamed = self.ledger().streamed_bytes;
-            if streamed > 0 {
-                let output_tokens = streamed.div_ceil(4);
-                *lost += Usage { input_tokens: tokens, output_tokens, ..Usage::default() };
-            }
+            aside.broke_off(self.ledger().streamed_bytes);
             let Some(Err(error)) = result else { return Err(TurnError::Cancelled) };
             match &mut permit {
                 Some(permit) if error.kind == ProviderErrorKind::RateLimited => {
@@ -57,7 +51,8 @@ impl Core {
                 _ => {
                     // Before the wait, so that others may go meanwhile.
                     drop(permit);
-                    self.wait(&mut retry, error).await?;
+                    Box::pin(self.wait(&mut retry, error)).await?;
+                    aside.again()?;
                 }
             }
         }
@@ -76,7 +71,7 @@ impl Core {
         match (governor.enter(key).map(permit), limit) {
             (Ok(permit), None) => Ok(Some(permit)),
             (Ok(permit), Some(limit)) => {
-                self.announce_retry(&limit, retry.attempt(), Duration::ZERO).await;
+                Box::pin(self.announce_retry(&limit, retry.attempt(), Duration::ZERO)).await;
                 Ok(Some(permit))
             }
             (Err(at), limit) => {
@@ -84,7 +79,8 @@ impl Core {
                     let message = "another session has met a rate limit";
                     ProviderError::new(info.name.as_str(), ProviderErrorKind::RateLimited, message)
                 });
-                self.queue(governor, key, retry, limit, at).await.map(permit).map(Some)
+                // Boxed: rare, and the future of every call would have room for it.
+                Box::pin(self.queue(governor, key, retry, limit, at)).await.map(permit).map(Some)
             }
         }
     }
@@ -141,8 +137,7 @@ impl Core {
             _ => EventType::ProviderRetry,
         };
         let data = || json!({"provider": error.provider, "kind": error.kind, "error": error.message, "attempt": attempt, "wait_ms": wait_ms});
-        let round = self.ask_hooks(&event, data).await;
-        self.absorb(round);
+        self.notify(&event, data).await;
     }
 
     /// Tells that what was streamed of an answer is void, if anything was.

@@ -101,8 +101,7 @@ impl Core {
                 "next_provider": next.as_ref().map(Choice::name), "next_model": next.as_ref().map(Choice::model),
             })
         };
-        let round = self.ask_hooks(&EventType::ProviderError, data).await;
-        self.absorb(round);
+        self.notify(&EventType::ProviderError, data).await;
     }
 
     /// Notes who said a message, where that is not the session's first choice.

@@ -36,6 +36,18 @@ impl Core {
         event: &EventType,
         data: impl FnOnce() -> Value,
     ) -> Result<Option<Value>, Denial> {
+        if !self.hooks.listens(event) {
+            return Ok(None);
+        }
+        // Boxed as in `notify`.
+        Box::pin(self.asked_gate(event, data)).await
+    }
+
+    async fn asked_gate(
+        &self,
+        event: &EventType,
+        data: impl FnOnce() -> Value,
+    ) -> Result<Option<Value>, Denial> {
         let mut round = self.ask_hooks(event, data).await;
         let (denied, question) = (round.denied.take(), round.question.take());
         let modified = round.modified.take();
@@ -108,8 +120,7 @@ impl Core {
         let reason = format!("permission denied: {tool} may not {access} ({origin}{why})");
         let data =
             || json!({"tool_name": tool, "access": access.to_string(), "origin": origin, "reason": reason});
-        let round = self.ask_hooks(&EventType::PolicyViolation, data).await;
-        self.absorb(round);
+        self.notify(&EventType::PolicyViolation, data).await;
         Denial { by: origin.to_owned(), reason }
     }
 
@@ -145,8 +156,7 @@ impl Core {
     }
 
     async fn tell(&self, event: EventType, prompt: &str) {
-        let round = self.ask_hooks(&event, || json!({"prompt": prompt})).await;
-        self.absorb(round);
+        self.notify(&event, || json!({"prompt": prompt})).await;
     }
 }
 

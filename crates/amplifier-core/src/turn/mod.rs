@@ -11,6 +11,7 @@ mod choice;
 mod gate;
 mod model;
 mod reopened;
+mod reserve;
 mod retry;
 mod stream;
 mod tool;
@@ -37,6 +38,7 @@ pub(crate) use choice::signature;
 
 pub use choice::Choice;
 pub use model::ModelOptions;
+pub use reserve::LEAST_OUTPUT;
 pub use retry::RetryPolicy;
 pub use tool::MAX_RESULT_BYTES;
 
@@ -127,24 +129,32 @@ impl<'a> Turn<'a> {
 
     /// Tells the hooks of an event of the orchestrator's own making.
     pub async fn tell(&self, event: EventType, data: impl FnOnce() -> Value) {
-        let round = self.core.ask_hooks(&event, data).await;
-        self.core.absorb(round);
+        self.core.notify(&event, data).await;
     }
 
     /// Appends messages. `Ok`: durable in the session's storage, and part of the conversation.
-    pub async fn append(&self, messages: Vec<Message>) -> Result<(), TurnError> {
+    pub async fn append(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), TurnError> {
         self.core.append(messages).await
     }
 }
 
 impl Core {
-    pub(crate) async fn append(&self, mut messages: Vec<Message>) -> Result<(), TurnError> {
+    pub(crate) fn append(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> impl Future<Output = Result<(), TurnError>> + Send {
         let now = self.env.clock.now();
-        messages.iter_mut().for_each(|message| message.stamp(now));
-        let messages: Vec<Arc<Message>> = messages.into_iter().map(Arc::new).collect();
+        let stamped = messages.into_iter().map(|mut message| {
+            message.stamp(now);
+            Arc::new(message)
+        });
+        self.append_all(stamped.collect())
+    }
+
+    async fn append_all(&self, messages: Vec<Arc<Message>>) -> Result<(), TurnError> {
         {
             let _appending = Appending::begin(self);
-            self.transcript.append(messages.clone()).await?;
+            self.transcript.append(&messages).await?;
         }
         // What the user and the hooks say is no sign of life of the model.
         if messages.iter().any(|message| matches!(message.role, Role::Assistant | Role::Tool)) {
@@ -158,7 +168,16 @@ impl Core {
         Ok(())
     }
 
-    /// Asks the hooks about an event, whose data is completed by what every event carries.
+    /// Tells the hooks of an event, whose data is completed by what every event carries.
+    pub(crate) async fn notify(&self, event: &EventType, data: impl FnOnce() -> Value) {
+        if self.hooks.listens(event) || self.env.events.wants(event) {
+            // Boxed: mostly nobody listens, and the future of every turn would have room for it.
+            let round = Box::pin(self.ask_hooks(event, data)).await;
+            self.absorb(round);
+        }
+    }
+
+    /// Asks the hooks about an event, with the same data.
     pub(crate) async fn ask_hooks(&self, event: &EventType, data: impl FnOnce() -> Value) -> Round {
         let env = &self.env;
         let complete = || {
@@ -173,7 +192,14 @@ impl Core {
             }
             Value::Object(all)
         };
-        self.hooks.ask(event, &env.session, complete).await
+        if !env.events.wants(event) {
+            return self.hooks.ask(event, &env.session, complete).await;
+        }
+        let data = complete();
+        let round = self.hooks.ask(event, &env.session, || data.clone()).await;
+        // As the hooks have left it: one of them may have taken something out.
+        env.events.tell(event, round.modified.clone().unwrap_or(data));
+        round
     }
 
     /// Passes on what hooks said beside their verdicts.
@@ -230,7 +256,7 @@ impl Core {
         if open.is_empty() {
             return Ok(());
         }
-        self.append(open.iter().map(interrupted_result).collect()).await
+        self.append(open.iter().map(interrupted_result)).await
     }
 }
 

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Choice, Turn, TurnError};
-use crate::budget::Amount;
 use crate::event::EventType;
 use crate::hook::Injection;
 use crate::limits::{LimitKind, LimitReached};
-use crate::message::{Message, Usage};
+use crate::message::Message;
 use crate::module::context::ViewBudget;
 use crate::module::provider::{ChatRequest, ChatResponse, ProviderErrorKind, ReasoningEffort};
-use crate::price::{OUTPUT_CEILING, Price};
 use crate::session::Core;
 use crate::transcript::MessageView;
 
@@ -61,7 +59,7 @@ impl Turn<'_> {
         loop {
             let result = match core.call(&ask, false).await {
                 Err(TurnError::Provider(error)) if error.kind == ProviderErrorKind::ContextTooLong => {
-                    core.call(&ask, true).await
+                    Box::pin(core.call(&ask, true)).await
                 }
                 result => result,
             };
@@ -70,7 +68,7 @@ impl Turn<'_> {
             ask.choice = next;
             // What hooks add to the request was said before the first try.
             let said = core.ledger().injections.len();
-            core.gate_request(&ask.choice).await?;
+            Box::pin(core.gate_request(&ask.choice)).await?;
             core.ledger().injections.truncate(said);
         }
     }
@@ -106,7 +104,7 @@ impl Core {
             .partition::<Vec<_>, _>(|one| one.ephemeral);
         let messages: Vec<Message> = staying.into_iter().map(injected).filter(super::is_kept).collect();
         if !messages.is_empty() {
-            self.append(messages).await?;
+            Box::pin(self.append(messages)).await?;
         }
         Ok(passing.into_iter().map(injected).map(Arc::new).collect())
     }
@@ -114,18 +112,12 @@ impl Core {
     async fn call(&self, ask: &Ask, squeeze: bool) -> Result<ChatResponse, TurnError> {
         let choice = &ask.choice;
         let provider = &choice.provider;
-        let (request, tokens) = self.request(ask, squeeze).await;
+        let (mut request, tokens) = self.request(ask, squeeze).await;
         let data = || self.request_data(choice, &request, tokens);
         self.gate(&EventType::LlmRequest, data).await.map_err(|denial| self.refused(denial))?;
-        let price = choice.price();
-        let reservation = self.budget.reserve(self.may_cost(choice, price, &request, tokens)?)?;
-        let mut lost = Usage::default();
-        let mut result = self.attempts(provider, &request, tokens, &mut lost).await;
-        let mut used = Amount { tokens: lost.total(), micro_usd: price.map_or(0, |price| price.cost(&lost)) };
-        if let Ok(response) = &mut result {
-            used = used.plus(settled(response, price, tokens));
-        }
-        reservation.settle(used);
+        let mut aside = self.set_aside(choice, &mut request, tokens)?;
+        let mut result = self.attempts(provider, &request, &mut aside).await;
+        aside.settle(result.as_mut().ok());
         match result {
             Ok(mut response) => {
                 self.sign(choice, &mut response.message);
@@ -134,31 +126,10 @@ impl Core {
             }
             Err(TurnError::Cancelled) => Err(TurnError::Cancelled),
             Err(error) => {
-                self.tell_failure(choice, &error).await;
+                Box::pin(self.tell_failure(choice, &error)).await;
                 Err(error)
             }
         }
-    }
-
-    /// What is set aside for a call before it is made.
-    fn may_cost(
-        &self,
-        choice: &Choice,
-        price: Option<Price>,
-        request: &ChatRequest,
-        tokens: u64,
-    ) -> Result<Amount, TurnError> {
-        let asked = request.max_output_tokens;
-        let output = asked.or_else(|| choice.provider.max_output(choice.model())).unwrap_or(OUTPUT_CEILING);
-        let micro_usd = match price {
-            Some(price) => price.at_most(tokens, output),
-            None if self.budget.limits_cost() => {
-                let (provider, model) = (choice.name().to_owned(), choice.model().to_owned());
-                return Err(TurnError::UnknownPrice { provider, model });
-            }
-            None => 0,
-        };
-        Ok(Amount { tokens: tokens.saturating_add(asked.unwrap_or(0)), micro_usd })
     }
 
     async fn request(&self, ask: &Ask, squeeze: bool) -> (ChatRequest, u64) {
@@ -171,8 +142,7 @@ impl Core {
         let view = self.context.view(ViewBudget { reserved_tokens, window_tokens, squeeze }).await;
         if view.left_out > 0 {
             let data = || json!({"left_out": view.left_out, "tokens": view.tokens});
-            let round = self.ask_hooks(&EventType::ContextCompaction, data).await;
-            self.absorb(round);
+            self.notify(&EventType::ContextCompaction, data).await;
         }
         let mut messages = view.messages;
         if !ask.additions.is_empty() {
@@ -187,7 +157,7 @@ impl Core {
             max_output_tokens: options.max_output_tokens,
             temperature: options.temperature,
             reasoning: options.reasoning.or(ask.reasoning),
-            cache_key: Some(self.env.session.as_str().to_owned()),
+            cache_key: Some(self.env.session.clone().into()),
         };
         (request, reserved_tokens + view.tokens)
     }
@@ -214,23 +184,9 @@ impl Core {
             })
         };
         for event in [EventType::LlmResponse, EventType::ProviderResponse] {
-            let round = self.ask_hooks(&event, data).await;
-            self.absorb(round);
+            self.notify(&event, data).await;
         }
     }
-}
-
-/// What an answer really took. Its own cost is filled in where the service names none; where no
-/// tokens were counted, the budget is charged an estimate, and the cost stays unknown.
-fn settled(response: &mut ChatResponse, price: Option<Price>, tokens: u64) -> Amount {
-    let cost = |usage: &Usage| price.map(|price| price.cost(usage));
-    let free = price.filter(|price| *price == Price::FREE).map(|_| 0);
-    let counted = response.usage.as_ref().and_then(cost).or(free);
-    response.cost_micro_usd = response.cost_micro_usd.or(counted);
-    let output_tokens = response.message.estimated_tokens();
-    let guess = Usage { input_tokens: tokens, output_tokens, ..Usage::default() };
-    let micro_usd = response.cost_micro_usd.or_else(|| cost(&guess)).unwrap_or(0);
-    Amount { tokens: response.usage.unwrap_or(guess).total(), micro_usd }
 }
 
 fn injected(injection: Injection) -> Message {

@@ -32,8 +32,7 @@ impl Core {
         let repeated = results.len() - repaired;
         self.append(results).await?;
         let data = || json!({"repaired": repaired, "repeated": repeated});
-        let round = self.ask_hooks(&EventType::ProviderToolSequenceRepaired, data).await;
-        self.absorb(round);
+        self.notify(&EventType::ProviderToolSequenceRepaired, data).await;
         Ok(())
     }
 

@@ -105,9 +105,6 @@ impl Core {
     }
 
     async fn pass_on(&self, event: EventType, data: impl FnOnce() -> serde_json::Value) {
-        if self.hooks.listens(&event) {
-            let round = self.ask_hooks(&event, data).await;
-            self.absorb(round);
-        }
+        self.notify(&event, data).await;
     }
 }

@@ -7,7 +7,7 @@ use amplifier_core::budget::{Amount, Budget};
 use amplifier_core::limits::LimitKind;
 use amplifier_core::module::provider::{Provider, ProviderErrorKind};
 use amplifier_core::outcome::FailureKind;
-use amplifier_core::turn::{Choice, ModelOptions, TurnError};
+use amplifier_core::turn::{Choice, LEAST_OUTPUT, ModelOptions, TurnError};
 use amplifier_core::*;
 
 use crate::support::*;
@@ -68,7 +68,7 @@ fn a_call_sets_aside_what_it_may_cost_and_settles_what_it_did() {
 #[test]
 fn calls_side_by_side_never_pass_a_cost_limit_together() {
     let root = budget(25_000);
-    // Each call may cost 10,020.
+    // Each call may cost 10,020; what is left pays for half an answer of the third, and for none after it.
     let mut all: Vec<_> =
         (0..5).map(|_| bench(&root, Some(1_000), None, vec![Answer::Stalls("hal")])).collect();
     let mut waiting = 0;
@@ -79,16 +79,67 @@ fn calls_side_by_side_never_pass_a_cost_limit_together() {
             None => waiting += 1,
             Some(result) => {
                 let Err(TurnError::Budget(refusal)) = result else { panic!("{result:?}") };
-                assert_eq!((refusal.limit, refusal.used, refusal.wanted), (25_000, 20_040, 10_020));
-                let told = "$0.020040 of $0.025000 used or set aside, and it may take $0.010020";
+                assert_eq!((refusal.limit, refusal.used, refusal.wanted), (25_000, 25_000, 180));
+                let told = "$0.025000 of $0.025000 used or set aside, and it may take $0.000180";
                 assert!(refusal.to_string().contains(told), "{refusal}");
             }
         }
         assert!(root.used().micro_usd <= 25_000);
     }
-    assert_eq!(waiting, 2);
+    assert_eq!((waiting, root.used().micro_usd), (3, 25_000));
     drop(turns);
-    assert_eq!(all.iter().map(|(provider, _)| provider.requests()).sum::<usize>(), 2);
+    let asked = all.iter().flat_map(|(provider, _)| longest_answers(provider)).collect::<Vec<_>>();
+    assert_eq!(asked, [Some(1_000), Some(1_000), Some((25_000 - 20_040 - INPUT) / 10)]);
+}
+
+/// How long an answer each request asks for.
+fn longest_answers(provider: &FakeProvider) -> Vec<Option<u64>> {
+    provider.requests.lock().unwrap().iter().map(|request| request.max_output_tokens).collect()
+}
+
+#[test]
+fn an_answer_is_asked_for_as_long_as_every_budget_allows_and_without_any_as_the_session_says() {
+    let check = |limits: [Option<u64>; 2], asked: Option<u64>, expect: Option<u64>| {
+        let above = Budget::new("above", limits[0], None, None);
+        let budget = Budget::new("me", None, limits[1], Some(above));
+        let (provider, mut bench) = bench(&budget, Some(4_000), asked, vec![]);
+        bench.turn().unwrap();
+        assert_eq!(longest_answers(&provider), [expect], "{limits:?} {asked:?}");
+    };
+    check([None, None], None, None);
+    check([None, None], Some(100), Some(100));
+    check([Some(1_000_000), None], None, Some(4_000));
+    check([None, Some(1_000_000)], Some(100), Some(100));
+    check([Some(INPUT + 77), None], None, Some(77));
+    check([Some(INPUT + 77), Some(INPUT + 500)], Some(100), Some(50));
+    check([Some(INPUT + LEAST_OUTPUT), None], None, Some(LEAST_OUTPUT));
+    check([Some(INPUT + 5), None], Some(5), Some(5));
+    let too_little = Budget::new("me", Some(INPUT + LEAST_OUTPUT - 1), None, None);
+    let (provider, mut bench) = bench(&too_little, None, None, vec![]);
+    let result = bench.turn();
+    assert!(matches!(&result, Err(TurnError::Budget(refusal)) if refusal.wanted == INPUT + LEAST_OUTPUT));
+    assert_eq!((provider.requests(), too_little.used().tokens), (0, 0));
+}
+
+#[test]
+fn an_attempt_that_broke_off_leaves_room_for_another_or_there_is_none() {
+    let check = |limit: u64, attempts: usize| {
+        let budget = Budget::new("me", Some(limit), None, None);
+        let answers = vec![Answer::Cut("12345678"), Answer::Text("done")];
+        let (provider, mut bench) = bench(&budget, None, Some(100), answers);
+        let clock = bench.clock.clone();
+        let mut turn = pin!(bench.driver.turn("hi".into()));
+        assert!(idle(turn.as_mut()).is_none());
+        clock.advance(clock.next_wake().unwrap());
+        let result = idle(turn).unwrap();
+        assert_eq!(provider.requests(), attempts, "{result:?}");
+        assert_eq!(result.is_ok(), attempts == 2);
+        assert!(result.is_ok() || matches!(result, Err(TurnError::Budget(_))), "{result:?}");
+        assert!(budget.used().tokens <= limit);
+    };
+    let lost = INPUT + 2;
+    check(lost + INPUT + 100, 2);
+    check(lost + INPUT + 99, 1);
 }
 
 #[test]

@@ -451,14 +451,14 @@ pub struct FakeTranscript {
 }
 
 impl Transcript for FakeTranscript {
-    fn append<'a>(&'a self, messages: Vec<Arc<Message>>) -> BoxFuture<'a, Result<(), TranscriptError>> {
+    fn append<'a>(&'a self, messages: &'a [Arc<Message>]) -> BoxFuture<'a, Result<(), TranscriptError>> {
         Box::pin(async move {
             yield_once().await;
             if self.fails.load(Ordering::Acquire) {
                 let source = std::io::Error::from(std::io::ErrorKind::StorageFull).into();
                 return Err(TranscriptError::Storage { session: SessionId::new("s").unwrap(), source });
             }
-            self.held.lock().unwrap().extend(messages);
+            self.held.lock().unwrap().extend(messages.iter().cloned());
             yield_once().await;
             Ok(())
         })

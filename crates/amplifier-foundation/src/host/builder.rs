@@ -13,8 +13,9 @@ use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
 
+use super::commands::Commands;
 use super::quiet::Quiet;
-use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, RandomIds, SystemClock};
+use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
@@ -29,6 +30,10 @@ use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use amplifier_fs::paths::SystemPaths;
 use amplifier_store::{MemoryStore, OwnerId, Store};
+
+/// The database in the project's folder.
+#[cfg(feature = "sqlite")]
+const DATABASE: &str = "amplifier.db";
 
 /// Takes what a process lends to its sessions.
 #[must_use]
@@ -184,7 +189,9 @@ impl HostBuilder {
         self
     }
 
-    /// Where outcomes and all else that must be true after a crash are kept; in memory by default.
+    /// Where outcomes and all else that must be true after a crash are kept. By default in `amplifier.db` of the
+    /// project's folder, which is made with the first session; without the feature `sqlite`, and for a host
+    /// in memory, it is kept in memory.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
@@ -258,13 +265,14 @@ impl HostBuilder {
             (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
             (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
         };
-        let store: Arc<dyn Store> = match self.store {
-            Some(store) => store,
-            None => Arc::new(MemoryStore::new(Arc::clone(&self.clock), self.ids.as_ref())),
-        };
         let owner = OwnerId::fresh(self.ids.as_ref());
+        let (store, owners) = match self.store {
+            Some(store) => (store, Owners::default()),
+            None => default_store(paths.as_ref(), &owner, &self.clock, &self.ids),
+        };
         let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
-        let router = EventRouter::in_memory(Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
+        let router =
+            EventRouter::new(Arc::clone(&store), Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
         let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
         let ledger = |paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids));
@@ -310,10 +318,38 @@ impl HostBuilder {
             sessions: LiveSessions::new(Arc::clone(&self.clock), Arc::clone(&store)),
             store,
             owner,
+            owners,
+            commands: Commands::default(),
             watchdog: Watchdog::default(),
             turns: Turns::default(),
             nodes: Nodes::default(),
             plans: Mutex::default(),
         })
     }
+}
+
+/// The store of a project, in a file; in memory where there is no project.
+fn default_store(
+    paths: Option<&ProjectPaths>,
+    owner: &OwnerId,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn Ids>,
+) -> (Arc<dyn Store>, Owners) {
+    #[cfg(feature = "sqlite")]
+    if let Some(paths) = paths {
+        let (folder, run) = (paths.project(), process::run_folder(paths));
+        let claimed = paths.clone();
+        let prepare = move || claimed.claim().map_err(std::io::Error::other);
+        let options = amplifier_store::ProjectStoreOptions::new(
+            (folder.join(DATABASE), run.clone()),
+            owner.clone(),
+            Arc::clone(clock),
+            Arc::clone(ids),
+            Arc::new(prepare),
+        );
+        let lives = move |owner: &OwnerId| amplifier_store::Instance::lives_in(&run, owner);
+        return (Arc::new(amplifier_store::ProjectStore::new(options)), Owners(Some(Arc::new(lives))));
+    }
+    let _ = (paths, owner);
+    (Arc::new(MemoryStore::new(Arc::clone(clock), ids.as_ref())), Owners::default())
 }

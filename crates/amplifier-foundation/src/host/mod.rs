@@ -6,7 +6,10 @@
 
 mod builder;
 pub mod clock;
+pub(crate) mod commands;
+mod follow;
 pub mod ids;
+mod project;
 mod quiet;
 mod registry;
 mod sessions;
@@ -25,6 +28,7 @@ use amplifier_core::turn::RetryPolicy;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, SessionId};
 
+use self::commands::Commands;
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::governor::ProcessGovernor;
 use crate::process::ProcessLedger;
@@ -41,7 +45,9 @@ use amplifier_store::{OwnerId, Store};
 
 pub use builder::HostBuilder;
 pub use clock::SystemClock;
+pub use follow::{Followed, Lines};
 pub use ids::RandomIds;
+pub use project::{ProjectSessions, ReachError, SessionState};
 pub use registry::ModuleRegistry;
 pub use sessions::{LiveSessions, WaitError};
 
@@ -98,11 +104,27 @@ pub(crate) struct HostInner {
     pub(crate) store: Arc<dyn Store>,
     /// This start of this process, in the store.
     pub(crate) owner: OwnerId,
+    /// Which owners of the project live.
+    pub(crate) owners: Owners,
+    pub(crate) commands: Commands,
     pub(crate) watchdog: Watchdog,
     pub(crate) turns: Turns,
     pub(crate) nodes: Nodes,
     /// Plans of roots, by prepared bundle; the last ones that were made. Held for a look-up or a push.
     pub(crate) plans: Mutex<Vec<(Arc<PreparedBundle>, Arc<SessionPlan>)>>,
+}
+
+/// Tells whether an owner of the project lives.
+pub(crate) type Lives = dyn Fn(&OwnerId) -> bool + Send + Sync;
+
+/// Who lives. Where nobody can tell, everybody does.
+#[derive(Clone, Default)]
+pub(crate) struct Owners(pub(crate) Option<Arc<Lives>>);
+
+impl std::fmt::Debug for Owners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Owners").field(&self.0.is_some()).finish()
+    }
 }
 
 /// How many plans of roots a host keeps.
@@ -182,6 +204,16 @@ impl Host {
     /// The sessions that run in this process.
     pub fn sessions(&self) -> &LiveSessions {
         &self.0.sessions
+    }
+
+    /// The sessions of the project, whichever process runs them.
+    pub fn project_sessions(&self) -> ProjectSessions {
+        ProjectSessions::of(self)
+    }
+
+    /// True unless an owner is known to be gone.
+    pub(crate) fn lives(&self, owner: &OwnerId) -> bool {
+        *owner == self.0.owner || self.0.owners.0.as_ref().is_none_or(|lives| lives(owner))
     }
 
     /// Where sessions are kept.

@@ -215,6 +215,17 @@ impl LiveSessions {
         self.list().iter().for_each(|session| session.env().cancel.cancel(level, reason));
     }
 
+    /// Resolves once an activation does not run here any more.
+    pub(crate) async fn left(&self, id: &SessionId, activation: Activation) {
+        loop {
+            let changed = self.changed.notified();
+            if self.get(id).is_none_or(|live| live.activation() != activation) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Resolves once no session runs here and none is being started.
     pub async fn idle(&self) {
         loop {

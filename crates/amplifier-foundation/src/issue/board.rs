@@ -54,6 +54,7 @@ impl Board {
     }
 
     /// How many have neither begun nor ended.
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

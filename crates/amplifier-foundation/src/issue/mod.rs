@@ -10,7 +10,6 @@
 
 mod board;
 mod instruction;
-mod purse;
 mod report;
 mod run;
 mod storage;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_bundle::issue::{Issue, IssueList};
+use amplifier_core::budget::Budget;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_core::until::until;
@@ -23,7 +24,6 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::Map;
 
 use super::board::{Barred, Board};
-use super::purse::{Purse, Share};
 use super::report::{IssueError, IssueResult, IssueState, RunReport};
 use super::storage::{ForemanSessionStorage, ISSUE_ID};
 use crate::host::Host;
@@ -55,8 +55,8 @@ pub struct IssueRun {
     pub provider: Option<String>,
     /// The model of all workers.
     pub model: Option<String>,
-    /// Bounds the cost of all workers together, in millionths of a US dollar. Each gets a share of what is
-    /// left when it begins, the same for each free place, and what it does not use is shared again.
+    /// Bounds the cost of all workers together, with all that they spawn, in millionths of a US dollar. Each
+    /// of their model calls is reserved in this one budget; once nothing is left, no further worker begins.
     pub max_cost_micro_usd: Option<u64>,
     /// Stops the run: graceful lets running tools finish, immediate does not.
     pub stop: CancelToken,
@@ -113,7 +113,7 @@ impl IssueRun {
     pub async fn run(&self, host: &Host, issues: &IssueList, on_progress: OnProgress<'_>) -> RunReport {
         let mut crew = Crew {
             board: Board::new(issues),
-            purse: Purse::new(self.max_cost_micro_usd),
+            budget: Budget::new("the run", None, self.max_cost_micro_usd, None),
             running: FuturesUnordered::new(),
             results: (0..issues.issues().len()).map(|_| None).collect(),
             run: self,
@@ -135,10 +135,8 @@ impl IssueRun {
     }
 
     /// The request for an issue's worker.
-    fn request(&self, host: &Host, issue: &Issue, session: SessionId, share: &Share) -> SpawnRequest {
+    fn request(&self, host: &Host, issue: &Issue, session: SessionId, budget: &Arc<Budget>) -> SpawnRequest {
         let (bundle, by_project) = self.bundle_of(issue);
-        let mut cost = Limits::default();
-        cost.max_cost_micro_usd = share.bound();
         // As input, so that mentions in it are not followed: whoever wrote it is not here.
         let mut request = SpawnRequest::new(bundle, "")
             .input(super::instruction(issue))
@@ -148,7 +146,7 @@ impl IssueRun {
             .background(true)
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
-            .limits(cost);
+            .within(Arc::clone(budget));
         if let Some(provider) = &self.provider {
             request = request.provider(provider.clone());
         }
@@ -199,20 +197,18 @@ async fn children_ended(host: &Host, worker: &SpawnResult) {
 
 /// A session that was begun, and how it ended.
 struct Ended {
-    share: Share,
     state: IssueState,
     session: Option<SessionId>,
     model: Option<String>,
     outcome: Option<Arc<SessionOutcome>>,
     tree: Option<TreeOutcome>,
-    /// What it has cost, as far as that is known.
-    used_micro_usd: u64,
 }
 
 /// A run under way.
 struct Crew<'a> {
     board: Board,
-    purse: Purse,
+    /// Of all workers together.
+    budget: Arc<Budget>,
     running: FuturesUnordered<BoxFuture<'a, (usize, Ended)>>,
     results: Vec<Option<IssueResult>>,
     run: &'a IssueRun,
@@ -257,30 +253,29 @@ impl Crew<'_> {
         while self.running.len() < self.run.max_concurrent.get()
             && let Some(place) = self.board.next()
         {
-            let room = self.run.max_concurrent.get() - self.running.len();
-            match self.purse.share(room.min(self.board.waiting())) {
-                Some(share) => self.begin(place, share),
-                // What runs may leave something.
-                None if !self.running.is_empty() => return,
-                None => {
-                    self.board.begin(place);
-                    let result = self.unbegun(place, IssueState::Failed(IssueError::Budget));
-                    self.tell(place, result);
-                    self.bar(place);
-                }
+            if self.budget.left().micro_usd > 0 {
+                self.begin(place);
+            } else if !self.running.is_empty() {
+                // What runs may leave something of what is set aside for it.
+                return;
+            } else {
+                self.board.begin(place);
+                let result = self.unbegun(place, IssueState::Failed(IssueError::Budget));
+                self.tell(place, result);
+                self.bar(place);
             }
         }
     }
 
-    fn begin(&mut self, place: usize, share: Share) {
+    fn begin(&mut self, place: usize) {
         self.board.begin(place);
-        let attended = attend(self.run, self.host, &self.issues.issues()[place], self.on_progress, share);
+        let (issue, budget) = (&self.issues.issues()[place], Arc::clone(&self.budget));
+        let attended = attend(self.run, self.host, issue, self.on_progress, budget);
         self.running.push(Box::pin(async move { (place, attended.await) }));
     }
 
     fn end(&mut self, place: usize, ended: Ended) {
-        let Ended { share, state, session, model, outcome, tree, used_micro_usd } = ended;
-        self.purse.settle(share, used_micro_usd);
+        let Ended { state, session, model, outcome, tree } = ended;
         let completed = matches!(state, IssueState::Completed);
         let mut result = self.unbegun(place, state);
         (result.session, result.model, result.outcome) = (session, model, outcome);
@@ -324,18 +319,11 @@ async fn attend(
     host: &Host,
     issue: &Issue,
     on_progress: OnProgress<'_>,
-    share: Share,
+    budget: Arc<Budget>,
 ) -> Ended {
-    let mut ended = Ended {
-        share,
-        state: IssueState::Cancelled,
-        session: None,
-        model: None,
-        outcome: None,
-        tree: None,
-        used_micro_usd: 0,
-    };
-    let worker = match start(run, host, issue, on_progress, &ended.share).await {
+    let mut ended =
+        Ended { state: IssueState::Cancelled, session: None, model: None, outcome: None, tree: None };
+    let worker = match start(run, host, issue, on_progress, &budget).await {
         Ok(worker) => worker,
         Err(error) => {
             ended.state = IssueState::Failed(IssueError::Spawn(Arc::new(error)));
@@ -348,8 +336,6 @@ async fn attend(
         return ended;
     };
     run.unless_stuck(host, &worker, children_ended(host, &worker)).await;
-    let known = worker.descendants().into_iter().filter_map(|child| child.cost_micro_usd);
-    ended.used_micro_usd = known.chain(outcome.cost_micro_usd).fold(0, u64::saturating_add);
     let tree = worker.tree(&outcome);
     ended.state = state_of(&outcome, tree.abandoned().count());
     (ended.model, ended.outcome, ended.tree) = (worker.session().model(), Some(outcome), Some(tree));
@@ -361,11 +347,11 @@ async fn start(
     host: &Host,
     issue: &Issue,
     on_progress: OnProgress<'_>,
-    share: &Share,
+    budget: &Arc<Budget>,
 ) -> Result<SpawnResult, SpawnError> {
     let session = SessionId::new(host.ids().v4().to_string()).map_err(StorageError::from)?;
     on_progress(IssueProgress::Starting { issue, session: &session });
-    spawn_bundle(host, run.request(host, issue, session, share)).await
+    spawn_bundle(host, run.request(host, issue, session, budget)).await
 }
 
 fn state_of(outcome: &SessionOutcome, abandoned: usize) -> IssueState {

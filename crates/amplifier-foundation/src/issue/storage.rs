@@ -3,7 +3,7 @@
 //! | where | key | what |
 //! |---|---|---|
 //! | metadata | `issue_id` | the issue; also of every session that a worker spawns with this storage |
-//! | each message | `timestamp` | when it was said, UTC: `metadata.timestamp`, else when it was appended |
+//! | each message | `timestamp` | when it was said, UTC: [`Message::timestamp`], else when it was appended |
 //!
 //! The names are those of the reference's class of this name. It writes `incremental: true` too, which
 //! says nothing here: every session is written as it goes.
@@ -47,10 +47,10 @@ impl ForemanSessionStorage {
         &self.issue
     }
 
-    fn marked(&self, metadata: &SessionMetadata) -> SessionMetadata {
+    fn marked(&self, metadata: &SessionMetadata) -> Arc<SessionMetadata> {
         let mut marked = metadata.clone();
         marked.extra.insert(ISSUE_ID.to_owned(), self.issue.as_str().into());
-        marked
+        Arc::new(marked)
     }
 
     fn stamped(&self, message: &Arc<Message>) -> Arc<Message> {
@@ -58,7 +58,7 @@ impl ForemanSessionStorage {
             return Arc::clone(message);
         }
         let mut stamped = Message::clone(message);
-        let said = said(message).map_or_else(|| self.clock.now().to_string(), str::to_owned);
+        let said = said(message).unwrap_or_else(|| self.clock.now().to_string());
         stamped.extra.insert(TIMESTAMP.to_owned(), said.into());
         Arc::new(stamped)
     }
@@ -77,8 +77,9 @@ impl ForemanSessionStorage {
 }
 
 /// When the session says that a message was said.
-fn said(message: &Message) -> Option<&str> {
-    message.metadata.get(TIMESTAMP).and_then(Value::as_str)
+fn said(message: &Message) -> Option<String> {
+    let other_form = || message.metadata.get(TIMESTAMP).and_then(Value::as_str).map(str::to_owned);
+    message.timestamp.map(|time| time.to_string()).or_else(other_form)
 }
 
 /// True for a time that this storage wrote: the message's own, or one in the form of [`Timestamp`].
@@ -92,7 +93,7 @@ fn is_stamped(message: &Message) -> bool {
 
 #[async_trait]
 impl SessionStorage for ForemanSessionStorage {
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError> {
         self.below.create(id, &self.marked(metadata)).await
     }
 
@@ -114,7 +115,7 @@ impl SessionStorage for ForemanSessionStorage {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError> {
         self.below.describe(id, activation, &self.marked(metadata)).await
     }

@@ -49,7 +49,7 @@ pub enum LedgerError {
 }
 
 /// The folder of a project's ledgers.
-pub(super) fn folder(paths: &ProjectPaths) -> PathBuf {
+pub(crate) fn folder(paths: &ProjectPaths) -> PathBuf {
     paths.project().join(FOLDER)
 }
 

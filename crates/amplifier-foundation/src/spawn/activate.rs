@@ -3,6 +3,8 @@
 //! Guarantees: where a session begins, the store says that this host runs it; where it does not, the store
 //! says so only if it could not be asked any more. An earlier activation that ended here and that the store
 //! could not settle then, is settled now with its outcome on record: a store that failed once locks nobody out.
+//! Nor does a process that is gone, and where the files were ahead of the store or behind it, they count:
+//! who opens a session holds its lock.
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use super::key::SessionKey;
 use super::record::Recorded;
 use super::resolve::Resolved;
 use super::terminal::Facts;
-use crate::host::Host;
+use crate::host::{Host, commands};
+use crate::router::SessionEvents;
 use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
 
 /// Opens the activation; false if another session of the key was first.
@@ -26,6 +29,7 @@ pub(super) async fn open(
     recorded: &Recorded,
     key: Option<&SessionKey>,
 ) -> Result<bool, SpawnError> {
+    commands::listen(host);
     let env = session.env();
     let bundle = Some(Arc::from(resolved.plan.bundle.content_hash.as_str()));
     let of = ActivationId::new(env.session.clone(), env.activation);
@@ -35,13 +39,27 @@ pub(super) async fn open(
         commit = commit.write(key.put(session.id())?);
     }
     let copy = (env.activation.0 > 1).then(|| commit.clone());
-    match (bounded(host, host.store().commit(commit)).await, copy) {
-        (Err(StoreError::StillRunning { owner, .. }), Some(commit)) if owner == host.0.owner => {
+    let opened = match (bounded(host, host.store().commit(commit)).await, copy) {
+        (Err(StoreError::StillRunning { owner, .. }), Some(commit))
+            if owner == host.0.owner || !host.lives(&owner) =>
+        {
             let commit = behind(Box::pin(settling(host, env, recorded)).await?, commit);
             opened(host, &of, bounded(host, host.store().commit(commit)).await).await
         }
+        (Err(StoreError::Stale { .. }), Some(commit)) => {
+            let forget = Write::Forget { session: of.session.clone() };
+            let commit = behind(forget.into(), commit);
+            opened(host, &of, bounded(host, host.store().commit(commit)).await).await
+        }
         (receipt, _) => opened(host, &of, receipt).await,
+    }?;
+    if opened && let Some(events) = env.coordinator.capability::<SessionEvents>() {
+        match bounded(host, host.store().tail()).await {
+            Ok(tail) => events.started(tail),
+            Err(error) => tracing::warn!(session = %env.session, %error, "a session's waits begin late"),
+        }
     }
+    Ok(opened)
 }
 
 /// What a receipt says; in doubt, what the store has.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use amplifier_core::Limits;
 use amplifier_core::limits::LimitKind;
 
+use crate::router::DEFAULT_MAX_HOPS;
+
 /// Levels of children below a root, where nothing else is said.
 pub const DEFAULT_DEPTH: u32 = 3;
 /// Descendants of one root that run at once.
@@ -33,6 +35,7 @@ pub(crate) struct Bounds {
     parent: Limits,
     request: Limits,
     before: Limits,
+    recorded: Arc<Limits>,
 }
 
 impl Bounds {
@@ -43,8 +46,16 @@ impl Bounds {
         let above = parent.map(|parent| parent.limits.clone()).unwrap_or_default();
         let limits = host.stricter(&above).stricter(&own).or(&of_trees());
         // What holds for the parent by default was set by nobody, there and here.
-        let named = parent.map(Self::recorded).unwrap_or_default();
-        Self { limits, host: host.clone(), parent: named, request: request.clone(), before: before.clone() }
+        let named = parent.map(|parent| Limits::clone(&parent.recorded)).unwrap_or_default();
+        let recorded = Arc::new(host.stricter(&named).stricter(&request.or(before)));
+        Self {
+            limits,
+            host: host.clone(),
+            parent: named,
+            request: request.clone(),
+            before: before.clone(),
+            recorded,
+        }
     }
 
     /// The bounds of a root session for which nobody asks for others: the same for all of a host.
@@ -53,8 +64,8 @@ impl Bounds {
     }
 
     /// What is recorded for a resume: the limits without what holds by default.
-    pub(super) fn recorded(&self) -> Limits {
-        self.host.stricter(&self.parent).stricter(&self.request.or(&self.before))
+    pub(super) fn recorded(&self) -> Arc<Limits> {
+        Arc::clone(&self.recorded)
     }
 
     /// Who set a limit; the outermost of those that say the same.
@@ -77,6 +88,7 @@ fn of_trees() -> Limits {
     limits.max_depth = Some(DEFAULT_DEPTH);
     limits.max_concurrent = Some(DEFAULT_CONCURRENT);
     limits.max_descendants = Some(DEFAULT_DESCENDANTS);
+    limits.max_hops = Some(DEFAULT_MAX_HOPS);
     limits
 }
 

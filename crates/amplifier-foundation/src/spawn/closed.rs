@@ -96,7 +96,7 @@ impl ContextManager for Closed {
 }
 
 impl Transcript for Closed {
-    fn append<'a>(&'a self, _messages: Vec<Arc<Message>>) -> BoxFuture<'a, Result<(), TranscriptError>> {
+    fn append<'a>(&'a self, _messages: &'a [Arc<Message>]) -> BoxFuture<'a, Result<(), TranscriptError>> {
         Box::pin(async move { Err(TranscriptError::Fenced { session: self.id.clone() }) })
     }
 }

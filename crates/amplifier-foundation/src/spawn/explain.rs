@@ -105,22 +105,26 @@ pub async fn explain_agent(
 ) -> Result<Explanation, SpawnError> {
     let above = resolved(host, &request.into()).await?;
     let id = SessionId::new(host.ids().v4().to_string())?;
-    let node = Node::new(Lent {
-        root: id.clone(),
-        depth: above.depth(),
-        self_depth: 0,
-        plan: above.plan,
-        bounds: above.bounds,
-        permissions: above.permissions,
-        storage: above.storage,
-        cwd: above.cwd,
-        wish: above.wish,
-        chosen_by_project: above.chosen_by_project,
-        patience: None,
-        parent: above.parent.map(|parent| parent.node),
-        children: Default::default(),
-        id,
-    });
+    let node = Node::new(
+        Lent {
+            root: id.clone(),
+            depth: above.depth(),
+            self_depth: 0,
+            plan: above.plan,
+            bounds: above.bounds,
+            permissions: above.permissions,
+            storage: above.storage,
+            cwd: above.cwd,
+            wish: above.wish,
+            chosen_by_project: above.chosen_by_project,
+            patience: None,
+            cause: None,
+            parent: above.parent.map(|parent| parent.node),
+            children: Default::default(),
+            id,
+        },
+        None,
+    );
     let request = SpawnRequest::agent(&node.id, agent, "");
     let resolved = resolve::resolve(host, &request, Some(&Parent { node, live: None })).await?;
     Ok(Explanation { parent: None, ..explained(&resolved)? })

@@ -19,6 +19,9 @@ use amplifier_core::session::Settler;
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelReason, Clock, MonoTime, OutcomeKind, SessionOutcome};
 
+use tokio::sync::oneshot;
+
+use super::SpawnError;
 use super::bounds::Bounds;
 use super::commit;
 use super::node::Child;
@@ -30,6 +33,9 @@ use amplifier_store::{ActivationId, Commit, Receipt, Repeated, Write};
 
 /// How long the clean-ups of a session may take.
 pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
+
+/// Where the session goes that a caller waits for.
+pub(super) type Answer = oneshot::Sender<Result<AmplifierSession, SpawnError>>;
 
 /// The end of one activation, waiting to happen.
 #[derive(Debug)]
@@ -43,6 +49,8 @@ pub(super) struct Ending {
     child: Option<Arc<Child>>,
     // Held to take the place out; never across an await.
     place: Mutex<Option<Place>>,
+    // Held to take the sender out; never across an await.
+    caller: Mutex<Option<Answer>>,
     /// The deadline that passed, if one did.
     expired: OnceLock<Deadline>,
     published: AtomicBool,
@@ -71,6 +79,7 @@ impl Ending {
             bounds,
             child,
             place,
+            caller: Mutex::default(),
             expired: OnceLock::new(),
             published: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -78,8 +87,8 @@ impl Ending {
     }
 
     /// Settles in the store. The outcome that counts: one that was settled before wins.
-    pub(super) async fn settle(&self, outcome: SessionOutcome) -> Final {
-        let ended = self.told(Arc::new(outcome));
+    pub(super) async fn settle(&self, outcome: Arc<SessionOutcome>) -> Final {
+        let ended = self.told(outcome);
         let error = match commit::once(&self.host, || self.commit(&ended)).await {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
             Ok(_) => return ended,
@@ -88,7 +97,9 @@ impl Ending {
         tracing::error!(session = %self.session.id(), error, "the outcome could not be settled");
         let mut outcome = SessionOutcome::clone(&ended.outcome);
         outcome.unrecorded = true;
-        self.told(Arc::new(outcome))
+        let mut ended = self.told(Arc::new(outcome));
+        ended.recorded = false;
+        ended
     }
 
     /// Settles and publishes for who cannot wait: the store is told, and not asked.
@@ -96,9 +107,10 @@ impl Ending {
         if self.is_published() {
             return;
         }
-        let ended = self.told(Arc::new(outcome));
+        let mut ended = self.told(Arc::new(outcome));
         if let Err(error) = commit::post(&self.host, self.commit(&ended)) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
+            ended.recorded = false;
         }
         self.publish(ended);
     }
@@ -165,13 +177,15 @@ impl Ending {
         self.published.load(Ordering::Acquire)
     }
 
-    /// The terminal event, then the outcome to everybody who waits. The first call counts.
+    /// The outcome to everybody who waits. The first call counts. Its terminal event was told by the store;
+    /// where that has failed, by nobody else.
     pub(super) fn publish(&self, ended: Final) {
         if self.published.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Err(error) = self.host.router().record(ended.event(self.session.id()), self.facts.id) {
-            tracing::debug!(session = %self.session.id(), %error, "no router took the terminal event");
+        if !ended.recorded {
+            let event = ended.sealed(&self.host, self.session.id(), self.facts.id);
+            self.host.router().tell_unrecorded(event);
         }
         let outcome = ended.outcome;
         if let Some(child) = &self.child {
@@ -182,6 +196,25 @@ impl Ending {
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.settler.settle(outcome);
         self.host.sessions().remove(&self.session);
+        self.answer();
+    }
+
+    /// Notes who waits for the session. It is answered once, at the latest when the outcome is published:
+    /// woken before, it would wait in a queue behind the modules of this session, which may block it.
+    pub(super) fn asked_by(&self, caller: Answer) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = Some(caller);
+        if self.is_published() {
+            self.answer();
+        }
+    }
+
+    /// Hands the session to its caller.
+    pub(super) fn answer(&self) {
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(caller) = caller {
+            // Nobody there to hear it has dropped the guard, which cancels.
+            let _ = caller.send(Ok(self.session.clone()));
+        }
     }
 
     fn commit(&self, ended: &Final) -> Commit {

@@ -14,6 +14,7 @@ use super::SpawnError;
 use super::closed;
 use super::commit::bounded;
 use super::guarded::guarded;
+use super::recover::recover_one;
 use super::request::SpawnRequest;
 use crate::host::Host;
 use crate::storage::SessionStorage;
@@ -59,7 +60,12 @@ impl SessionKey {
         if let Some(live) = host.sessions().get(&id) {
             return Ok(Some(live));
         }
-        let row = bounded(host, host.store().session(&id)).await?;
+        let mut row = bounded(host, host.store().session(&id)).await?;
+        if let Some(left) = &row
+            && recover_one(host, left).await?.is_some()
+        {
+            row = bounded(host, host.store().session(&id)).await?;
+        }
         let outcome = match row.map(|row| (row.settled, row.owner)) {
             Some((Some(settled), _)) => settled.outcome,
             // It has ended here, and the store could not be told.

@@ -21,7 +21,7 @@ use super::spawner::Spawner;
 use super::untrusted;
 use crate::bundle::{PreparedBundle, ProviderPreference};
 use crate::host::Host;
-use crate::storage::{SessionMetadata, SessionStorage, StorageError};
+use crate::storage::{RecordCopy, SessionMetadata, SessionStorage, StorageError};
 
 /// How many recorded ancestors are followed; more can only be a damaged record.
 const MAX_ANCESTORS: u32 = 64;
@@ -114,27 +114,31 @@ fn recorded<'a>(
         let spawned: Spawned = read(id, "spawn record", metadata.amplifier.spawn.as_ref())?;
         let bundle = bundle_again(host, id, &metadata).await?;
         let plan = again(host, bundle, parent.as_deref(), &spawned, None)?;
-        let limits: Limits = read(id, "limits", metadata.amplifier.limits.as_ref())?;
-        let permissions: Permissions = read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
+        let limits = copied(id, "limits", metadata.amplifier.limits.as_ref())?;
+        let permissions = copied(id, "permissions", metadata.amplifier.permissions.as_ref())?;
         let above = parent.as_ref().map(|parent| &parent.permissions);
         let permissions = above.map_or(permissions.clone(), |above| with_layers(permissions, above));
         let bounds = spawned.bounds(host, parent.as_deref(), &Limits::default(), &limits);
-        let node = Node::new(Lent {
-            id: id.clone(),
-            root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
-            depth: spawned.depth,
-            self_depth: metadata.self_delegation_depth.unwrap_or(0),
-            plan: Arc::new(plan),
-            bounds,
-            permissions: with_layers(permissions, &host.0.permissions),
-            storage: Arc::clone(storage),
-            cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
-            wish: spawned.wish,
-            chosen_by_project: metadata.amplifier.bundle_by_project,
-            patience: None,
-            children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
-            parent,
-        });
+        let node = Node::new(
+            Lent {
+                id: id.clone(),
+                root: metadata.trace_id.clone().unwrap_or_else(|| id.clone()),
+                depth: spawned.depth,
+                self_depth: metadata.self_delegation_depth.unwrap_or(0),
+                plan: Arc::new(plan),
+                bounds,
+                permissions: with_layers(permissions, &host.0.permissions),
+                storage: Arc::clone(storage),
+                cwd: metadata.working_dir.unwrap_or_else(|| host.project().to_path_buf()),
+                wish: spawned.wish,
+                chosen_by_project: metadata.amplifier.bundle_by_project,
+                patience: None,
+                cause: metadata.amplifier.cause,
+                children: parent.as_ref().and_then(|parent| parent.children_of(id)).unwrap_or_default(),
+                parent,
+            },
+            None,
+        );
         Ok(host.0.nodes.enter_recorded(node))
     })
 }
@@ -239,6 +243,16 @@ pub(super) fn bundle_name(id: &SessionId, metadata: &SessionMetadata) -> Result<
     let named = metadata.amplifier.bundle_source.as_deref().or(metadata.bundle.as_deref());
     let name = named.map(|name| name.strip_prefix("bundle:").unwrap_or(name)).filter(|name| !name.is_empty());
     name.map(str::to_owned).ok_or_else(|| SpawnError::NoBundle { id: id.clone() })
+}
+
+/// What a session's record has a copy of.
+pub(super) fn copied<T: serde::de::DeserializeOwned + Clone + Default>(
+    id: &SessionId,
+    what: &'static str,
+    copy: Option<&RecordCopy<T>>,
+) -> Result<T, SpawnError> {
+    let unreadable = |source| SpawnError::Recorded { id: id.clone(), what, source };
+    copy.map(RecordCopy::decode).transpose().map_err(unreadable).map(Option::unwrap_or_default)
 }
 
 /// A part of a session's record.

@@ -11,6 +11,7 @@ pub(crate) mod bounds;
 mod caller;
 mod choices;
 mod closed;
+mod closing;
 mod commit;
 pub mod context;
 mod error;
@@ -27,6 +28,8 @@ mod places;
 pub(crate) mod plan;
 pub mod preferences;
 mod record;
+pub(crate) mod recover;
+pub(crate) mod reindex;
 mod request;
 mod resolve;
 mod result;
@@ -58,7 +61,7 @@ use caller::Caller;
 pub use context::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 pub use error::{SessionFailed, SpawnError};
 pub use explain::{ExplainedLayer, ExplainedLimit, ExplainedModule, Explanation, explain, explain_agent};
-use finish::Ending;
+use finish::{Answer, Ending};
 use guarded::guarded;
 pub use inherit::{Inherit, Selection};
 use key::SessionKey;
@@ -69,6 +72,9 @@ pub use node::{ChildSummary, TreeUsage};
 use places::Place;
 pub use plan::{Layer, SELF};
 use record::Recorded;
+pub(crate) use record::{RUNNING, intent};
+pub use recover::Recovered;
+pub use reindex::Reindexed;
 pub use request::{BundleRef, ParentRef, SpawnRequest};
 use resolve::Resolved;
 pub use result::{SpawnResult, SpawnTask};
@@ -78,6 +84,7 @@ use supervisor::Supervisor;
 pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
+use crate::router::DEFAULT_MAX_HOPS;
 use crate::storage::{SessionStorage, StorageError, repair};
 
 /// How often a resume is resolved anew because other activations have ended meanwhile.
@@ -95,7 +102,7 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
     let start = Box::pin(start(host.starting(), request, parent, caller));
-    tokio::spawn(life(start, tell));
+    tokio::spawn(life(start, tell, background));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -107,25 +114,24 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
 }
 
 /// A session from its request to its outcome. `start` is apart, so that a session that runs does not
-/// carry what it took to start it.
-async fn life(
-    start: BoxFuture<'static, Result<Started, SpawnError>>,
-    tell: oneshot::Sender<Result<AmplifierSession, SpawnError>>,
-) {
+/// carry what it took to start it. `caller` hears of it once there is what it waits for.
+async fn life(start: BoxFuture<'static, Result<Started, SpawnError>>, caller: Answer, background: bool) {
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
-    let (answer, supervisor) = match started {
-        Ok(Started::New(supervisor)) => (Ok(supervisor.session.clone()), Some(supervisor)),
-        Ok(Started::Known(session)) => (Ok(session), None),
-        Err(error) => (Err(error), None),
+    let known = match started {
+        Ok(Started::New(supervisor)) => {
+            supervisor.ending.asked_by(caller);
+            if background {
+                supervisor.ending.answer();
+                // The caller waits in this worker's own queue, where no other one finds it: a module that
+                // blocks its thread must not hold it back.
+                tokio::task::yield_now().await;
+            }
+            return supervisor.run().await;
+        }
+        Ok(Started::Known(session)) => Ok(session),
+        Err(error) => Err(error),
     };
-    // Nobody there to hear it has dropped the guard, which cancels.
-    let _ = tell.send(answer);
-    if let Some(supervisor) = supervisor {
-        // The caller waits in this worker's own queue, where no other one finds it: a module that blocks its
-        // thread must not hold it back.
-        tokio::task::yield_now().await;
-        supervisor.run().await;
-    }
+    let _ = caller.send(known);
 }
 
 /// What a request led to.
@@ -159,7 +165,7 @@ async fn start(
     let (resolved, recorded, place) = prepare(&host, &request, parent.as_ref()).await?;
     let above = resolved.parent.as_ref().and_then(|parent| parent.live.as_ref());
     let cancel = caller.bind(above.map(|live| &live.env().cancel));
-    match enter(&host, &resolved, &recorded, &cancel, key.as_ref()).await {
+    match enter(&host, &request, &resolved, &recorded, &cancel, key.as_ref()).await {
         Ok((mounted, messages)) => {
             let supervisor = supervise(&host, request, resolved, recorded, mounted, messages, place, began);
             drop(starting);
@@ -191,6 +197,7 @@ async fn prepare(
 ) -> Result<(Resolved, Recorded, Option<Place>), SpawnError> {
     for _ in 0..RESOLVES {
         let mut resolved = resolve::resolve(host, request, parent).await?;
+        within_hops(host, request, &resolved).await?;
         let place = admit(&resolved)?;
         match record::record(host, request, &mut resolved).await {
             Ok(Some(recorded)) => return Ok((resolved, recorded, place)),
@@ -203,6 +210,18 @@ async fn prepare(
     }
     let SpawnTarget::Resume(id) = &request.spec.target else { return Err(SpawnError::Abandoned) };
     Err(StorageError::Locked { id: id.clone(), holder: None }.into())
+}
+
+/// Step 3, the chain of events that the request stands in.
+async fn within_hops(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Result<(), SpawnError> {
+    let (Some(cause), bounds) = (request.spec.cause, &resolved.bounds) else { return Ok(()) };
+    let max = bounds.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS);
+    if cause.hops < max {
+        return Ok(());
+    }
+    Box::pin(host.router().refuse_start(cause, max)).await;
+    let by = bounds.set_by(LimitKind::Hops);
+    Err(LimitReached::new(LimitKind::Hops, u64::from(max), u64::from(cause.hops), by).into())
 }
 
 /// Step 3: depth, breadth and budget of the tree. A place among the running descendants, for a child.
@@ -237,12 +256,13 @@ impl<E: Into<SpawnError>> From<E> for Refused {
 /// Step 6 and the last of step 5. `Err`: what was mounted is cleaned up, and nothing runs.
 async fn enter(
     host: &Host,
+    request: &SpawnRequest,
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
-    let mounted = mount::mount(host, resolved, recorded, cancel).await?;
+    let mounted = mount::mount(host, resolved, recorded, cancel, request.within.as_ref()).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
         finish::clean_up(host, session.env()).await;

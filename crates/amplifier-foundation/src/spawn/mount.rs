@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use amplifier_core::activity::Activity;
 use amplifier_core::approval::{NoticeLevel, Shown};
+use amplifier_core::budget::Budget;
 use amplifier_core::coordinator::Coordinator;
-use amplifier_core::env::{SessionEnv, SessionEnvInner};
+use amplifier_core::env::{EventSink, SessionEnv, SessionEnvInner};
 use amplifier_core::limits::LimitKind;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
@@ -29,6 +30,7 @@ use super::resolve::Resolved;
 use super::spawner::Spawner;
 use super::transcript::StoredTranscript;
 use crate::host::Host;
+use crate::router::{DEFAULT_MAX_HOPS, SessionEvents};
 
 /// A session with everything mounted, and nothing run.
 pub(super) struct Mounted {
@@ -42,8 +44,9 @@ pub(super) async fn mount(
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
+    shared: Option<&Arc<Budget>>,
 ) -> Result<Mounted, SpawnError> {
-    let node = node(resolved, recorded);
+    let node = node(resolved, recorded, shared);
     let env = surroundings(host, resolved, recorded, &node, cancel);
     warn(&env, "storage", &recorded.warnings);
     warn(&env, "bundle", resolved.distrusted.as_slice());
@@ -74,9 +77,9 @@ fn warn(env: &SessionEnv, source: &str, lines: &[String]) {
     }
 }
 
-fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
+fn node(resolved: &Resolved, recorded: &Recorded, shared: Option<&Arc<Budget>>) -> Arc<Node> {
     let metadata = &recorded.metadata;
-    Node::new(Lent {
+    let lent = Lent {
         id: recorded.id.clone(),
         root: metadata.trace_id.clone().unwrap_or_else(|| recorded.id.clone()),
         depth: resolved.depth(),
@@ -89,9 +92,11 @@ fn node(resolved: &Resolved, recorded: &Recorded) -> Arc<Node> {
         wish: resolved.wish.clone(),
         chosen_by_project: resolved.chosen_by_project,
         patience: resolved.patience,
+        cause: metadata.amplifier.cause,
         parent: resolved.parent.as_ref().map(|parent| Arc::clone(&parent.node)),
         children: Arc::default(),
-    })
+    };
+    Node::new(lent, shared)
 }
 
 fn surroundings(
@@ -108,7 +113,14 @@ fn surroundings(
         None => Activity::new(Arc::clone(&inner.clock)),
     };
     activity.set_foreground(!resolved.background);
-    SessionEnv::new(SessionEnvInner {
+    let events = Arc::new(SessionEvents::new(
+        inner.router.clone(),
+        (node.id.clone(), node.root.clone()),
+        node.cause,
+        resolved.bounds.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS),
+        Arc::clone(&inner.redactor),
+    ));
+    let env = SessionEnv::new(SessionEnvInner {
         session: node.id.clone(),
         parent: recorded.metadata.spawned_by().cloned(),
         root: node.root.clone(),
@@ -124,9 +136,11 @@ fn surroundings(
         activity,
         approver: Arc::clone(lender.map_or(&inner.approver, |env| &env.approver)),
         display: Arc::clone(lender.map_or(&inner.display, |env| &env.display)),
-        events: Arc::new(inner.router.clone()),
+        events: Arc::clone(&events) as Arc<dyn EventSink>,
         coordinator: Coordinator::new(),
-    })
+    });
+    env.coordinator.provide(events);
+    env
 }
 
 async fn parts(host: &Host, env: &SessionEnv, plan: &SessionPlan) -> Result<Parts, MountError> {

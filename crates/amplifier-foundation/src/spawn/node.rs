@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use amplifier_core::budget::Budget;
 use amplifier_core::limits::LimitKind;
-use amplifier_core::{OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
+use amplifier_core::{Cause, OutcomeKind, Permissions, SessionId, SessionOutcome, Usage};
 
 use super::bounds::Bounds;
 use super::places::Places;
@@ -41,6 +41,8 @@ pub(crate) struct Lent {
     pub(crate) chosen_by_project: bool,
     /// How long its model calls wait out a rate limit, where that is not the host's matter.
     pub(crate) patience: Option<Duration>,
+    /// The event at the beginning of it all; children go on with it.
+    pub(crate) cause: Option<Cause>,
     pub(crate) parent: Option<Arc<Node>>,
     /// Where its children are entered.
     pub(super) children: Arc<Children>,
@@ -70,15 +72,15 @@ pub(crate) struct Children {
 }
 
 impl Node {
-    /// A budget and places within the parent's, for what is lent.
-    pub(super) fn new(lent: Lent) -> Arc<Self> {
+    /// A budget and places within the parent's, for what is lent; without a parent a budget within `shared`.
+    pub(super) fn new(lent: Lent, shared: Option<&Arc<Budget>>) -> Arc<Self> {
         let (bounds, parent) = (&lent.bounds, lent.parent.as_ref());
         let limits = &bounds.limits;
         let by = bounds.set_by(match limits.max_tokens {
             Some(_) => LimitKind::Tokens,
             None => LimitKind::Cost,
         });
-        let above = parent.map(|parent| Arc::clone(&parent.budget));
+        let above = parent.map(|parent| &parent.budget).or(shared).map(Arc::clone);
         let budget = Budget::new(by, limits.max_tokens, limits.max_cost_micro_usd, above);
         let places = Places::new(bounds, parent.map(|parent| Arc::clone(&parent.places)));
         Arc::new(Self { lent, budget, places })

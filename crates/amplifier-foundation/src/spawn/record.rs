@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use amplifier_core::message::Message;
-use amplifier_core::payload::PayloadError;
 use amplifier_core::{Activation, EventId, Payload, SessionId, SessionOutcome};
 
 use super::SpawnError;
+use super::closing;
 use super::guarded::guarded;
 use super::lineage::Parent;
 use super::request::SpawnRequest;
 use super::resolve::Resolved;
 use crate::host::Host;
 use crate::source::uri::bare;
-use crate::storage::{KernelRecord, SessionMetadata, SessionStorage, StorageError, middle, spans_of};
+use crate::storage::{
+    KernelRecord, RecordCopy, SessionMetadata, SessionStorage, StorageError, middle, spans_of,
+};
 use amplifier_store::Intent;
 
 /// A session that is on record and open for writing.
@@ -24,7 +26,7 @@ use amplifier_store::Intent;
 pub(super) struct Recorded {
     pub(super) id: SessionId,
     pub(super) activation: Activation,
-    pub(super) metadata: SessionMetadata,
+    pub(super) metadata: Arc<SessionMetadata>,
     /// Messages of earlier activations.
     pub(super) history: Vec<Arc<Message>>,
     /// How the activation before this one ended, where that is on record.
@@ -35,7 +37,7 @@ pub(super) struct Recorded {
 }
 
 /// What the metadata says of an activation that is under way.
-pub(super) const RUNNING: &str = "running";
+pub(crate) const RUNNING: &str = "running";
 
 /// `None`: what was resolved is outdated, another activation has ended meanwhile.
 pub(super) async fn record(
@@ -60,9 +62,12 @@ async fn reopen(
     before: Activation,
 ) -> Result<Option<Recorded>, SpawnError> {
     let (activation, storage) = (before.next(), Arc::clone(&resolved.storage));
-    let stored = match guarded(&id, "open", storage.open(&id, activation)).await {
-        Err(StorageError::Fenced { .. }) => return Ok(None),
-        other => other?,
+    let stored = loop {
+        match guarded(&id, "open", storage.open(&id, activation)).await {
+            Err(StorageError::Fenced { .. }) => return Ok(None),
+            Err(StorageError::Locked { .. }) if closing::is_over(host, &id, before).await => {}
+            other => break other?,
+        }
     };
     if stored.metadata.amplifier.activation != before {
         guarded(&id, "close", storage.close(&id)).await?;
@@ -71,12 +76,12 @@ async fn reopen(
     let (mut metadata, warnings) = (stored.metadata, stored.warnings);
     let ended = intent(&metadata.amplifier);
     describe(host, request, resolved, &mut metadata, activation);
-    let history = stored.transcript;
+    let (metadata, history) = (Arc::new(metadata), stored.transcript);
     Ok(Some(Recorded { id, activation, metadata, history, before: ended, warnings, storage }))
 }
 
 /// The outcome that the last activation wrote beside its transcript.
-fn intent(record: &KernelRecord) -> Option<Intent> {
+pub(crate) fn intent(record: &KernelRecord) -> Option<Intent> {
     let outcome: SessionOutcome = record.outcome.as_ref()?.decode().ok()?;
     Some(Intent { outcome: Arc::new(outcome), event: record.terminal_event_id? })
 }
@@ -102,6 +107,7 @@ async fn create(host: &Host, request: &SpawnRequest, resolved: &Resolved) -> Res
         metadata.self_delegation_depth = Some(parent.node.self_depth * again + again);
     }
     describe(host, request, resolved, &mut metadata, Activation::FIRST);
+    let metadata = Arc::new(metadata);
     let storage = Arc::clone(&resolved.storage);
     guarded(&id, "create", storage.create(&id, &metadata)).await?;
     let (history, warnings) = (resolved.forked.clone(), Vec::new());
@@ -165,17 +171,16 @@ fn describe(
     record.terminal_event_id = Some(EventId(host.ids().v7(host.clock().now())));
     record.bundle_source = Some(bare(&resolved.bundle_name));
     record.bundle_by_project = resolved.chosen_by_project;
+    let above = || resolved.parent.as_ref().and_then(|parent| parent.node.cause);
+    record.cause = request.spec.cause.or(record.cause).or_else(above);
     record.bundle_hash = Some(resolved.plan.bundle.content_hash.clone());
-    bounds(record, resolved).unwrap_or_else(|error| {
-        tracing::warn!(%error, "permissions and limits could not be recorded");
+    record.permissions = Some(RecordCopy::new(resolved.permissions.clone()));
+    record.limits = Some(RecordCopy::new(resolved.bounds.recorded()));
+    let spawned = resolved.spawned.as_ref().map(Payload::encode).transpose();
+    record.spawn = spawned.unwrap_or_else(|error| {
+        tracing::warn!(%error, "what the session inherits could not be recorded");
+        None
     });
-}
-
-fn bounds(record: &mut KernelRecord, resolved: &Resolved) -> Result<(), PayloadError> {
-    record.permissions = Some(Payload::encode(&resolved.permissions)?);
-    record.limits = Some(Payload::encode(&resolved.bounds.recorded())?);
-    record.spawn = resolved.spawned.as_ref().map(Payload::encode).transpose()?;
-    Ok(())
 }
 
 /// Takes back what `record` did for a session that cannot start.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_core::budget::Budget;
 use amplifier_core::module::tool::ToolContext;
 use amplifier_core::permission::Permissions;
-use amplifier_core::{AmplifierSession, Limits, SessionId};
+use amplifier_core::{AmplifierSession, Cause, Limits, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -105,11 +106,13 @@ pub struct SpawnRequest {
     /// The bundle that a resume shall have instead, prepared.
     pub(super) prepared_instead: Option<Arc<PreparedBundle>>,
     pub(super) storage: Option<Arc<dyn SessionStorage>>,
+    /// Of a session without a parent: the budget that it shares with others.
+    pub(super) within: Option<Arc<Budget>>,
 }
 
 impl From<SpawnSpec> for SpawnRequest {
     fn from(spec: SpawnSpec) -> Self {
-        Self { spec, prepared: None, prepared_instead: None, storage: None }
+        Self { spec, prepared: None, prepared_instead: None, storage: None, within: None }
     }
 }
 
@@ -197,6 +200,13 @@ impl SpawnRequest {
         self
     }
 
+    /// The event that the session answers: what it and its children emit, and how it ends, has that as its
+    /// cause, one hop further. A cause at the limit of hops starts no session.
+    pub fn caused_by(mut self, cause: Cause) -> Self {
+        self.spec.cause = Some(cause);
+        self
+    }
+
     /// The id of a new session. Without it a root gets a random UUID, a child the reference's form
     /// `<parent's span>-<own span>_<agent>`.
     pub fn session_id(mut self, id: SessionId) -> Self {
@@ -260,6 +270,12 @@ impl SpawnRequest {
     /// here replace the recorded ones, the others stay.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.spec.limits = self.spec.limits.stricter(&limits);
+        self
+    }
+
+    /// A budget that a session without a parent shares with others, beside its own limits.
+    pub(crate) fn within(mut self, budget: Arc<Budget>) -> Self {
+        self.within = Some(budget);
         self
     }
 

@@ -205,12 +205,12 @@ async fn again(
     let above = parent.as_ref().map(|parent| &parent.node);
     let bundle = Arc::clone(&named.bundle);
     let plan = lineage::again(host, bundle, above.map(Arc::as_ref), &spawned, wish.provider.as_deref())?;
-    let limits: Limits = lineage::read(id, "limits", metadata.amplifier.limits.as_ref())?;
+    let limits = lineage::copied(id, "limits", metadata.amplifier.limits.as_ref())?;
     let bounds = match &spec.parent {
         Some(_) => spec.limits.stricter(&limits),
         None => spec.limits.clone(),
     };
-    let recorded: Permissions = lineage::read(id, "permissions", metadata.amplifier.permissions.as_ref())?;
+    let recorded = lineage::copied(id, "permissions", metadata.amplifier.permissions.as_ref())?;
     let now = with_layers(host.0.permissions.clone(), &spec.permissions);
     let now = above.map_or(now.clone(), |parent| with_layers(parent.permissions.clone(), &now));
     let now = asker.map_or(now.clone(), |asker| with_layers(asker.node.permissions.clone(), &now));

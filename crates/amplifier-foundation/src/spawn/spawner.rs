@@ -4,10 +4,11 @@
 //! session, with everything that follows: inheritance, limits, budget, cancellation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use amplifier_core::SessionId;
 use amplifier_core::causes::chain;
 use amplifier_core::module::tool::{ToolContext, ToolError};
+use amplifier_core::{SessionId, SessionOutcome};
 use async_trait::async_trait;
 
 use super::error::{SessionFailed, SpawnError};
@@ -15,7 +16,10 @@ use super::node::{ChildSummary, Node, TreeUsage};
 use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
-use crate::host::Host;
+use crate::host::{Host, ReachError};
+
+/// Levels above a session that are looked at.
+const MAX_LEVELS: usize = 256;
 
 /// Spawns children of one session: `env.coordinator.capability::<Spawner>()`.
 #[derive(Debug)]
@@ -96,6 +100,52 @@ impl Spawner {
             request = request.parent(&self.node.id);
         }
         spawn_bundle(&self.host, request).await
+    }
+
+    /// Waits for all of these sessions below this one, in whatever process they run, at most this long in all;
+    /// `None` for those that still run then. `Err` for a session that is not below this one.
+    pub async fn wait_all(
+        &self,
+        ids: &[SessionId],
+        within: Duration,
+    ) -> Result<Vec<(SessionId, Option<Arc<SessionOutcome>>)>, ReachError> {
+        self.all_below(ids).await?;
+        self.host.project_sessions().wait_all(ids, within).await
+    }
+
+    /// Waits for the first of them to end, at most this long; `None`: all still run.
+    pub async fn wait_any(
+        &self,
+        ids: &[SessionId],
+        within: Duration,
+    ) -> Result<Option<(SessionId, Arc<SessionOutcome>)>, ReachError> {
+        self.all_below(ids).await?;
+        self.host.project_sessions().wait_any(ids, within).await
+    }
+
+    async fn all_below(&self, ids: &[SessionId]) -> Result<(), ReachError> {
+        for id in ids {
+            if !self.is_below(id).await? {
+                return Err(ReachError::Unknown { session: id.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// True for a descendant, also one of an earlier activation.
+    async fn is_below(&self, id: &SessionId) -> Result<bool, ReachError> {
+        if self.node.descendants().iter().any(|child| child.id == *id) {
+            return Ok(true);
+        }
+        let mut next = Some(id.clone());
+        for _ in 0..MAX_LEVELS {
+            let Some(above) = next.take() else { return Ok(false) };
+            next = self.host.store().session(&above).await?.and_then(|row| row.parent);
+            if next.as_ref() == Some(self.session()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use amplifier_core::permission::Permissions;
-use amplifier_core::{Limits, SessionId};
+use amplifier_core::{Cause, Limits, SessionId};
 use serde::{Deserialize, Serialize};
 
 use super::context::ContextRequest;
@@ -109,6 +109,9 @@ pub struct SpawnSpec {
     /// the background, and as the host says in the foreground (2 minutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit_patience_ms: Option<u64>,
+    /// The event that the session answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Settings of the project named the bundle, and no person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chosen_by_project: bool,
@@ -145,6 +148,7 @@ impl SpawnSpec {
             permissions: Permissions::unrestricted(),
             limits: Limits::default(),
             rate_limit_patience_ms: None,
+            cause: None,
             chosen_by_project: false,
             metadata: Settings::default(),
         }

@@ -19,7 +19,7 @@ use amplifier_core::panic::caught;
 use amplifier_core::session::{Command, SessionDriver, TurnReply};
 use amplifier_core::turn::TurnError;
 use amplifier_core::until::until;
-use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, Payload, SessionOutcome};
+use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, SessionOutcome};
 
 use super::context;
 use super::finish::{CLEAN_UP_GRACE, Ending, within};
@@ -28,7 +28,7 @@ use super::record::Recorded;
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
 use crate::mention::{FailureReason, Prepended};
-use crate::storage::{SessionMetadata, StorageError};
+use crate::storage::{RecordCopy, StorageError};
 
 /// How long a session may take to stop once it was cancelled at once.
 const GRACE: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ impl Supervisor {
     }
 
     async fn end(&mut self, result: TurnResult) {
-        let mut outcome = self.outcome(&result);
+        let mut outcome = Arc::new(self.outcome(&result));
         self.record(&mut outcome).await;
         let clean_up = caught(self.driver.clean_up(&outcome));
         if until(clean_up, within(&self.host.0.clock, CLEAN_UP_GRACE)).await.is_none() {
@@ -122,6 +122,7 @@ impl Supervisor {
         if !self.keep_open {
             return last;
         }
+        self.ending.answer();
         loop {
             let cancel = self.session.env().cancel.clone();
             match until(self.driver.next_command(), cancel.cancelled()).await {
@@ -180,13 +181,13 @@ impl Supervisor {
     }
 
     /// Makes the outcome durable in the metadata, or says in it that it is not.
-    async fn record(&mut self, outcome: &mut SessionOutcome) {
+    async fn record(&mut self, outcome: &mut Arc<SessionOutcome>) {
         self.describe(outcome);
         let Recorded { id, activation, metadata, storage, .. } = &self.recorded;
         let describe = storage.describe(id, *activation, metadata);
         if let Err(error) = self.bounded("describe", describe).await {
             tracing::error!(session = %id, %error, "the outcome could not be recorded");
-            outcome.unrecorded = true;
+            Arc::make_mut(outcome).unrecorded = true;
         }
     }
 
@@ -202,17 +203,17 @@ impl Supervisor {
     }
 
     /// Fills in what came out.
-    fn describe(&mut self, outcome: &SessionOutcome) {
+    fn describe(&mut self, outcome: &Arc<SessionOutcome>) {
         let messages = self.session.messages();
         let mut turns = 0;
         messages.for_each(|message| {
             turns += u64::from(message.role == Role::User && !message.metadata.contains_key("source"));
         });
-        let metadata: &mut SessionMetadata = &mut self.recorded.metadata;
+        let metadata = Arc::make_mut(&mut self.recorded.metadata);
         metadata.turn_count = Some(turns);
         metadata.last_updated = Some(self.host.clock().now());
         metadata.amplifier.status = Some(outcome.kind.as_str().to_owned());
-        metadata.amplifier.outcome = Payload::encode(outcome).ok();
+        metadata.amplifier.outcome = Some(RecordCopy::new(Arc::clone(outcome)));
         if let Some(model) = self.session.model() {
             metadata.model = Some(model);
         }

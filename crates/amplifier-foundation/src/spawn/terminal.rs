@@ -1,14 +1,13 @@
 //! The terminal event of an activation: what it says of the session, beside the outcome.
 //!
-//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation, in
-//! the store and in the router alike.
+//! Guarantees: the same facts and the same outcome make the same event, whoever ends the activation.
 
 use std::sync::Arc;
 
 use amplifier_core::env::SessionEnv;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    Activation, Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
     SessionOutcome, TriggerId, Usage,
 };
 use serde::Serialize;
@@ -20,50 +19,59 @@ use crate::storage::SessionMetadata;
 /// Longest preview of the answer in a terminal event, in bytes.
 const PREVIEW_BYTES: usize = 16 * 1024;
 
+/// Where a session stands in its tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) session: &'a SessionId,
+    pub(super) parent: Option<&'a SessionId>,
+    pub(super) root: &'a SessionId,
+}
+
 /// What the terminal event says of a session beside its outcome.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// The event's id, made before it happens.
     pub(super) id: EventId,
-    name: Option<String>,
-    bundle: Option<String>,
-    agent: Option<String>,
-    metadata: serde_json::Map<String, Value>,
+    described: Arc<SessionMetadata>,
 }
 
 impl Facts {
     /// Of a session as it is described.
-    pub(super) fn of(host: &Host, metadata: &SessionMetadata) -> Self {
+    pub(super) fn of(host: &Host, metadata: &Arc<SessionMetadata>) -> Self {
         let id = metadata.amplifier.terminal_event_id;
         Self {
             id: id.unwrap_or_else(|| EventId(host.ids().v7(host.clock().now()))),
-            name: metadata.name.clone(),
-            bundle: metadata.bundle.clone(),
-            agent: metadata.agent_name.clone(),
-            metadata: metadata.extra.clone(),
+            described: Arc::clone(metadata),
         }
     }
 
     /// An outcome with what the terminal event says of it.
     pub(super) fn told(&self, env: &SessionEnv, outcome: Arc<SessionOutcome>) -> Final {
-        let payload = Payload::cut(&self.said(env, &outcome)).unwrap_or_else(|error| {
-            tracing::error!(session = %env.session, %error, "a terminal event says nothing");
-            Payload::null()
-        });
-        Final { outcome, payload }
+        let place = Place { session: &env.session, parent: env.parent.as_ref(), root: &env.root };
+        self.told_at(place, outcome)
     }
 
-    fn said<'a>(&'a self, env: &'a SessionEnv, outcome: &'a SessionOutcome) -> Said<'a> {
+    /// The same of a session that does not run here.
+    pub(super) fn told_at(&self, place: Place<'_>, outcome: Arc<SessionOutcome>) -> Final {
+        let payload = Payload::cut(&self.said(place, &outcome)).unwrap_or_else(|error| {
+            tracing::error!(session = %place.session, %error, "a terminal event says nothing");
+            Payload::null()
+        });
+        let cause = self.described.amplifier.cause;
+        Final { outcome, payload, root: place.root.clone(), cause, recorded: true }
+    }
+
+    fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
         let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
         let error = outcome.error.as_ref();
         Said {
-            session_id: &env.session,
+            session_id: place.session,
             activation: outcome.activation,
-            parent_id: env.parent.as_ref(),
-            root_id: &env.root,
-            name: self.name.as_deref(),
-            bundle: self.bundle.as_deref(),
-            agent: self.agent.as_deref(),
+            parent_id: place.parent,
+            root_id: place.root,
+            name: self.described.name.as_deref(),
+            bundle: self.described.bundle.as_deref(),
+            agent: self.described.agent_name.as_deref(),
             outcome: outcome.kind,
             output: &outcome.output[..cut],
             output_truncated: cut < outcome.output.len(),
@@ -74,7 +82,7 @@ impl Facts {
             turns: outcome.turns,
             run_id: None,
             trigger_id: None,
-            metadata: &self.metadata,
+            metadata: &self.described.extra,
         }
     }
 }
@@ -84,19 +92,25 @@ impl Facts {
 pub(super) struct Final {
     pub(super) outcome: Arc<SessionOutcome>,
     payload: Payload,
+    root: SessionId,
+    cause: Option<Cause>,
+    /// The store has it, as far as it has said.
+    pub(super) recorded: bool,
 }
 
 impl Final {
-    /// The terminal event of a session.
-    pub(super) fn event(&self, session: &SessionId) -> NewEvent {
+    fn event(&self, session: &SessionId) -> NewEvent {
         let kind = match self.outcome.kind {
             OutcomeKind::Completed => EventType::SessionCompleted,
             _ => EventType::SessionError,
         };
-        NewEvent::of(kind, self.payload.clone()).from_session(session.clone())
+        NewEvent::of(kind, self.payload.clone())
+            .from_session(session.clone())
+            .below(self.root.clone())
+            .caused_by(self.cause)
     }
 
-    /// The same as the store takes it.
+    /// The terminal event of a session, as the store takes it.
     pub(super) fn sealed(&self, host: &Host, session: &SessionId, id: EventId) -> SessionEvent {
         SessionEvent::seal(self.event(session), id, None, host.router().scope(), host.clock().now())
     }

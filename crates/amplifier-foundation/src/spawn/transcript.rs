@@ -25,9 +25,9 @@ impl StoredTranscript {
 }
 
 impl Transcript for StoredTranscript {
-    fn append<'a>(&'a self, messages: Vec<Arc<Message>>) -> BoxFuture<'a, Result<(), TranscriptError>> {
+    fn append<'a>(&'a self, messages: &'a [Arc<Message>]) -> BoxFuture<'a, Result<(), TranscriptError>> {
         Box::pin(async move {
-            let append = self.storage.append(&self.id, self.activation, &messages);
+            let append = self.storage.append(&self.id, self.activation, messages);
             match guarded(&self.id, "append to", append).await {
                 Ok(_) => Ok(()),
                 Err(StorageError::Fenced { .. }) => Err(TranscriptError::Fenced { session: self.id.clone() }),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use amplifier_core::clock::BoxFuture;
-use amplifier_core::{Activation, Message, Payload, SessionId, Timestamp, ToolCall};
+use amplifier_core::{Activation, Message, SessionId, Timestamp, ToolCall};
 use serde_json::json;
 
 use super::{SessionMetadata, SessionQuery, SessionStorage, StorageError, delete_tree, fork, resolve_prefix};
@@ -111,10 +111,10 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(1_767_225_600_000_000 + seconds * 1_000_000)
 }
 
-fn described(id: &SessionId) -> SessionMetadata {
+fn described(id: &SessionId) -> Arc<SessionMetadata> {
     let mut metadata = SessionMetadata::new(id.clone(), at(0));
     metadata.bundle = Some("hello".into());
-    metadata
+    Arc::new(metadata)
 }
 
 fn conversation() -> Vec<Arc<Message>> {
@@ -140,9 +140,9 @@ async fn closed(
     parent: Option<&SessionId>,
 ) -> Result<SessionId, Stop> {
     let id = id(name)?;
-    let mut metadata = described(&id);
+    let mut metadata = SessionMetadata::clone(&described(&id));
     metadata.parent_id = parent.cloned();
-    storage.create(&id, &metadata).await?;
+    storage.create(&id, &Arc::new(metadata)).await?;
     storage.close(&id).await?;
     Ok(id)
 }
@@ -179,13 +179,13 @@ async fn prompts_are_left_out(storage: &dyn SessionStorage) -> Check {
 async fn metadata_survives(storage: &dyn SessionStorage) -> Check {
     let id = created(storage, "s").await?;
     let mut metadata = storage.load(&id).await?.metadata;
-    ensure(metadata == described(&id), "the metadata of `create` differs")?;
+    ensure(metadata == *described(&id), "the metadata of `create` differs")?;
     metadata.turn_count = Some(3);
     metadata.amplifier.status = Some("running".into());
-    metadata.amplifier.outcome = Some(Payload::from(json!({ "kind": "completed", "turns": [1, 2.5] })));
+    metadata.amplifier.outcome = Some(json!({ "kind": "completed", "turns": [1, 2.5] }).into());
     metadata.amplifier.extra.insert("later".into(), json!(null));
     metadata.extra.insert("config".into(), json!({ "max_tokens": 4096, "deep": [{ "a": null }] }));
-    storage.describe(&id, Activation::FIRST, &metadata).await?;
+    storage.describe(&id, Activation::FIRST, &Arc::new(metadata.clone())).await?;
     ensure(storage.load(&id).await?.metadata == metadata, "the metadata of `describe` differs")?;
     storage.close(&id).await?;
     let opened = storage.open(&id, Activation(2)).await?;
@@ -194,9 +194,9 @@ async fn metadata_survives(storage: &dyn SessionStorage) -> Check {
 
 async fn secrets_are_redacted(storage: &dyn SessionStorage) -> Check {
     let id = created(storage, "s").await?;
-    let mut metadata = described(&id);
+    let mut metadata = SessionMetadata::clone(&described(&id));
     metadata.extra.insert("config".into(), json!({ "providers": [{ "client_secret": "hush-hush" }] }));
-    storage.describe(&id, Activation::FIRST, &metadata).await?;
+    storage.describe(&id, Activation::FIRST, &Arc::new(metadata)).await?;
     let found = storage.load(&id).await?.metadata.extra;
     ensure(!format!("{found:?}").contains("hush-hush"), "a secret was stored")
 }
@@ -248,10 +248,10 @@ async fn only_who_opened_writes(storage: &dyn SessionStorage) -> Check {
 async fn older_activations_are_fenced(storage: &dyn SessionStorage) -> Check {
     let id = closed(storage, "s", None).await?;
     let fenced = |error: &StorageError| matches!(error, StorageError::Fenced { .. });
-    let mut metadata = storage.open(&id, Activation(3)).await?.metadata;
+    let mut metadata = Arc::new(storage.open(&id, Activation(3)).await?.metadata);
     refused(storage.append(&id, Activation(2), &conversation()).await, "Fenced", fenced)?;
     refused(storage.describe(&id, Activation(2), &metadata).await, "Fenced", fenced)?;
-    metadata.amplifier.activation = Activation(3);
+    Arc::make_mut(&mut metadata).amplifier.activation = Activation(3);
     storage.describe(&id, Activation(3), &metadata).await?;
     storage.close(&id).await?;
     refused(storage.open(&id, Activation(2)).await, "Fenced", fenced)?;

@@ -145,8 +145,8 @@ fn not_storable(id: &SessionId, error: &serde_json::Error) -> StorageError {
 
 #[async_trait]
 impl SessionStorage for FileStorage {
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
-        let (id, metadata) = (id.clone(), metadata.clone());
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError> {
+        let (id, metadata) = (id.clone(), Arc::clone(metadata));
         self.blocking(move |inner| inner.create(&id, &metadata)).await
     }
 
@@ -173,9 +173,9 @@ impl SessionStorage for FileStorage {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError> {
-        let (id, metadata) = (id.clone(), metadata.clone());
+        let (id, metadata) = (id.clone(), Arc::clone(metadata));
         self.blocking(move |inner| {
             let content =
                 metadata.to_redacted_json(&inner.redactor).map_err(|error| not_storable(&id, &error))?;

@@ -28,12 +28,12 @@ pub async fn fork(
     }
     let end = starts.get(turn).copied().unwrap_or(origin.transcript.len());
     let transcript = repair::completed(&origin.transcript[..end]);
-    let metadata = metadata_of_fork(&origin.metadata, source, &new_id, turn as u64, now);
+    let metadata = Arc::new(metadata_of_fork(&origin.metadata, source, &new_id, turn as u64, now));
     storage.create(&new_id, &metadata).await?;
     let appended = storage.append(&new_id, Activation::FIRST, &transcript).await;
     storage.close(&new_id).await?;
     appended?;
-    Ok(StoredSession::new(metadata, transcript))
+    Ok(StoredSession::new(Arc::unwrap_or_clone(metadata), transcript))
 }
 
 /// The places of the user's messages; what hooks said in the user's role is none.

@@ -31,8 +31,7 @@ struct Sessions {
 
 #[derive(Debug)]
 struct Entry {
-    // Apart, because a map keeps room for more entries than it has.
-    metadata: Box<SessionMetadata>,
+    metadata: Arc<SessionMetadata>,
     transcript: Vec<Arc<Message>>,
     open: Option<Activation>,
     /// The number of the last change of the metadata, to sort by.
@@ -98,8 +97,8 @@ impl Entry {
 
 #[async_trait]
 impl SessionStorage for MemoryStorage {
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
-        let metadata = Box::new(metadata.redacted(id, &self.redactor)?);
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError> {
+        let metadata = metadata.redacted(id, &self.redactor)?;
         let mut sessions = self.lock();
         if sessions.by_id.contains_key(id) {
             return Err(StorageError::Exists { id: id.clone() });
@@ -140,9 +139,9 @@ impl SessionStorage for MemoryStorage {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError> {
-        let metadata = Box::new(metadata.redacted(id, &self.redactor)?);
+        let metadata = metadata.redacted(id, &self.redactor)?;
         let mut sessions = self.lock();
         let changed = sessions.change();
         let entry = sessions.get_open(id, activation)?;

@@ -5,12 +5,15 @@
 //! Never here: decisions. Under `amplifier` lie copies for other programs and for recovery.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use amplifier_core::{Activation, EventId, Payload, SessionId, Timestamp};
+use amplifier_core::{
+    Activation, Cause, EventId, Limits, Payload, Permissions, SessionId, SessionOutcome, Timestamp,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::StorageError;
+use super::{RecordCopy, StorageError};
 use crate::redact::Redactor;
 
 /// What describes a session.
@@ -87,17 +90,17 @@ pub struct KernelRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// The outcome of the activation, once it has one.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
-    pub outcome: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<RecordCopy<SessionOutcome>>,
     /// The id of the event that ends the activation; made before it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminal_event_id: Option<EventId>,
     /// The layers of permissions that a resume begins with.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
-    pub permissions: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<RecordCopy<Permissions>>,
     /// The limits that a resume begins with.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
-    pub limits: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RecordCopy<Limits>>,
     /// The permission mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -113,6 +116,9 @@ pub struct KernelRecord {
     /// Of a spawned session: what it inherits, so that a resume makes the same session of it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "compact")]
     pub spawn: Option<Payload>,
+    /// The event that started this session, or the one above it that an event started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Further keys; kept as they were.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -154,6 +160,7 @@ impl Default for KernelRecord {
             bundle_by_project: false,
             bundle_hash: None,
             spawn: None,
+            cause: None,
             extra: Map::new(),
         }
     }
@@ -176,26 +183,32 @@ impl SessionMetadata {
     }
 
     /// The metadata with secrets redacted, for storages that keep it as it is.
-    pub(super) fn redacted(&self, id: &SessionId, redactor: &Redactor) -> Result<Self, StorageError> {
+    pub(super) fn redacted(
+        self: &Arc<Self>,
+        id: &SessionId,
+        redactor: &Redactor,
+    ) -> Result<Arc<Self>, StorageError> {
         if self.has_no_secret(redactor) {
-            return Ok(self.clone());
+            return Ok(Arc::clone(self));
         }
         let not_storable =
             |error| StorageError::NotStorable { id: id.clone(), reason: super::error::json_reason(&error) };
         let mut value = serde_json::to_value(self).map_err(not_storable)?;
         redactor.redact(&mut value);
-        serde_json::from_value(value).map_err(not_storable)
+        serde_json::from_value(value).map(Arc::new).map_err(not_storable)
     }
 
     /// True if redaction would change nothing. The own keys are plain, so only what others wrote can hold
     /// a secret; to look through the copies that this program keeps is far cheaper than to redact.
     fn has_no_secret(&self, redactor: &Redactor) -> bool {
         let record = &self.amplifier;
-        let mut copies = [&record.outcome, &record.permissions, &record.limits, &record.spawn].into_iter();
         !redactor.knows_values()
             && self.extra.is_empty()
             && record.extra.is_empty()
-            && copies.all(|copy| copy.as_ref().is_none_or(|copy| redactor.passes(copy.as_bytes())))
+            && record.outcome.as_ref().is_none_or(|copy| copy.passes(redactor))
+            && record.permissions.as_ref().is_none_or(|copy| copy.passes(redactor))
+            && record.limits.as_ref().is_none_or(|copy| copy.passes(redactor))
+            && record.spawn.as_ref().is_none_or(|copy| redactor.passes(copy.as_bytes()))
     }
 
     /// Pretty JSON with a line feed at the end, secrets redacted.
@@ -250,10 +263,10 @@ mod tests {
     fn secrets_are_found_wherever_somebody_else_may_have_written_them() {
         let id = SessionId::new("s").unwrap();
         let redacted = |json: Value, redactor: &Redactor| {
-            let given: SessionMetadata = serde_json::from_value(json).unwrap();
+            let given: Arc<SessionMetadata> = Arc::new(serde_json::from_value(json).unwrap());
             let redacted = given.redacted(&id, redactor).unwrap();
             assert_eq!(given.has_no_secret(redactor), redacted == given);
-            serde_json::to_value(redacted).unwrap().to_string()
+            serde_json::to_value(&*redacted).unwrap().to_string()
         };
         let keys: Map<String, Value> = OWN_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
         assert!(keys.keys().all(|key| !crate::redact::names_secret(key)));
@@ -298,6 +311,6 @@ mod tests {
         let written = String::from_utf8(read.to_redacted_json(&Redactor::default()).unwrap()).unwrap();
         let again: SessionMetadata = serde_json::from_str(&written).unwrap();
         assert_eq!(again.amplifier.extra, read.amplifier.extra);
-        assert_eq!(again.amplifier.outcome.unwrap().decode::<Value>().unwrap()["n"], 1.5);
+        assert_eq!(serde_json::to_value(again.amplifier.outcome).unwrap()["n"], 1.5);
     }
 }

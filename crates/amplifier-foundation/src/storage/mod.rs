@@ -22,6 +22,7 @@ mod fork;
 mod memory;
 mod metadata;
 mod query;
+mod record_copy;
 pub mod repair;
 mod slug;
 mod snapshot;
@@ -33,6 +34,7 @@ pub use fork::fork;
 pub use memory::MemoryStorage;
 pub use metadata::{KernelRecord, SessionMetadata};
 pub use query::{ProjectScope, SessionQuery, SessionSummary};
+pub use record_copy::RecordCopy;
 pub use slug::ProjectPaths;
 pub use snapshot::{SnapshotStorage, Snapshots};
 pub use tree::{Oddity, TreeEntry, forest};
@@ -75,9 +77,10 @@ impl StoredSession {
 /// time. Dropping a future does not undo its effect: it may still happen.
 #[async_trait]
 pub trait SessionStorage: Debug + Send + Sync {
-    /// Makes a session without messages and opens it under the activation in `metadata`.
+    /// Makes a session without messages and opens it under the activation in `metadata`, which is shared
+    /// so that a storage in memory need not copy it.
     /// `Ok`: durable. Errors: `Exists`. After another `Err` there is no such session.
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError>;
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError>;
 
     /// Opens a session for writing. From now on older activations are refused. A torn last
     /// line is kept beside the transcript, cut off, and told in `warnings`.
@@ -102,7 +105,7 @@ pub trait SessionStorage: Debug + Send + Sync {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError>;
 
     /// Gives the session free for another writer, after a write that is under way.

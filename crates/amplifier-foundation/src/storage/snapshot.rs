@@ -65,7 +65,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
 #[derive(Debug, Clone)]
 struct Open {
     activation: Activation,
-    metadata: SessionMetadata,
+    metadata: Arc<SessionMetadata>,
     transcript: Vec<Arc<Message>>,
 }
 
@@ -139,7 +139,7 @@ fn locked(id: &SessionId) -> StorageError {
 
 #[async_trait]
 impl<T: SnapshotStorage> SessionStorage for Snapshots<T> {
-    async fn create(&self, id: &SessionId, metadata: &SessionMetadata) -> Result<(), StorageError> {
+    async fn create(&self, id: &SessionId, metadata: &Arc<SessionMetadata>) -> Result<(), StorageError> {
         let metadata = metadata.redacted(id, &self.redactor)?;
         let slot = self.slot(id);
         let mut open = slot.lock().await;
@@ -163,7 +163,7 @@ impl<T: SnapshotStorage> SessionStorage for Snapshots<T> {
             return Err(StorageError::Fenced { id: id.clone(), activation, current });
         }
         stored.activation = activation;
-        let (metadata, transcript) = (stored.metadata.clone(), stored.transcript.clone());
+        let (metadata, transcript) = (Arc::new(stored.metadata.clone()), stored.transcript.clone());
         *open = Some(Open { activation, metadata, transcript });
         Ok(stored)
     }
@@ -187,7 +187,7 @@ impl<T: SnapshotStorage> SessionStorage for Snapshots<T> {
         &self,
         id: &SessionId,
         activation: Activation,
-        metadata: &SessionMetadata,
+        metadata: &Arc<SessionMetadata>,
     ) -> Result<(), StorageError> {
         let metadata = metadata.redacted(id, &self.redactor)?;
         self.change(id, activation, |open| {

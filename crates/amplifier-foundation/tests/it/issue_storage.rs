@@ -47,11 +47,11 @@ fn conversation() -> Vec<Arc<Message>> {
     [first, asking, result, Message::assistant("one file")].map(Arc::new).to_vec()
 }
 
-async fn write(storage: &dyn SessionStorage, id: &SessionId, metadata: &SessionMetadata) {
+async fn write(storage: &dyn SessionStorage, id: &SessionId, metadata: &Arc<SessionMetadata>) {
     storage.create(id, metadata).await.unwrap();
     storage.append(id, Activation::FIRST, &conversation()).await.unwrap();
-    let mut ended = metadata.clone();
-    ended.turn_count = Some(1);
+    let mut ended = Arc::clone(metadata);
+    Arc::make_mut(&mut ended).turn_count = Some(1);
     storage.describe(id, Activation::FIRST, &ended).await.unwrap();
     storage.close(id).await.unwrap();
 }
@@ -102,9 +102,10 @@ async fn a_session_that_a_worker_spawns_belongs_to_the_issue_too() {
     let (worker, child) = (id("worker"), id("0000000000000000-0123456789abcdef_explorer"));
     write(&storage, &worker, &described(&worker)).await;
     let mut of_child = described(&child);
-    of_child.parent_id = Some(worker);
+    let filled = Arc::make_mut(&mut of_child);
+    filled.parent_id = Some(worker);
     // What a bundle or a worker says itself does not count.
-    of_child.extra.insert("issue_id".into(), json!("another"));
+    filled.extra.insert("issue_id".into(), json!("another"));
     write(&storage, &child, &of_child).await;
     let metadata: Value = serde_json::from_str(&files(&place, &child)[1]).unwrap();
     assert_eq!((&metadata["issue_id"], &metadata["parent_id"]), (&json!("login"), &json!("worker")));
@@ -120,7 +121,7 @@ async fn a_worker_can_go_on_without_the_foreman_and_keeps_its_issue() {
     assert_eq!(stored.metadata.extra["issue_id"], "login");
     assert_eq!(stored.transcript[0].extra["timestamp"], "2026-01-01T00:00:00.000000Z");
     stored.metadata.amplifier.activation = Activation(2);
-    storage.describe(&session, Activation(2), &stored.metadata).await.unwrap();
+    storage.describe(&session, Activation(2), &Arc::new(stored.metadata)).await.unwrap();
     storage.close(&session).await.unwrap();
     let metadata: Value = serde_json::from_str(&files(&place, &session)[1]).unwrap();
     assert_eq!(metadata["issue_id"], "login");

@@ -45,8 +45,8 @@ impl Place {
     }
 }
 
-pub(crate) fn described(id: &SessionId) -> SessionMetadata {
-    SessionMetadata::new(id.clone(), Timestamp::from_micros(1_767_225_600_000_000))
+pub(crate) fn described(id: &SessionId) -> Arc<SessionMetadata> {
+    Arc::new(SessionMetadata::new(id.clone(), Timestamp::from_micros(1_767_225_600_000_000)))
 }
 
 pub(crate) fn users(texts: &[&str]) -> Vec<Arc<Message>> {
@@ -121,7 +121,7 @@ impl SnapshotStorage for Forgetful {
         transcript: &[Arc<Message>],
         metadata: &SessionMetadata,
     ) -> Result<(), StorageError> {
-        let _ = self.0.create(id, metadata).await;
+        let _ = self.0.create(id, &Arc::new(metadata.clone())).await;
         let kept = transcript.len().saturating_sub(1);
         self.0.append(id, Activation::FIRST, &transcript[..kept]).await.map(|_| ())
     }
@@ -245,8 +245,9 @@ async fn known_secrets_do_not_reach_the_metadata_file() {
     let storage = FileStorage::new(place.paths(), redactor);
     let session = id("s");
     let mut metadata = described(&session);
-    metadata.description = Some("login with hunter2hunter2".into());
-    metadata.extra.insert("config".into(), serde_json::json!({ "OPENAI_API_KEY": "sk-1" }));
+    let filled = Arc::make_mut(&mut metadata);
+    filled.description = Some("login with hunter2hunter2".into());
+    filled.extra.insert("config".into(), serde_json::json!({ "OPENAI_API_KEY": "sk-1" }));
     storage.create(&session, &metadata).await.unwrap();
     let written = fs::read_to_string(place.paths().session(&session).join("metadata.json")).unwrap();
     assert!(written.contains("login with [REDACTED]") && !written.contains("sk-1"), "{written}");
@@ -262,7 +263,7 @@ async fn make(place: &Place, name: &str, fill: impl FnOnce(&mut SessionMetadata)
     let storage = place.storage();
     let session = id(name);
     let mut metadata = described(&session);
-    fill(&mut metadata);
+    fill(Arc::make_mut(&mut metadata));
     storage.create(&session, &metadata).await.unwrap();
     storage.append(&session, Activation::FIRST, &users(&["a \"Needle\" ö"])).await.unwrap();
     storage.close(&session).await.unwrap();

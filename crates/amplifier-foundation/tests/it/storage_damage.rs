@@ -110,7 +110,7 @@ async fn damaged_metadata_is_reported_and_the_transcript_stays_reachable() {
     assert_eq!(texts(&opened.transcript), ["one"]);
     assert_eq!(opened.metadata.session_id, Some(id("s")));
     assert!(opened.warnings[0].contains("metadata.json is missing"));
-    storage.describe(&id("s"), Activation(2), &opened.metadata).await.unwrap();
+    storage.describe(&id("s"), Activation(2), &Arc::new(opened.metadata)).await.unwrap();
     assert!(path.is_file());
 }
 

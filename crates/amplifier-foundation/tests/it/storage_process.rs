@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::{env, fs};
 
 use amplifier_core::Activation;
@@ -132,11 +133,11 @@ async fn fills_a_disk() {
         assert_eq!((texts(&loaded.transcript), loaded.warnings), (vec!["kept".to_owned()], vec![]));
     }
     let mut metadata = described(&id("s"));
-    metadata.description = Some(big.clone());
+    Arc::make_mut(&mut metadata).description = Some(big.clone());
     assert!(storage.describe(&id("s"), Activation::FIRST, &metadata).await.is_err());
-    assert_eq!(storage.load(&id("s")).await.unwrap().metadata, described(&id("s")));
+    assert_eq!(storage.load(&id("s")).await.unwrap().metadata, *described(&id("s")));
     let mut other = described(&id("t"));
-    other.description = Some(big);
+    Arc::make_mut(&mut other).description = Some(big);
     assert!(storage.create(&id("t"), &other).await.is_err());
     assert!(!storage.exists(&id("t")).await.unwrap(), "a session that was not made exists");
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use amplifier_core::{Activation, Role};
 use amplifier_foundation::storage::{
@@ -99,7 +100,7 @@ async fn a_session_goes_on_and_keeps_what_others_wrote() {
     let mut metadata = opened.metadata;
     metadata.amplifier.activation = Activation(2);
     storage.append(&id(CHILD), Activation(2), &users(&["go on"])).await.unwrap();
-    storage.describe(&id(CHILD), Activation(2), &metadata).await.unwrap();
+    storage.describe(&id(CHILD), Activation(2), &Arc::new(metadata)).await.unwrap();
     storage.close(&id(CHILD)).await.unwrap();
 
     let mut after = json_of(&folder.join("metadata.json"));

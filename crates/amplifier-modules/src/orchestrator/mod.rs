@@ -64,17 +64,18 @@ impl Orchestrator for Loop {
             tell_apart(&mut message.tool_calls);
             let calls = message.tool_calls.clone();
             let text = message.text();
-            turn.append(vec![message]).await?;
+            turn.append([message]).await?;
             if calls.is_empty() {
                 return Ok(text);
             }
             let cut_off = response.stop == StopReason::MaxTokens;
             cut_answers = if cut_off { cut_answers + 1 } else { 0 };
             if cut_off {
-                turn.append(calls.iter().map(cut_off_result).collect()).await?;
+                turn.append(calls.iter().map(cut_off_result)).await?;
                 self.check_cut_answers(cut_answers)?;
             } else {
-                self.run_tools(turn, &calls).await?;
+                // Boxed, so that an answer without calls has no room for them.
+                Box::pin(self.run_tools(turn, &calls)).await?;
             }
         }
     }
@@ -113,7 +114,7 @@ impl Loop {
         }
         for call in calls {
             let result = run_unless_cancelled(turn, call).await;
-            turn.append(vec![result]).await?;
+            turn.append([result]).await?;
         }
         Ok(())
     }

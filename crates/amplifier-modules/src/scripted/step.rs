@@ -73,7 +73,7 @@ pub(super) struct Failure {
 
 impl Step {
     /// A step that always applies and answers with a text. `{{prompt}}` stands for the user's message,
-    /// `{{result}}` for the last result of a tool, `{{result.field}}` for a field of it where it is JSON.
+    /// `{{result}}` for the last result of a tool, `{{result.data.files.0}}` for a part of it where it is JSON.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: Template::new(text), ..Self::default() }
     }

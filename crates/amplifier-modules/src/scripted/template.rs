@@ -70,9 +70,14 @@ fn value<'m>(name: &str, moment: &'m Moment) -> Option<Cow<'m, str>> {
     }
 }
 
-/// A field of a result that is a JSON object; empty where there is none.
-fn field_of(result: &str, field: &str) -> String {
-    match serde_json::from_str::<Value>(result).ok().and_then(|mut all| all.get_mut(field).map(Value::take)) {
+/// A part of a result that is JSON, by its path (`data.files.0`); empty where there is none.
+fn field_of(result: &str, path: &str) -> String {
+    let inside = |all: Value, part: &str| match all {
+        Value::Array(mut items) => items.get_mut(part.parse::<usize>().ok()?).map(Value::take),
+        mut other => other.get_mut(part).map(Value::take),
+    };
+    let all = serde_json::from_str::<Value>(result).ok();
+    match all.and_then(|all| path.split('.').try_fold(all, inside)) {
         Some(Value::String(text)) => text,
         Some(other) => other.to_string(),
         None => String::new(),
@@ -89,7 +94,8 @@ mod tests {
     #[test]
     fn a_place_is_filled_once_and_what_is_none_stays() {
         let call = ToolCall::new("1", "delegate", Value::Null);
-        let result = Message::tool_result(&call, r#"{"response": "it is {{prompt}}", "n": 3}"#, false);
+        let text = r#"{"response": "it is {{prompt}}", "n": 3, "in": {"list": [{"k": "deep"}]}}"#;
+        let result = Message::tool_result(&call, text, false);
         let messages = [Message::user("look"), Message::assistant(""), result].map(Arc::new);
         let script = super::super::script::Script::new("scripted", Vec::new());
         let moment = script.moment(&MessageLog::new(messages.to_vec()).view());
@@ -97,6 +103,7 @@ mod tests {
             ("plain }} text", "plain }} text"),
             ("{{prompt}}, {{prompt}}", "look, look"),
             ("{{result.response}}: {{result.n}}{{result.none}}", "it is {{prompt}}: 3"),
+            ("{{result.in.list.0.k}}{{result.in.list.1}}{{result.n.k}}{{result.in.list.k}}", "deep"),
             ("{{other}} {{ {{prompt}}", "{{other}} {{ look"),
             ("{{prompt", "{{prompt"),
         ] {

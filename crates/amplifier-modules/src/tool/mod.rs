@@ -10,6 +10,7 @@
 
 pub mod bash;
 pub mod delegate;
+pub mod events;
 pub mod filesystem;
 #[cfg(feature = "search")]
 pub mod search;
@@ -39,6 +40,7 @@ pub fn tools() -> Vec<Arc<dyn Module>> {
         Arc::new(search::ToolSearch),
         Arc::new(todo::ToolTodo),
         Arc::new(delegate::ToolDelegate),
+        Arc::new(events::ToolEvents),
     ]
 }
 

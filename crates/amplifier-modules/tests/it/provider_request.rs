@@ -319,7 +319,7 @@ async fn ids_of_other_services_are_made_to_fit_anthropic() {
 async fn only_openai_itself_gets_the_name_of_a_cache() {
     for format in FORMATS {
         let mut request = hi();
-        request.cache_key = Some("session-".repeat(20));
+        request.cache_key = Some("session-".repeat(20).into());
         let body = sent(format, json!({}), request).await.body;
         let key = body.get("prompt_cache_key").and_then(Value::as_str);
         let takes = matches!(format, Format::Chat | Format::Responses | Format::Azure);

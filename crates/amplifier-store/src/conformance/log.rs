@@ -17,6 +17,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("who listens is told once of each event that was recorded, in the order of the log", |s| {
         Box::pin(told(s))
     }),
+    ("an event is read as it was recorded", |s| Box::pin(as_it_was(s))),
     ("an event is found by its id as long as the log holds it", |s| Box::pin(by_id(s))),
     ("what is handed over comes before what is committed later", |s| Box::pin(posted(s))),
 ];
@@ -163,9 +164,15 @@ async fn told(store: &dyn Store) -> Check {
     let (first, second) = (Notes::listening(store), Notes::listening(store));
     applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
     let Write::Append(event) = note("now")? else { return Err(Found("no event".into())) };
-    match store.append_now(*event) {
-        Ok(event) => same("the sequence of what was appended at once", event.sequence, Some(4))?,
-        Err(Declined(event)) => drop(applied(store, Write::Append(event)).await?),
+    let id = event.id;
+    match store.append_now(Arc::from(event)) {
+        Ok(()) => {
+            let found = store.event(id).await?.and_then(|event| event.sequence);
+            same("the sequence of what was appended at once", found, Some(4))?;
+        }
+        Err(Declined(event)) => {
+            drop(applied(store, Write::Append(Box::new(Arc::unwrap_or_clone(event)))).await?);
+        }
     }
     refused(store, Write::Append(Box::new(sealed(EventType::SessionError, None, 1))), "Malformed", |error| {
         matches!(error, StoreError::Malformed { .. })
@@ -190,4 +197,31 @@ async fn by_id(store: &dyn Store) -> Check {
         same("the event of an id", found.map(|event| event.sequence), Some(event.sequence))?;
     }
     same("the event of an unknown id", store.event(EventId(uuid::Uuid::from_u128(7))).await?.is_some(), false)
+}
+
+async fn as_it_was(store: &dyn Store) -> Check {
+    let (leaf, root) = (SessionId::new("leaf")?, SessionId::new("root")?);
+    let id = |number| EventId(uuid::Uuid::from_u128(number));
+    let start = store.tail().await?;
+    let name = CustomName::new("whole").map_err(|error| Found(error.to_string()))?;
+    let below = [(None, None), (Some(&leaf), None), (Some(&leaf), Some(&root)), (Some(&root), Some(&root))];
+    let mut written = Vec::new();
+    for (number, (source, root)) in (1..).zip(below) {
+        let mut event =
+            NewEvent::custom(name.clone(), serde_json::json!({"text": "a\u{0}\u{1f600}", "n": number}));
+        (event.source, event.root) = (source.cloned(), root.cloned());
+        (event.causation, event.correlation) =
+            (source.map(|_| id(number + 10)), root.map(|_| id(number + 20)));
+        event.hops = u32::try_from(number).unwrap_or_default();
+        let scope = if number == 2 { "elsewhere" } else { "conformance" };
+        let at = Timestamp::from_micros(1_700_000_000_000_000 + number as i64);
+        let event = SessionEvent::seal(event, id(number), None, scope.into(), at);
+        written.extend(applied(store, Write::Append(Box::new(event))).await?.events);
+    }
+    let read = store.events(start, 10).await?.events;
+    same("the number of events", read.len(), written.len())?;
+    for (read, written) in read.iter().zip(&written) {
+        same("an event", format!("{read:?}"), format!("{written:?}"))?;
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ pub(super) const CLAUSES: &[Clause] = &[
         Box::pin(fenced(s))
     }),
     ("a session that runs is not opened, and one that was opened keeps its lineage", |s| Box::pin(opened(s))),
+    ("a session that was forgotten begins anew, and none that runs is forgotten", |s| Box::pin(forgotten(s))),
     ("sessions are listed by id, filtered, a page at a time", |s| Box::pin(lists(s))),
 ];
 
@@ -52,6 +53,30 @@ async fn settled_at_once(store: &dyn Store) -> Check {
     }
     same("the winners", won, 1)?;
     same("the counter", store.counter(&CounterName::new("n")?).await?, 1)
+}
+
+async fn forgotten(store: &dyn Store) -> Check {
+    let session = SessionId::new("s")?;
+    let forget = || Commit::from(Write::Forget { session: session.clone() });
+    applied(store, forget()).await?;
+    applied(store, open("s", 1)?).await?;
+    match store.commit(forget()).await {
+        Err(StoreError::StillRunning { .. }) => {}
+        other => return Err(Found(format!("what runs was forgotten: {other:?}"))),
+    }
+    applied(store, settle("s", 1, "first")?).await?;
+    applied(store, open("s", 2)?).await?;
+    applied(store, settle("s", 2, "second")?).await?;
+    let tail = store.tail().await?;
+    applied(store, forget()).await?;
+    same("the row", store.session(&session).await?, None)?;
+    same("an outcome", store.settled(&of("s", 1)?).await?, None)?;
+    same("the tail", store.tail().await?, tail)?;
+    // Another one of its id, also beyond where it was.
+    applied(store, forget().write(open("s", 7)?)).await?;
+    applied(store, settle("s", 7, "third")?).await?;
+    let settled = store.settled(&of("s", 7)?).await?;
+    same("the new outcome", settled.map(|settled| settled.outcome.output.clone()), Some("third".into()))
 }
 
 async fn outcomes(store: &dyn Store) -> Check {

@@ -140,14 +140,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn append_now(&self, event: SessionEvent) -> Result<Arc<SessionEvent>, Declined> {
+    fn append_now(&self, mut event: Arc<SessionEvent>) -> Result<(), Declined> {
         let mut inner = self.lock();
         if inner.journal.is_some() || event.event_type.is_terminal() {
-            return Err(Declined(Box::new(event)));
+            return Err(Declined(event));
         }
-        let event = inner.state.append_alone(event);
+        // Copied only if somebody else holds it.
+        Arc::make_mut(&mut event).sequence = Some(inner.state.tail().sequence);
         inner.tell(std::slice::from_ref(&event), false);
-        Ok(event)
+        inner.state.append_alone(event);
+        Ok(())
     }
 
     fn listen(&self, listener: Weak<dyn LogListener>) {

@@ -222,20 +222,21 @@ impl State {
         self.keys.keep();
     }
 
-    /// Appends one event as a commit of its own, which cannot be refused.
-    pub(super) fn append_alone(&mut self, mut event: SessionEvent) -> Arc<SessionEvent> {
-        event.sequence = Some(self.tail().sequence);
-        let event = Arc::new(event);
-        self.events.push_back(Arc::clone(&event));
+    /// Appends one event, which has its sequence, as a commit of its own, which cannot be refused.
+    pub(super) fn append_alone(&mut self, event: Arc<SessionEvent>) {
+        self.events.push_back(event);
         self.prune(0);
-        event
     }
 
     fn prune(&mut self, before: u64) {
         let wanted = usize::try_from(before.saturating_sub(self.oldest)).unwrap_or(usize::MAX);
         let over = self.events.len().saturating_sub(LOG_CAPACITY);
         let count = wanted.max(over).min(self.events.len());
-        self.events.drain(..count);
+        match count {
+            0 => {}
+            1 => drop(self.events.pop_front()),
+            _ => drop(self.events.drain(..count)),
+        }
         self.oldest += count as u64;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::id::Activation;
-use amplifier_core::{Payload, RunId, SessionEvent, SessionOutcome, TriggerId};
+use amplifier_core::{Payload, RunId, SessionEvent, SessionId, SessionOutcome, Timestamp, TriggerId};
 
 use super::state::{Draft, Held, Kept, State};
 use crate::{
@@ -18,6 +18,18 @@ type Done = Result<(), StoreError>;
 
 fn malformed(what: &'static str) -> StoreError {
     StoreError::Malformed { what }
+}
+
+fn opened(
+    of: ActivationId,
+    owner: OwnerId,
+    (parent, root): (Option<SessionId>, SessionId),
+    bundle: Option<Arc<str>>,
+    now: Timestamp,
+) -> SessionRow {
+    let ActivationId { session: id, activation } = of;
+    let (created, updated) = (now, now);
+    SessionRow { id, parent, root, bundle, activation, owner, settled: None, created, updated }
 }
 
 impl State {
@@ -32,22 +44,10 @@ impl State {
                 Ok(())
             }
             Write::Open { of, owner, parent, root, bundle } => {
-                let (created, updated) = (now, now);
-                let ActivationId { session: id, activation } = of;
-                let row = SessionRow {
-                    id,
-                    parent,
-                    root,
-                    bundle,
-                    activation,
-                    owner,
-                    settled: None,
-                    created,
-                    updated,
-                };
-                self.open(row)
+                self.open(opened(of, owner, (parent, root), bundle, now))
             }
             Write::Settle { of, outcome, event } => self.settle(&of, outcome, *event, draft),
+            Write::Forget { session } => self.forget_session(&session),
             Write::Enqueue { run, queue, trigger, payload, delay } => {
                 self.enqueue(run, queue, (trigger, payload), delay, draft)
             }
@@ -162,6 +162,19 @@ impl State {
         self.settled.put(of.clone(), settled.clone());
         (row.settled, row.updated) = (Some(settled), at);
         self.sessions.put(of.session.clone(), row);
+        Ok(())
+    }
+
+    fn forget_session(&mut self, session: &SessionId) -> Done {
+        let Some(known) = self.sessions.get(session) else { return Ok(()) };
+        let (activation, owner) = (known.activation, known.owner.clone());
+        if known.settled.is_none() {
+            return Err(StoreError::StillRunning { session: session.clone(), activation, owner });
+        }
+        for number in 1..=activation.0 {
+            self.settled.remove(&ActivationId::new(session.clone(), Activation(number)));
+        }
+        self.sessions.remove(session);
         Ok(())
     }
 

@@ -2,19 +2,21 @@
 //! at any point the store is sound and goes on.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use amplifier_core::budget::Amount;
 use amplifier_core::{OutcomeKind, Payload, RunId, SessionId};
 use amplifier_store::{
-    ActivationId, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, LeaseKey, MemoryStore,
+    ActivationId, CommandName, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, LeaseKey,
     QueueName, Receipt, RunFilter, RunMove, RunState, SessionFilter, Store, StoreError, Write,
 };
 use proptest::prelude::*;
 
 use crate::store::{Fixed, event, note, of, open, outcome, owner, recording, settle};
 use crate::store_model::Model;
+use crate::store_sqlite::sqlite;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const ACTIVATIONS: std::ops::RangeInclusive<u32> = 1..=5;
@@ -34,6 +36,7 @@ fn aimed((kind, a, mut b, mut c): Seed, model: &Model) -> Seed {
         1 | 2 => b = now.map_or(b, |now| now + 1).min(last),
         3 | 4 | 13 | 14 => b = now.unwrap_or(b).min(last),
         8..=10 => c = model.epoch(name).unwrap_or(c),
+        18 => c = model.places().get(usize::try_from(c).unwrap() % 3).copied().unwrap_or(c),
         11 => c = model.tail() - c.min(2).min(model.tail() - 1),
         _ => {}
     }
@@ -86,6 +89,9 @@ fn write((kind, a, b, c): Seed, log: u64, model: &Model) -> Write {
         }
         14 => Write::Refund { of: of(name, b), spent: amount },
         15 if c < 2 => Write::Prune { before: u64::from(b) },
+        17 | 20 => Write::Send { to: owner(name), name: CommandName::new("cancel").unwrap(), payload },
+        18 => Write::TakeCommand { place: c },
+        19 => Write::DropCommands { to: owner(name) },
         _ => Write::PutKey { key: DedupKey::new(name).unwrap(), value: payload, retain: span(c) },
     }
 }
@@ -110,7 +116,7 @@ fn expect((kind, a, b, c): Seed, log: u64, model: &Model) -> Expect {
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..17usize, 0..NAMES.len(), ACTIVATIONS, 0..9u64)
+    (0..21usize, 0..NAMES.len(), ACTIVATIONS, 0..9u64)
 }
 
 /// By how many seconds the clock jumps, the writes, the conditions; each aimed or not.
@@ -185,6 +191,12 @@ async fn lines(store: &dyn Store) -> Vec<String> {
             sum => lines.push(format!("counter {name} {sum}")),
         }
     }
+    let mut waiting = Vec::new();
+    for name in NAMES {
+        waiting.extend(store.commands(&owner(name), 1_000).await.unwrap());
+    }
+    waiting.sort_by_key(|command| command.place);
+    lines.extend(waiting.iter().map(|command| format!("command {} to {}", command.place, command.to)));
     for name in NAMES {
         if store.key(&DedupKey::new(name).unwrap()).await.unwrap().is_some() {
             lines.push(format!("key {name}"));
@@ -194,7 +206,7 @@ async fn lines(store: &dyn Store) -> Vec<String> {
 }
 
 /// What holds in any store at any time, whatever the history was.
-async fn invariants(store: &MemoryStore) {
+async fn invariants(store: &dyn Store) {
     let tail = store.tail().await.unwrap();
     let Err(StoreError::Gone { oldest }) = store.events(Cursor { sequence: 0, ..tail }, 1).await else {
         panic!("there is no sequence 0")
@@ -292,6 +304,47 @@ async fn live_through(history: Vec<Step>) {
         }
         let end = applied.last().map_or_else(|| Model::new(log).lines(), |(_, then)| then.lines());
         assert_eq!(lines(&image).await, end, "went on after {crash} commits");
+    }
+}
+
+/// The same in a file, opened anew after every few commits.
+async fn live_through_in_a_file(history: Vec<Step>, reopen: usize) {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Fixed::default()));
+    let open = || sqlite(folder.path(), &clock);
+    let mut store = open();
+    let log = store.tail().await.unwrap().log;
+    let mut model = Model::new(log);
+    for (number, (jump, writes, conditions)) in history.into_iter().enumerate() {
+        let mut commit = Commit::new();
+        let aim = |(seed, hit)| if hit { aimed(seed, &model) } else { seed };
+        commit.writes.extend(writes.into_iter().map(|seed| write(aim(seed), log, &model)));
+        commit.expects.extend(conditions.into_iter().map(aim).map(|seed| expect(seed, log, &model)));
+        model.now += jump;
+        turn(&clock, model.now);
+        let expected = model.commit(&commit);
+        assert_eq!(said(store.commit(commit.clone()).await), expected, "{commit:?}");
+        if number % reopen == 0 {
+            drop(store);
+            store = open();
+        }
+        assert_eq!(lines(&store).await, model.lines(), "after {commit:?}");
+        if expected == "applied" && commit.writes.iter().any(|write| model.is_done(write)) {
+            assert_eq!(said(store.commit(commit.clone()).await), "repeated", "sent again: {commit:?}");
+        }
+    }
+    invariants(&store).await;
+    drop(store);
+    let store = open();
+    assert_eq!(lines(&store).await, model.lines());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_in_a_file_is_as_the_model_says(history in steps(), reopen in 1..20usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(live_through_in_a_file(history, reopen));
     }
 }
 

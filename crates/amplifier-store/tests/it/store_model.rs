@@ -40,6 +40,9 @@ pub(crate) struct Model {
     counters: BTreeMap<String, u64>,
     /// End.
     keys: BTreeMap<String, i64>,
+    /// Place to owner.
+    commands: BTreeMap<u64, String>,
+    sent: u64,
 }
 
 fn ensure(holds: bool, otherwise: Said) -> Result<(), Said> {
@@ -96,6 +99,11 @@ impl Model {
 
     pub(crate) fn epoch(&self, key: &str) -> Option<u64> {
         self.leases.get(key).map(|held| held.1)
+    }
+
+    /// The places of the commands that wait.
+    pub(crate) fn places(&self) -> Vec<u64> {
+        self.commands.keys().copied().collect()
     }
 
     pub(crate) fn tail(&self) -> u64 {
@@ -212,6 +220,14 @@ impl Model {
                 ensure(!self.has_key(key.as_str()), "Malformed")?;
                 self.keys.insert(key.to_string(), end(retain));
             }
+            Write::Send { to, .. } => {
+                self.sent += 1;
+                self.commands.insert(self.sent, to.to_string());
+            }
+            Write::TakeCommand { place } => {
+                self.commands.remove(place).ok_or("NoCommand")?;
+            }
+            Write::DropCommands { to } => self.commands.retain(|_, owner| owner != to.as_str()),
             Write::Prune { .. } => {}
             other => panic!("{other:?} is not in the model"),
         }
@@ -244,6 +260,7 @@ impl Model {
             lines.push(format!("grant {of} {} passed on {passed_on} spent {spent:?}", grant.amount));
         }
         lines.extend(self.counters.iter().map(|(counter, sum)| format!("counter {counter} {sum}")));
+        lines.extend(self.commands.iter().map(|(place, owner)| format!("command {place} to {owner}")));
         lines.extend(self.keys.keys().filter(|key| self.has_key(key)).map(|key| format!("key {key}")));
         lines
     }

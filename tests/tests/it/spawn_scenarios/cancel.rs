@@ -286,8 +286,16 @@ fn a_runtime_that_is_gone() {
         assert!(matches!(outcome.kind, OutcomeKind::Lost | OutcomeKind::Cancelled), "{outcome:?}");
         assert_eq!(outcome.output, "half");
         for (id, known) in [(root.id(), end(&root).await.1), (child.id(), outcome)] {
-            let row = host.store().session(id).await.unwrap().unwrap();
-            assert_eq!(row.settled.unwrap().outcome, known, "the store was told");
+            // It is told, and not asked: what was handed over is written a moment later.
+            let settled = soon("the store", async {
+                loop {
+                    if let Some(settled) = host.store().session(id).await.unwrap().unwrap().settled {
+                        return settled;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            assert_eq!(settled.await.outcome, known, "the store was told");
         }
         assert!(host.sessions().is_empty());
         assert_eq!(root.tree_usage().running, 0);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amplifier_core::limits::LimitKind;
+use amplifier_core::module::provider::ChatRequest;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::price::Price;
 use amplifier_core::{AmplifierSession, Limits, OutcomeKind};
@@ -121,7 +122,7 @@ async fn descendants_in_all() {
 #[tokio::test]
 async fn a_budget_that_is_used_up() {
     let scene = Scene::new();
-    // One call uses 15; a second one may be begun, and no third.
+    // One call uses 15. A third one may take its request, which is reckoned at 22, and 16 for an answer.
     let root = root(&scene, |limits| limits.max_tokens = Some(60)).await;
     let mut children = Vec::new();
     let error = loop {
@@ -138,7 +139,7 @@ async fn a_budget_that_is_used_up() {
         }
     };
     assert!(
-        error.contains("the token budget of the request is too small for another call: 45 of 60"),
+        error.contains("the token budget of the request is too small for another call: 30 of 60 used or set aside, and it may take 38"),
         "{error}"
     );
     assert!(root.tree_usage().tokens <= 60);
@@ -270,6 +271,58 @@ async fn a_thousand_children_with_a_budget_for_a_hundred() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_hundred_children_with_money_for_twenty() {
     COST.parallel(200, 20).await;
+}
+
+/// Children that nobody told how long an answer may be, and that write for as long as they may: they are
+/// asked for no more than the budget of their parent has left.
+async fn endless(limit: fn(&mut Limits), used: fn(&TreeUsage) -> u64, budget: u64) {
+    const MANY: usize = 12;
+    let (scene, gate) = (priced(), Gate::new());
+    for _ in 0..MANY {
+        scene.stage.brain.to("wait", Step::Fill(gate.clone()));
+    }
+    let root = root(&scene, |limits| {
+        (limits.max_concurrent, limits.max_descendants) = (Some(MANY as u32), Some(MANY as u32));
+        limit(limits);
+    })
+    .await;
+    let (mut children, mut refused) = (Vec::new(), 0);
+    for _ in 0..MANY {
+        let request = SpawnRequest::agent(root.session(), "worker", "wait").background(true);
+        match spawn_bundle(&scene.host, request).await {
+            Ok(child) => children.push(child),
+            Err(SpawnError::Budget(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(used(&root.tree_usage()) <= budget, "{:?}", root.tree_usage());
+    }
+    gate.reached(1).await;
+    gate.open();
+    let mut completed = 0;
+    for child in &children {
+        match end(child).await.0 {
+            OutcomeKind::Completed => completed += 1,
+            OutcomeKind::LimitReached => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(completed > 0 && completed + refused == MANY, "{completed} of {MANY}");
+    let took = used(&root.tree_usage());
+    assert!(took <= budget && took > budget / 2, "{took} of {budget}");
+    let bounded = |request: &ChatRequest| request.max_output_tokens.is_some_and(|most| most < 100_000);
+    assert!(scene.stage.brain.requests().iter().all(bounded));
+    root.session().end().await;
+    scene.over([root].into_iter().chain(children)).await;
+}
+
+#[tokio::test]
+async fn answers_without_a_bound_do_not_overshoot_a_token_budget() {
+    endless(|limits| limits.max_tokens = Some(100_000), |tree| tree.tokens, 100_000).await;
+}
+
+#[tokio::test]
+async fn answers_without_a_bound_do_not_overshoot_a_cost_budget() {
+    endless(|limits| limits.max_cost_micro_usd = Some(1_500_000), |tree| tree.micro_usd, 1_500_000).await;
 }
 
 /// Turns of all generations count against the same budget.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::{Activation, OutcomeKind, SessionId};
+use amplifier_foundation::router::Delivery;
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::store::MemoryStore;
 use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
@@ -239,7 +240,7 @@ fn a_store_that_panics_when_the_runtime_is_gone() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (first, gate) = (runtime(), Gate::new());
-    let (_stage, host, root) = first.block_on(async {
+    let (_stage, host, root, mut ends) = first.block_on(async {
         let stage = Stage::new();
         let store = store(&stage.clock, When::Method("settle"), StoreFault::Panic);
         stage.brain.to("go", Step::Wait("half".into(), gate.clone()));
@@ -247,12 +248,15 @@ fn a_store_that_panics_when_the_runtime_is_gone() {
         let root =
             soon("the spawn", spawn_bundle(&host, SpawnRequest::new("plain", "go").background(true))).await;
         gate.reached(1).await;
-        (stage, host, root.unwrap())
+        let ends = host.router().subscribe("session:end").unwrap();
+        (stage, host, root.unwrap(), ends)
     });
     drop(first);
     assert!(host.sessions().is_empty(), "it is out of the table");
     runtime().block_on(async {
         assert_eq!(end(&root).await.0, OutcomeKind::Lost);
-        assert_eq!(terminals(&host).await.len(), 1, "it was told");
+        let told = soon("the end, beside the log", ends.next()).await;
+        assert!(matches!(told, Some(Delivery::Event(event)) if event.sequence.is_none()));
+        assert!(terminals(&host).await.is_empty());
     });
 }

@@ -148,7 +148,7 @@ fn agent_of(spawner: &Spawner, child: &SpawnResult) -> Option<String> {
 }
 
 /// Why there is no child, and what the model can do now.
-fn refused(error: SpawnError) -> ToolError {
+pub(super) fn refused(error: SpawnError) -> ToolError {
     let advice = match &error {
         SpawnError::Limit(limit) if limit.limit == LimitKind::Concurrent => {
             "; ask again when one that runs has ended"

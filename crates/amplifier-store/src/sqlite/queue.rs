@@ -1,0 +1,223 @@
+//! What waits for the writer.
+//!
+//! Guarantees: first in, first out; bounded by what it holds in bytes; once it is closed nothing
+//! comes in, and what is in it is still handed out.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::apply::Txn;
+use super::fault::Done;
+use crate::{Commit, Receipt, StoreError, Write};
+
+/// Bytes that a unit of room stands for. A commit takes at least one.
+const UNIT: usize = 1_024;
+
+/// Bytes of commits that go into one transaction; the one that reaches it is the last.
+const BATCH_UNITS: u32 = 8_192;
+
+/// How many of those who are late are waited for at a time.
+const TOGETHER: usize = 32;
+
+type Task = Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>;
+
+/// Something for the writer to do.
+pub(super) enum Job {
+    Commit {
+        commit: Commit,
+        reply: Option<oneshot::Sender<Result<Receipt, StoreError>>>,
+        units: u32,
+    },
+    /// A change that is no commit of the contract's: retention.
+    Task {
+        task: Task,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Says whether the database is open.
+    Ready(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The room that a commit takes.
+pub(super) fn units_of(commit: &Commit) -> u32 {
+    let bytes: usize = commit.writes.iter().map(size).sum();
+    u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX)
+}
+
+fn size(write: &Write) -> usize {
+    match write {
+        Write::Append(event) => event.payload.as_bytes().len() + 256,
+        Write::Settle { outcome, event, .. } => event.payload.as_bytes().len() + outcome.output.len() + 512,
+        Write::Enqueue { payload, .. } | Write::Send { payload, .. } => payload.as_bytes().len() + 256,
+        Write::PutKey { value, .. } => value.as_bytes().len() + 256,
+        _ => 256,
+    }
+}
+
+/// What is taken as one transaction.
+pub(super) struct Batch {
+    pub(super) jobs: Vec<Job>,
+    /// The room that it takes, to be given back.
+    pub(super) units: u32,
+    /// How large it is, whether it took room or not.
+    pub(super) weight: u32,
+}
+
+/// How many are expected to come together, and how long those who are late are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) expected: usize,
+    pub(super) window: Duration,
+    /// How long is waited for them all together, as long as somebody comes.
+    pub(super) patience: Duration,
+}
+
+pub(super) struct Queue {
+    // One lock for the queue and its end. Held to put something in or to take it out.
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Units of room.
+    room: Semaphore,
+    units: u32,
+    post_limit: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Commits that nobody waits for.
+    posted: usize,
+    closed: bool,
+    /// The writer sleeps until so many are here; 0 while it works.
+    wanted: usize,
+}
+
+impl State {
+    /// Takes jobs up to a weight; the one that reaches it is the last.
+    fn take(&mut self, units: u32) -> Batch {
+        self.wanted = 0;
+        let mut batch = Batch { jobs: Vec::with_capacity(self.jobs.len()), units: 0, weight: 0 };
+        while batch.weight < units {
+            let Some(job) = self.jobs.pop_front() else { break };
+            let taken = match &job {
+                Job::Commit { units, reply, .. } => {
+                    self.posted -= usize::from(reply.is_none());
+                    *units
+                }
+                Job::Task { .. } | Job::Ready(_) => 0,
+            };
+            batch.units += taken;
+            batch.weight = batch.weight.saturating_add(taken.max(1));
+            batch.jobs.push(job);
+        }
+        batch
+    }
+}
+
+impl Queue {
+    pub(super) fn new(bytes: usize, post_limit: usize) -> Self {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+        let room = Semaphore::new(usize::try_from(units).unwrap_or(1));
+        Self { state: Mutex::default(), wake: Condvar::new(), room, units, post_limit }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room, then puts a commit in.
+    pub(super) async fn commit(
+        &self,
+        commit: Commit,
+        reply: oneshot::Sender<Result<Receipt, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let units = units_of(&commit).min(self.units);
+        let permit = self.room.acquire_many(units).await.map_err(|_| StoreError::Closed)?;
+        permit.forget();
+        self.put(Job::Commit { commit, reply: Some(reply), units })
+    }
+
+    /// Puts a commit in without waiting for room; it has a bound of its own.
+    pub(super) fn post(&self, commit: Commit) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.posted >= self.post_limit {
+            return Err(StoreError::Busy { holder: None });
+        }
+        state.posted += 1;
+        self.put_into(state, Job::Commit { commit, reply: None, units: 0 })
+    }
+
+    pub(super) fn put(&self, job: Job) -> Result<(), StoreError> {
+        self.put_into(self.lock(), job)
+    }
+
+    fn put_into(&self, mut state: MutexGuard<'_, State>, job: Job) -> Result<(), StoreError> {
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        state.jobs.push_back(job);
+        let wake = state.wanted > 0 && state.jobs.len() >= state.wanted;
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next jobs; waits until there are some. `None` once it is closed and empty.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        while state.jobs.is_empty() && !state.closed {
+            state.wanted = 1;
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!state.jobs.is_empty()).then(|| state.take(BATCH_UNITS))
+    }
+
+    /// More jobs for a transaction that has `have` already: those that are here, or else those that
+    /// come within the window, if more are expected. Nothing if nobody comes.
+    pub(super) fn more(&self, pace: Pace, have: usize, units: u32) -> Batch {
+        let mut state = self.lock();
+        let missing = pace.expected.saturating_sub(have);
+        if state.jobs.is_empty() && missing > 0 && !state.closed {
+            // Some at a time: each waking costs more than a commit.
+            state.wanted = missing.min(TOGETHER);
+            let late = |state: &mut State| state.jobs.len() < state.wanted && !state.closed;
+            let waited = self.wake.wait_timeout_while(state, pace.window, late);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.take(BATCH_UNITS.saturating_sub(units))
+    }
+
+    /// Puts posted commits in again, before all others.
+    pub(super) fn give_back(&self, posted: Vec<Job>) {
+        let mut state = self.lock();
+        state.posted += posted.len();
+        posted.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// Gives room back.
+    pub(super) fn done(&self, units: u32) {
+        self.room.add_permits(usize::try_from(units).unwrap_or(0));
+    }
+
+    /// Lets nothing in any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.room.close();
+        self.wake.notify_all();
+    }
+
+    /// Throws away what is left, so that whoever waits for it is told.
+    pub(super) fn clear(&self) {
+        let left = std::mem::take(&mut self.lock().jobs);
+        drop(left);
+    }
+}

@@ -1,0 +1,117 @@
+//! Hook events of sessions in the router: for whoever asks, and for nobody else.
+
+use amplifier_core::EventType;
+use amplifier_core::module::provider::ProviderErrorKind;
+use amplifier_foundation::router::{Delivery, EventFilter, Subscription};
+use amplifier_foundation::{Host, SpawnRequest};
+use amplifier_tests::fake::{FakeTool, Step};
+use amplifier_tests::soon;
+use amplifier_tests::stage::Stage;
+use serde_json::{Value, json};
+
+use crate::spawn::spawn;
+
+/// What a closed host's subscription has told: names, sequences, and payloads.
+async fn all(host: &Host, mut subscription: Subscription) -> Vec<(String, Option<u64>, Value)> {
+    host.shutdown(amplifier_foundation::Shutdown::Now).await;
+    let mut told = Vec::new();
+    while let Some(delivery) = soon("a delivery", subscription.next()).await {
+        let Delivery::Event(event) = delivery else { panic!("{delivery:?}") };
+        told.push((event.event_type.name().to_owned(), event.sequence, event.payload.decode().unwrap()));
+    }
+    told
+}
+
+fn names(told: &[(String, Option<u64>, Value)]) -> Vec<&str> {
+    told.iter().map(|(name, ..)| name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data() {
+    let stage = Stage::with_tools([FakeTool::new("probe")]);
+    stage.brain.then(Step::Call(vec![("probe", json!({"api_key": "sk-123", "path": "x"}))])).say("done");
+    let host = stage.host_in_memory();
+    let tools = host.router().subscribe("tool:*").unwrap();
+    let result = spawn(&host, ("plain", "go")).await;
+    let told = all(&host, tools).await;
+    assert_eq!(names(&told), ["tool_pre", "tool_post"]);
+    for (_, sequence, data) in &told {
+        assert_eq!(*sequence, None, "in no log");
+        assert_eq!(data["session_id"], json!(result.id()));
+        assert_eq!(data["tool_input"]["path"], "x");
+        assert!(!data.to_string().contains("sk-123"), "secrets are taken out: {data}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_everything_gets_what_is_recorded_and_no_hook_event() {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let everything = host.router().subscribe("*").unwrap();
+    // Somebody else asks: that changes nothing for others.
+    let _other = host.router().subscribe("session:*").unwrap();
+    spawn(&host, ("plain", "go")).await;
+    let told = all(&host, everything).await;
+    assert_eq!(names(&told), ["session_completed"]);
+    assert!(told[0].1.is_some(), "recorded");
+}
+
+#[tokio::test]
+async fn all_hook_events_are_there_for_who_says_so_and_the_end_comes_once() {
+    let stage = Stage::new();
+    stage.brain.say("fine");
+    let host = stage.host_in_memory();
+    let everything = host.router().subscribe(EventFilter::all().with_hook_events()).unwrap();
+    spawn(&host, ("plain", "go")).await;
+    let told = all(&host, everything).await;
+    let names = names(&told);
+    for name in ["session_start", "prompt_submit", "execution_start", "llm_request", "execution_end"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    let ends = names.iter().filter(|name| matches!(**name, "session_end" | "session_completed"));
+    assert_eq!(ends.collect::<Vec<_>>(), [&"session_completed"]);
+}
+
+#[tokio::test]
+async fn a_filter_for_the_end_gets_the_terminal_event_and_no_hook_event() {
+    let stage = Stage::new();
+    stage.brain.then(Step::Fail(ProviderErrorKind::Auth));
+    let host = stage.host_in_memory();
+    let ends = host.router().subscribe("session:end").unwrap();
+    spawn(&host, ("plain", "go")).await;
+    let told = all(&host, ends).await;
+    assert_eq!(names(&told), ["session_error"]);
+    assert!(told[0].1.is_some(), "recorded");
+}
+
+#[tokio::test]
+async fn hook_events_come_from_the_sessions_that_were_asked_for() {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let id = |name: &str| amplifier_core::SessionId::new(name).unwrap();
+    let mine = host.router().subscribe("prompt:submit source=mine").unwrap();
+    let tree = host.router().subscribe("prompt:submit tree=other").unwrap();
+    for name in ["other", "mine"] {
+        spawn(&host, SpawnRequest::new("plain", name).session_id(id(name))).await;
+    }
+    let prompts = |told: Vec<(String, Option<u64>, Value)>| -> Vec<Value> {
+        told.into_iter().map(|(_, _, data)| data["prompt"].clone()).collect()
+    };
+    assert_eq!(prompts(all(&host, mine).await), [json!("mine")]);
+    assert_eq!(prompts(all(&host, tree).await), [json!("other")]);
+}
+
+#[tokio::test]
+async fn a_wait_for_a_hook_event_ends_with_it() {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let waiting = {
+        let router = host.router().clone();
+        let filter = EventFilter::names(["execution:start"]).unwrap();
+        tokio::spawn(async move { router.wait_for_event(filter, super::SECOND).await })
+    };
+    stage.clock.asleep_within(super::SECOND).await;
+    spawn(&host, ("plain", "go")).await;
+    let event = soon("the wait", waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(event.event_type, EventType::ExecutionStart);
+}
