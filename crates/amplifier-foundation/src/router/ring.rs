@@ -78,8 +78,13 @@ impl Woken {
         }
     }
 
+    #[inline]
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        // Most of the time nobody waits.
+        if let Some(first) = self.first {
+            first.wake();
+            self.more.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
