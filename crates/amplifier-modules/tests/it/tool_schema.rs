@@ -57,7 +57,10 @@ async fn only_what_does_no_harm_may_be_called_again_after_a_cut() {
 fn modules_have_the_reference_s_names() {
     let infos: Vec<_> = amplifier_modules::tool::tools().iter().map(|module| module.info()).collect();
     let ids: Vec<_> = infos.iter().map(|info| info.id).collect();
-    assert_eq!(ids, ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate", "tool-events"]);
+    assert_eq!(
+        ids,
+        ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate", "tool-events"]
+    );
     assert!(infos[0].aliases.contains(&"tool-apply-patch"));
     assert!(infos[4].aliases.contains(&"tool-task"));
 }
