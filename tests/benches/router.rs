@@ -12,6 +12,7 @@
     reason = "a benchmark measures real time, and a failure shall stop it"
 )]
 
+#[allow(dead_code, reason = "the kit is of those that spawn too")]
 mod kit;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use crate::clock::{BoxFuture, Clock, Ids};
 use crate::coordinator::Coordinator;
 use crate::event::{EventType, NewEvent};
 use crate::id::{Activation, EventId, SessionId};
+use crate::payload::Payload;
 use crate::permission::Paths;
 
 /// Where sessions' own events go.
@@ -27,7 +28,7 @@ pub trait EventSink: Send + Sync + fmt::Debug {
     }
 
     /// Tells a hook event of the session with its data, to whoever asked: recorded nowhere, waited for by nobody.
-    fn tell(&self, _event: &EventType, _data: serde_json::Value) {}
+    fn tell(&self, _event: &EventType, _data: Payload) {}
 }
 
 /// Why an event was not emitted.

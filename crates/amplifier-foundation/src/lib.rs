@@ -8,7 +8,6 @@
 
 pub mod governor;
 pub mod host;
-pub mod issue;
 pub mod process;
 pub mod router;
 pub mod spawn;
@@ -19,7 +18,6 @@ pub use amplifier_bundle::{bundle, mention, redact, settings, source};
 pub use amplifier_fs as fs;
 pub use amplifier_store as store;
 pub use host::{Host, HostBuilder, Shutdown};
-pub use issue::ForemanSessionStorage;
 pub use router::{EventFilter, EventRouter};
 pub use spawn::{SpawnError, SpawnExt, SpawnRequest, SpawnResult, spawn_bundle};
 pub use storage::SessionStorage;

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use amplifier_app::terminal::{Code, print};
-use amplifier_foundation::issue::DEFAULT_CONCURRENT;
+use amplifier_background::issue::DEFAULT_CONCURRENT;
 use amplifier_foundation::settings::Flags;
 use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::settings::money::micro_usd;

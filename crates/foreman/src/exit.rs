@@ -7,8 +7,8 @@ use std::error::Error;
 
 use amplifier_app::setup::SetupError;
 use amplifier_app::terminal::{Code, Signalled, chain, say};
+use amplifier_background::issue::{IssuesError, RunReport, RunVerdict};
 use amplifier_foundation::bundle::BundleError;
-use amplifier_foundation::issue::{IssuesError, RunReport, RunVerdict};
 use amplifier_foundation::settings::SettingsError;
 
 /// Why a command did not do what was asked.

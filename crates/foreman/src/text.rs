@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use amplifier_app::terminal;
+use amplifier_background::issue::{IssueResult, RunReport};
 use amplifier_core::SessionOutcome;
-use amplifier_foundation::issue::{IssueResult, RunReport};
 use amplifier_foundation::settings::duration;
 
 use crate::output::shortened;

@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -19,11 +19,45 @@ const ARROWS: [(&str, &[&str]); 12] = [
         "amplifier-foundation",
         &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store", "amplifier-trigger"],
     ),
-    ("amplifier-modules", &["amplifier-core", "amplifier-foundation"]),
-    ("amplifier-app", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
-    ("amplifier-cli", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
-    ("foreman", &["amplifier-core", "amplifier-foundation", "amplifier-modules", "amplifier-app"]),
-    ("amplifier-tests", &["amplifier-core", "amplifier-foundation", "amplifier-modules"]),
+    (
+        "amplifier-background",
+        &[
+            "amplifier-core",
+            "amplifier-bundle",
+            "amplifier-store",
+            "amplifier-trigger",
+            "amplifier-foundation",
+        ],
+    ),
+    ("amplifier-modules", &["amplifier-core", "amplifier-foundation", "amplifier-background"]),
+    (
+        "amplifier-app",
+        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
+    ),
+    (
+        "amplifier-cli",
+        &[
+            "amplifier-core",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-modules",
+            "amplifier-app",
+        ],
+    ),
+    (
+        "foreman",
+        &[
+            "amplifier-core",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-modules",
+            "amplifier-app",
+        ],
+    ),
+    (
+        "amplifier-tests",
+        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -146,7 +180,8 @@ impl Checker<'_> {
     fn arrow(&mut self, name: &str, allowed: &[&str], key: &Spanned<DeString<'_>>) {
         let on = key.get_ref().as_ref();
         if ARROWS.iter().any(|(krate, _)| *krate == on) && !allowed.contains(&on) {
-            let advice = "arrows go core ← bundle ← foundation ← modules ← app ← amplifier-cli, foreman";
+            let advice =
+                "arrows go core ← bundle ← foundation ← background ← modules ← app ← amplifier-cli, foreman";
             self.note("arrow", key, &format!("is no dependency for `{name}`"), advice);
         }
         let owners = OWNED.iter().find(|(library, _)| *library == on);
@@ -242,6 +277,9 @@ mod tests {
             ("amplifier-trigger", "amplifier-foundation"),
             ("amplifier-cli", "croner"),
             ("amplifier-foundation", "amplifier-modules"),
+            ("amplifier-foundation", "amplifier-background"),
+            ("amplifier-background", "amplifier-modules"),
+            ("amplifier-background", "croner"),
             ("amplifier-modules", "amplifier-cli"),
             ("amplifier-modules", "amplifier-app"),
             ("foreman", "amplifier-cli"),

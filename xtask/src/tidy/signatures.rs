@@ -13,13 +13,14 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "amplifier-core",
     "amplifier-fs",
     "amplifier-bundle",
     "amplifier-store",
     "amplifier-trigger",
     "amplifier-foundation",
+    "amplifier-background",
 ];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 

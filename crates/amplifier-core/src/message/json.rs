@@ -68,7 +68,7 @@ impl Serialize for Message {
 }
 
 #[derive(Deserialize)]
-#[serde(expecting = "a message (struct Message)")]
+#[serde(expecting = "struct Message")]
 struct Read {
     role: Role,
     #[serde(default)]

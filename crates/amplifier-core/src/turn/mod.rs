@@ -198,7 +198,7 @@ impl Core {
         let data = complete();
         let round = self.hooks.ask(event, &env.session, || data.clone()).await;
         // As the hooks have left it: one of them may have taken something out.
-        env.events.tell(event, round.modified.clone().unwrap_or(data));
+        env.events.tell(event, round.modified.clone().unwrap_or(data).into());
         round
     }
 

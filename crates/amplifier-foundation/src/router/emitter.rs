@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::{EmitError, EventSink};
+use amplifier_core::payload::PayloadError;
 use amplifier_core::{Cause, CustomName, EventId, EventType, NewEvent, Payload, SessionEvent, SessionId};
 
 use super::{Cursor, EventFilter, EventRouter, RouterError};
@@ -186,6 +187,16 @@ impl SessionEvents {
         Ok(ended)
     }
 
+    /// Data as others may see it: without secrets, and cut if it is too large.
+    fn without_secrets(&self, data: Payload) -> Result<Payload, PayloadError> {
+        if self.redactor.passes(data.as_bytes()) && data.check().is_ok() {
+            return Ok(data);
+        }
+        let mut value: serde_json::Value = data.decode()?;
+        self.redactor.redact(&mut value);
+        Payload::cut(&value)
+    }
+
     fn waits(&self) -> std::sync::MutexGuard<'_, Waits> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,12 +219,11 @@ impl EventSink for SessionEvents {
         self.router.0.feed.wants(event, &self.session, &self.root)
     }
 
-    fn tell(&self, event: &EventType, mut data: serde_json::Value) {
+    fn tell(&self, event: &EventType, data: Payload) {
         if !super::filter::is_bridged(event) {
             return;
         }
-        self.redactor.redact(&mut data);
-        let told = Payload::cut(&data).map_err(EmitError::from).and_then(|payload| {
+        let told = self.without_secrets(data).map_err(EmitError::from).and_then(|payload| {
             self.router.publish_ephemeral(self.own(NewEvent::of(event.clone(), payload)))
         });
         if let Err(error) = told {

@@ -274,7 +274,7 @@ impl SpawnRequest {
     }
 
     /// A budget that a session without a parent shares with others, beside its own limits.
-    pub(crate) fn within(mut self, budget: Arc<Budget>) -> Self {
+    pub fn within(mut self, budget: Arc<Budget>) -> Self {
         self.within = Some(budget);
         self
     }

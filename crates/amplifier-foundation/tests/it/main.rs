@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod governor;
-mod issue_storage;
 #[cfg(target_os = "linux")]
 mod process;
 mod storage;

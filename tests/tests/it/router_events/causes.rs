@@ -26,7 +26,10 @@ async fn next(host: &Host, name: &str, act: impl Future<Output = ()>) -> Arc<Ses
 }
 
 async fn emitted(host: &Host, name: &'static str) -> Arc<SessionEvent> {
-    next(host, name, async { drop(host.router().emit(name, json!({})).await.unwrap()) }).await
+    next(host, name, async {
+        let _ = host.router().emit(name, json!({})).await.unwrap();
+    })
+    .await
 }
 
 fn chain(event: &SessionEvent) -> (Option<amplifier_core::EventId>, Option<amplifier_core::EventId>, u32) {
@@ -43,7 +46,9 @@ async fn what_a_session_says_is_caused_by_what_started_it_down_to_its_children_a
     let root = spawn(&host, request).await;
     let child = spawn(&host, SpawnRequest::new("plain", "go").parent(root.session()).keep_open()).await;
     for session in [&root, &child] {
-        let say = async { drop(session.session().emit_event("step", json!({})).await.unwrap()) };
+        let say = async {
+            let _ = session.session().emit_event("step", json!({})).await.unwrap();
+        };
         let step = next(&host, "step", say).await;
         assert_eq!(chain(&step), (Some(first.id), Some(first.id), 1));
     }
@@ -86,7 +91,9 @@ async fn a_chain_ends_at_the_limit_of_hops_with_an_event_that_says_so() {
     for hops in 1..=3 {
         let request = SpawnRequest::new("plain", "go").caused_by(Cause::of(&cause)).keep_open();
         let session = spawn(&host, request).await;
-        let say = async { drop(session.session().emit_event("loop", json!({})).await.unwrap()) };
+        let say = async {
+            let _ = session.session().emit_event("loop", json!({})).await.unwrap();
+        };
         cause = next(&host, "loop", say).await;
         assert_eq!(cause.hops, hops);
         session.session().end().await;
@@ -117,7 +124,9 @@ async fn an_event_beyond_the_limit_is_refused_where_it_is_emitted() {
     let mut event = emitted(&host, "ping").await;
     for _ in 0..16 {
         let (router, last) = (host.router().clone(), Arc::clone(&event));
-        let say = async move { drop(router.emit_after(&last, "ping", json!({})).await.unwrap()) };
+        let say = async move {
+            let _ = router.emit_after(&last, "ping", json!({})).await.unwrap();
+        };
         event = next(&host, "ping", say).await;
     }
     let before = host.router().tail().await.unwrap().sequence;
@@ -138,7 +147,9 @@ async fn why_leads_from_an_event_back_to_the_first_cause() {
     let root = spawn(&host, request.keep_open()).await;
     let request = SpawnRequest::new("plain", "go").session_id(id("child")).parent(root.session());
     let child = spawn(&host, request.keep_open()).await;
-    let say = async { drop(child.session().emit_event("found", json!({})).await.unwrap()) };
+    let say = async {
+        let _ = child.session().emit_event("found", json!({})).await.unwrap();
+    };
     let found = next(&host, "found", say).await;
     let why = host.router().why(found.id).await.unwrap();
     let said: Vec<String> = why

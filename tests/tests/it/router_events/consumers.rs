@@ -156,7 +156,7 @@ async fn a_reader_that_takes_too_long_loses_the_event() {
     let mut slow = router.consumer("worker", "job").await.unwrap().lease_for(SECOND);
     let mut other = shop.router(2).consumer("worker", "job").await.unwrap();
     emit(&router, "job", 1).await;
-    let (kept, lost) = (next(&mut slow).await, async {
+    let (kept, lost) = (next(&mut slow).await, async move {
         let lease = next(&mut other).await;
         assert_eq!(lease.attempt, 2);
         lease

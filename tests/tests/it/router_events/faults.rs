@@ -11,7 +11,7 @@ use amplifier_core::{Clock, MonoTime, Payload, Timestamp};
 use amplifier_foundation::EventRouter;
 use amplifier_foundation::host::RandomIds;
 use amplifier_foundation::router::{Delivery, RouterError};
-use amplifier_foundation::store::{MemoryStore, Store};
+use amplifier_foundation::store::MemoryStore;
 use amplifier_tests::clock::ManualClock;
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};

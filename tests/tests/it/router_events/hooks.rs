@@ -4,7 +4,7 @@ use amplifier_core::EventType;
 use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_foundation::router::{Delivery, EventFilter, Subscription};
 use amplifier_foundation::{Host, SpawnRequest};
-use amplifier_tests::fake::{FakeTool, Step};
+use amplifier_tests::fake::{Act, FakeTool, Step};
 use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn names(told: &[(String, Option<u64>, Value)]) -> Vec<&str> {
 
 #[tokio::test]
 async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data() {
-    let stage = Stage::with_tools([FakeTool::new("probe")]);
+    let stage = Stage::with_tools([FakeTool::new("tool-probe", Act::Say("it is blue"))]);
     stage.brain.then(Step::Call(vec![("probe", json!({"api_key": "sk-123", "path": "x"}))])).say("done");
     let host = stage.host_in_memory();
     let tools = host.router().subscribe("tool:*").unwrap();

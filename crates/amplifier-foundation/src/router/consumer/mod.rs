@@ -9,6 +9,8 @@
 //! an acknowledgement counts only while its lease is held; nothing is passed over silently.
 //! Never here: exactly once. Who handles an event twice must bear it.
 
+mod view;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,7 @@ use amplifier_store::{
 };
 
 use super::{Cursor, EventFilter, EventRouter, Events, RouterError};
+use view::{Item, State, View};
 
 /// How long a reader may have an event in hand before others get it, unless it renews its lease.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
@@ -67,36 +70,6 @@ struct Inner {
     owner: OwnerId,
     // Held to look or change; never across an await.
     view: Mutex<View>,
-}
-
-/// What a reader knows of the events from the floor on.
-#[derive(Debug)]
-struct View {
-    /// The floor as the store had it last.
-    floor: u64,
-    /// Behind the last event that was looked at.
-    scanned: u64,
-    items: BTreeMap<u64, Item>,
-    /// How long an event may be in hand.
-    ttl: Duration,
-}
-
-#[derive(Debug)]
-struct Item {
-    event: Arc<SessionEvent>,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum State {
-    /// In hand of this reader.
-    Mine,
-    /// Somebody else has it; looked at again then.
-    Elsewhere(MonoTime),
-    /// Given back, and to be taken at once.
-    Free,
-    /// Acknowledged above the floor, with the epoch of its lease.
-    Acked(Epoch),
 }
 
 impl fmt::Debug for Inner {
@@ -299,46 +272,6 @@ enum Step {
     Leased(Lease),
     Again,
     Closed,
-}
-
-impl View {
-    /// An event that may be taken now; else when to look again.
-    fn due(&self, now: MonoTime) -> (Option<(u64, Arc<SessionEvent>)>, Option<MonoTime>) {
-        let mut next: Option<MonoTime> = None;
-        for (sequence, item) in &self.items {
-            match item.state {
-                State::Free => return (Some((*sequence, Arc::clone(&item.event))), None),
-                State::Elsewhere(at) if at <= now => {
-                    return (Some((*sequence, Arc::clone(&item.event))), None);
-                }
-                State::Elsewhere(at) => next = Some(next.map_or(at, |next| next.min(at))),
-                State::Mine | State::Acked(_) => {}
-            }
-        }
-        (None, next)
-    }
-
-    /// Has every event that somebody else has looked at again.
-    fn recheck_all(&mut self) {
-        for item in self.items.values_mut() {
-            if let State::Elsewhere(_) = item.state {
-                item.state = State::Elsewhere(MonoTime::default());
-            }
-        }
-    }
-
-    /// Where the floor may be, as far as this reader knows.
-    fn reach(&self) -> u64 {
-        let open = self.items.iter().find(|(_, item)| !matches!(item.state, State::Acked(_)));
-        open.map_or(self.scanned, |(sequence, _)| *sequence)
-    }
-
-    /// Notes where the floor is.
-    fn rise(&mut self, floor: u64) {
-        self.floor = self.floor.max(floor);
-        self.scanned = self.scanned.max(floor);
-        self.items = self.items.split_off(&self.floor);
-    }
 }
 
 impl Inner {

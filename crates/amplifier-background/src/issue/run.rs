@@ -26,9 +26,11 @@ use serde_json::Map;
 use super::board::{Barred, Board};
 use super::report::{IssueError, IssueResult, IssueState, RunReport};
 use super::storage::{ForemanSessionStorage, ISSUE_ID};
-use crate::host::Host;
-use crate::spawn::{ChildSummary, SpawnError, SpawnRequest, SpawnResult, TreeOutcome, spawn_bundle};
-use crate::storage::StorageError;
+use amplifier_foundation::host::Host;
+use amplifier_foundation::spawn::{
+    ChildSummary, SpawnError, SpawnRequest, SpawnResult, TreeOutcome, spawn_bundle,
+};
+use amplifier_foundation::storage::StorageError;
 
 /// How many sessions run at once where nobody says.
 pub const DEFAULT_CONCURRENT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use amplifier_background::issue::ForemanSessionStorage;
 use amplifier_core::{Activation, Clock, IssueId, Message, SessionId, Timestamp, ToolCall};
-use amplifier_foundation::issue::ForemanSessionStorage;
 use amplifier_foundation::redact::Redactor;
 use amplifier_foundation::storage::{MemoryStorage, SessionMetadata, SessionStorage, contract};
 use serde_json::{Value, json};
 
-use crate::storage::{Place, described, id};
+use crate::place::{Place, described, id};
 
 /// A clock that stands still.
 #[derive(Debug)]

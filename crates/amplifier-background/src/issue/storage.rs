@@ -18,7 +18,7 @@ use amplifier_core::{Activation, Clock, IssueId, Message, SessionId, Timestamp};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::storage::{
+use amplifier_foundation::storage::{
     Holder, Revision, SessionMetadata, SessionQuery, SessionStorage, SessionSummary, StorageError,
     StoredSession,
 };

@@ -9,7 +9,7 @@ use amplifier_bundle::issue::IssueStatus;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_core::{IssueId, OutcomeKind, SessionId, SessionOutcome, Usage};
 
-use crate::spawn::{SpawnError, TreeOutcome};
+use amplifier_foundation::spawn::{SpawnError, TreeOutcome};
 
 /// How one issue came out.
 #[derive(Debug, Clone)]
