@@ -9,6 +9,7 @@
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a benchmark measures real time on real files, and a failure shall stop it"
 )]
 
