@@ -15,6 +15,7 @@ mod later;
 mod output;
 mod run;
 mod session;
+mod trigger;
 mod trust;
 
 use std::ffi::OsString;
@@ -63,6 +64,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Event(command)) => event::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
+        Some(Command::Trigger(command)) => trigger::run(command),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

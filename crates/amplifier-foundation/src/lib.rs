@@ -17,6 +17,7 @@ pub mod typed_tool;
 pub use amplifier_bundle::{bundle, mention, redact, settings, source};
 pub use amplifier_fs as fs;
 pub use amplifier_store as store;
+pub use amplifier_trigger as trigger;
 pub use host::{Host, HostBuilder, Shutdown};
 pub use router::{EventFilter, EventRouter};
 pub use spawn::{SpawnError, SpawnExt, SpawnRequest, SpawnResult, spawn_bundle};

@@ -262,5 +262,5 @@ fn every_example_is_tested() {
         .filter(|name| !name.contains('.'))
         .collect();
     names.sort();
-    assert_eq!(names, ["code-review", "delegate", "hello", "issues", "local-model"]);
+    assert_eq!(names, ["code-review", "delegate", "hello", "issues", "local-model", "pipeline"]);
 }

@@ -7,6 +7,7 @@ pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod run;
 pub(crate) mod session;
+pub(crate) mod trigger;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     /// List and show the agents of a bundle
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Tell when triggers would fire
+    #[command(subcommand)]
+    Trigger(trigger::TriggerCommand),
     /// Trust a directory's own settings to widen permissions
     Trust(TrustArgs),
 }

@@ -13,7 +13,7 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     // Not there yet.
     check(&[], &["the interactive chat is not there yet", "amplifier run"]);
     check(&["doctor"], &["`amplifier doctor` is not there yet"]);
-    check(&["event", "tail"], &["`amplifier event` is not there yet"]);
+    check(&["event", "tail", "--from", "x"], &["--from"]);
     check(&["session", "cleanup"], &["`amplifier session cleanup` is not there yet"]);
     check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
@@ -145,6 +145,13 @@ fn messages_name_only_commands_and_flags_that_exist() {
         &["bundle", "add"],
         &["session", "delete"],
         &["session", "list"],
+        &["session", "wait"],
+        &["session", "cancel"],
+        &["event", "emit"],
+        &["event", "tail"],
+        &["event", "wait"],
+        &["event", "replay"],
+        &["trigger", "simulate"],
         &["spawn"],
         &["trust"],
         &[],

@@ -17,4 +17,5 @@ mod signals;
 mod stdin;
 mod terminal;
 mod tree;
+mod triggers;
 mod trust;

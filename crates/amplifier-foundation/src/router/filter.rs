@@ -240,9 +240,9 @@ impl EventFilter {
             && self.trees.as_ref().is_none_or(|list| among(list, root.or(source)))
     }
 
-    /// True if nothing but the name decides.
-    pub(super) fn is_simple(&self) -> bool {
-        self.sources.is_none() && self.trees.is_none() && self.fields.is_empty() && self.asks_for_hooks()
+    /// True if nothing but the name decides, of recorded events.
+    pub(super) fn is_by_name(&self) -> bool {
+        self.sources.is_none() && self.trees.is_none() && self.fields.is_empty()
     }
 
     pub(super) fn asks_for_hooks(&self) -> bool {

@@ -229,7 +229,7 @@ impl Route {
         let decoded = Decoded::new(event);
         let mut put = |rings: &[Arc<Ring>]| {
             for ring in rings {
-                if ring.filter.is_simple() || ring.filter.matches_but_name(&decoded) {
+                if ring.passes(&decoded) {
                     ring.push(event, woken);
                 }
             }

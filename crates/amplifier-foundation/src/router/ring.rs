@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use amplifier_core::SessionEvent;
 
-use super::filter::EventFilter;
+use super::filter::{Decoded, EventFilter};
 
 /// Events that a reader may be behind before it lags.
 pub(super) const CAPACITY: usize = 1_024;
@@ -23,8 +23,18 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) filter: Arc<EventFilter>,
+    passes: Passes,
     // Held to push, to take a batch, or to wait; readers are woken outside.
     state: Mutex<State>,
+}
+
+/// Which events of a name that matches pass, as far as that is known before they come.
+#[derive(Debug, Clone, Copy)]
+enum Passes {
+    All,
+    /// All that are recorded; of others some.
+    Recorded,
+    Some,
 }
 
 /// What a ring holds. What is asked of an event stands beside it, so that nobody need look into it.
@@ -78,8 +88,13 @@ impl Woken {
         }
     }
 
+    #[inline]
     pub(super) fn wake(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        // Most of the time nobody waits.
+        if let Some(first) = self.first {
+            first.wake();
+            self.more.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -112,7 +127,21 @@ pub(super) struct Reader {
 
 impl Ring {
     pub(super) fn new(filter: Arc<EventFilter>) -> Arc<Self> {
-        Arc::new(Self { filter, state: Mutex::default() })
+        let passes = match (filter.is_by_name(), filter.asks_for_hooks()) {
+            (false, _) => Passes::Some,
+            (true, true) => Passes::All,
+            (true, false) => Passes::Recorded,
+        };
+        Arc::new(Self { filter, passes, state: Mutex::default() })
+    }
+
+    /// True if an event of a name that matches passes.
+    pub(super) fn passes(&self, event: &Decoded<'_>) -> bool {
+        match self.passes {
+            Passes::All => true,
+            Passes::Recorded if event.event.sequence.is_some() => true,
+            _ => self.filter.matches_but_name(event),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,6 +221,20 @@ impl State {
         }
     }
 
+    /// Gives the first entries away, which are events.
+    fn hand_over(&mut self, count: usize, mut take: impl FnMut(u64, Arc<SessionEvent>)) {
+        let (mut given, mut ephemeral) = (0, 0);
+        for entry in self.entries.drain(..count) {
+            if let Entry::Event(sequence, bytes, event) = entry {
+                given += bytes as usize;
+                ephemeral += u64::from(sequence == 0);
+                take(sequence, event);
+            }
+        }
+        self.bytes -= given;
+        self.ephemeral_out += ephemeral;
+    }
+
     fn wake_all(&mut self, woken: &mut Woken) {
         while let Some(at) = self.queued.pop() {
             let slot = &mut self.slots[at];
@@ -249,14 +292,24 @@ impl Reader {
                 return Poll::Ready(Some(Read::Lagged { missed: *missed, from: Some(*from) }));
             }
         }
-        let mut last = 0;
-        for entry in state.entries.range(skip..end).rev() {
-            let Entry::Event(sequence, _, event) = entry else { continue };
-            last = last.max(*sequence);
-            self.ephemeral += u64::from(*sequence == 0);
-            self.batch.push(Arc::clone(event));
-        }
         self.at += (end - skip) as u64;
+        let (batch, ephemeral, mut last) = (&mut self.batch, &mut self.ephemeral, 0);
+        let mut take = |sequence: u64, event| {
+            last = sequence.max(last);
+            *ephemeral += u64::from(sequence == 0);
+            batch.push(event);
+        };
+        if state.readers == 1 && skip == 0 {
+            // Nobody else wants them: they are handed over.
+            state.hand_over(end, take);
+            self.batch.reverse();
+        } else {
+            for entry in state.entries.range(skip..end).rev() {
+                if let Entry::Event(sequence, _, event) = entry {
+                    take(*sequence, Arc::clone(event));
+                }
+            }
+        }
         if last > 0 {
             self.floor = last + 1;
         }

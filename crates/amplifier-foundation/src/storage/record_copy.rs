@@ -111,6 +111,7 @@ mod tests {
             "idle_ms",
             "max_tokens",
             "max_cost_micro_usd",
+            "max_hops",
         ]
         .into_iter()
         .map(|key| (key.to_owned(), 7.into()))

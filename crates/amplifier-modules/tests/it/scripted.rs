@@ -258,7 +258,7 @@ fn a_script_costs_nothing_unless_it_says_otherwise() {
     assert_eq!(cost(json!({"script": [{"text": "hi", "cost_usd": 0.25}]})), Ok(Some(250_000)));
     let prices = json!({"scripted": {"input": 3, "output": 15}});
     assert_eq!(cost(json!({"script": script, "prices": prices})), Ok(Some(4_500)));
-    let dear = json!({"script": script, "prices": {"*": {"input": 3, "output": 1_000}}});
+    let dear = json!({"script": script, "prices": {"*": {"input": 3, "output": 100_000}}});
     let refused = cost(dear).unwrap_err();
     assert!(refused.contains("the cost budget of me is too small"), "{refused}");
 }

@@ -14,6 +14,9 @@ use tokio::sync::Notify;
 /// Most directories that are noted one by one.
 const MAX_DIRTY: usize = 1_024;
 
+/// Most directories that one source watches; the system has a limit for all programs of a user.
+const MAX_WATCHED: usize = 50_000;
+
 /// Where to look.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Dirty {
@@ -119,6 +122,8 @@ impl Notices {
 pub(super) struct Eyes {
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
+    /// Most directories that are watched.
+    limit: usize,
 }
 
 /// The system cannot watch (any more): no such interface, or its limit is reached.
@@ -133,7 +138,7 @@ impl Eyes {
             Err(_) => notices.all(),
         };
         let watcher = notify::recommended_watcher(hear).map_err(Blind)?;
-        Ok(Self { watcher, watched: BTreeSet::new() })
+        Ok(Self { watcher, watched: BTreeSet::new(), limit: MAX_WATCHED })
     }
 
     /// Watches a directory, not what is below it. One that is gone is nothing to watch.
@@ -141,12 +146,22 @@ impl Eyes {
         if self.watched.contains(dir) {
             return Ok(());
         }
+        if self.watched.len() >= self.limit {
+            return Err(Blind(notify::Error::new(notify::ErrorKind::MaxFilesWatch)));
+        }
         match self.watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => drop(self.watched.insert(dir.to_owned())),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(Blind(error)),
         }
         Ok(())
+    }
+
+    /// Eyes that see less.
+    #[cfg(test)]
+    pub(super) fn limited(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Forgets which directories are watched, so that each is watched anew.

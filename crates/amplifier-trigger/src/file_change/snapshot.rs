@@ -241,3 +241,38 @@ fn tell_blind(root: &Path, error: &Blind) {
     let reason = &error.0;
     tracing::warn!(root = %root.display(), "files cannot be watched and are looked at every two seconds: {reason}");
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::config::{Change, DEFAULT_DEBOUNCE};
+
+    #[test]
+    fn where_the_system_cannot_watch_everything_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = FileChangeConfig {
+            paths: vec!["**".to_owned()],
+            ignore: Vec::new(),
+            changes: vec![Change::Created],
+            debounce: DEFAULT_DEBOUNCE,
+            ignore_files: true,
+            poll: None,
+        };
+        let notices = Notices::default();
+        let mut snapshot = Snapshot::new(dir.path(), &config, &notices);
+        snapshot.eyes = snapshot.eyes.map(|eyes| eyes.limited(2));
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        snapshot.scan(&Dirty::everything()).unwrap();
+        assert!(!snapshot.polls());
+        // One directory more than can be watched.
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        std::fs::write(dir.path().join("b/c"), "1").unwrap();
+        let found = snapshot.scan(&Dirty::everything()).unwrap();
+        assert!(snapshot.polls());
+        assert_eq!(found.changes(&[Change::Created]), [("b/c", Change::Created)]);
+        std::fs::write(dir.path().join("b/d"), "1").unwrap();
+        let found = snapshot.scan(&Dirty::everything()).unwrap();
+        assert_eq!(found.changes(&[Change::Created]), [("b/d", Change::Created)]);
+    }
+}

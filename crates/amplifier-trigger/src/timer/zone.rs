@@ -62,6 +62,11 @@ impl Zone {
         self.instant(local).map(from_jiff).ok_or_else(invalid)
     }
 
+    /// A time as this zone has it: `2026-11-23T03:00:00+01:00[Europe/Berlin]`.
+    pub fn show(&self, time: Timestamp) -> String {
+        to_jiff(time).map_or_else(|| time.to_string(), |at| at.to_zoned(self.0.clone()).to_string())
+    }
+
     /// The local time of an instant.
     pub(crate) fn local(&self, at: jiff::Timestamp) -> DateTime {
         self.0.to_datetime(at)

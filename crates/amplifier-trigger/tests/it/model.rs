@@ -1,22 +1,20 @@
-//! A cron of its own, as plain as can be: it looks at every minute. Shares no code with what it checks.
+//! A cron of its own, as plain as can be: it looks at every minute. Shares no code with what it checks, but
+//! the offsets of the zone, which it asks for each quarter of an hour.
 //!
 //! The rule: with one minute and one hour a local time that is skipped fires once right after the gap, and
 //! one that is repeated fires the first time; with anything else each minute whose local time matches fires.
 
-use std::collections::BTreeSet;
-
-use jiff::civil::{Date, DateTime};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 
-/// A field: the numbers that match, and whether it was `*`.
+/// A field: whether each number matches, and whether it was `*`.
 struct Field {
-    values: BTreeSet<i64>,
+    values: [bool; 64],
     star: bool,
 }
 
-fn field(text: &str, low: i64, high: i64) -> Field {
-    let mut values = BTreeSet::new();
+fn field(text: &str, low: usize, high: usize) -> Field {
+    let mut values = [false; 64];
     for part in text.split(',') {
         let (range, step) =
             part.split_once('/').map_or((part, 1), |(range, step)| (range, step.parse().unwrap()));
@@ -25,7 +23,7 @@ fn field(text: &str, low: i64, high: i64) -> Field {
             Some((from, to)) => (from.parse().unwrap(), to.parse().unwrap()),
             None => (range.parse().unwrap(), range.parse().unwrap()),
         };
-        values.extend((from..=to).step_by(step));
+        (from..=to).step_by(step).for_each(|value| values[value] = true);
     }
     Field { values, star: text == "*" }
 }
@@ -40,6 +38,31 @@ pub(crate) struct Model {
     weekday: Field,
     single: bool,
     zone: TimeZone,
+}
+
+/// Year, month and day of a number of days since 1970-01-01, by counting.
+fn date(days: i64) -> (i64, usize, usize) {
+    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let (mut year, mut rest) = (1970, days);
+    while rest >= 365 + i64::from(leap(year)) {
+        rest -= 365 + i64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    while rest >= length(year, month) as i64 {
+        rest -= length(year, month) as i64;
+        month += 1;
+    }
+    (year, month, rest as usize + 1)
+}
+
+fn length(year: i64, month: usize) -> usize {
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    match month {
+        2 => 28 + usize::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 impl Model {
@@ -59,61 +82,54 @@ impl Model {
         }
     }
 
-    fn day_matches(&self, date: Date) -> bool {
+    fn day_matches(&self, days: i64) -> bool {
+        let (year, month, day) = date(days);
         let by_month = match self.last_day {
-            true => date.day() == date.last_of_month().day(),
-            false => self.day.values.contains(&i64::from(date.day())),
+            true => day == length(year, month),
+            false => self.day.values[day],
         };
-        let weekday = i64::from(date.weekday().to_sunday_zero_offset());
-        let by_week =
-            self.weekday.values.contains(&weekday) || (weekday == 0 && self.weekday.values.contains(&7));
+        // 1970-01-01 was a Thursday.
+        let weekday = (days + 4).rem_euclid(7) as usize;
+        let by_week = self.weekday.values[weekday] || (weekday == 0 && self.weekday.values[7]);
         let day = match (self.day.star, self.weekday.star) {
             (false, false) => by_month || by_week,
             (false, true) => by_month,
             (true, false) => by_week,
             (true, true) => true,
         };
-        day && self.month.values.contains(&i64::from(date.month()))
+        day && self.month.values[month]
     }
 
-    fn matches(&self, local: DateTime) -> bool {
-        self.minute.values.contains(&i64::from(local.minute()))
-            && self.hour.values.contains(&i64::from(local.hour()))
-            && self.day_matches(local.date())
+    /// If this local minute, counted from 1970-01-01T00:00, matches.
+    fn matches(&self, local: i64) -> bool {
+        let minute = local.rem_euclid(1_440) as usize;
+        self.minute.values[minute % 60]
+            && self.hour.values[minute / 60]
+            && self.day_matches(local.div_euclid(1_440))
     }
 
-    /// Every firing at or after `from` and before `to`, both whole minutes.
+    /// Every firing at or after `from` and before `to`, both whole quarters of an hour.
     pub(crate) fn firings(&self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+        let (from, to) = (from.as_second() / 60, to.as_second() / 60);
         let mut firings = Vec::new();
-        // The latest local minute that the wall has shown, for what is shown again.
-        let mut highest: Option<DateTime> = None;
-        let mut at = from.checked_sub(26.hours()).unwrap();
-        while at < to {
-            let local = self.zone.to_datetime(at);
-            let shown_before = highest.is_some_and(|highest| local <= highest);
-            let skipped = highest.and_then(|highest| self.skipped(highest, local));
-            let fires = match self.single {
-                true => (self.matches(local) && !shown_before) || skipped.is_some(),
-                false => self.matches(local),
-            };
-            if fires && at >= from {
-                firings.push(at);
+        // The latest local minute that the wall has shown.
+        let mut highest = i64::MAX;
+        for quarter in (from - 26 * 60..to).step_by(15) {
+            let start = Timestamp::from_second(quarter * 60).unwrap();
+            let offset = i64::from(self.zone.to_offset(start).seconds()) / 60;
+            for at in quarter..quarter + 15 {
+                let local = at + offset;
+                let skipped = (highest.saturating_add(1)..local).any(|skipped| self.matches(skipped));
+                let fires = match self.single {
+                    true => (self.matches(local) && (local > highest || highest == i64::MAX)) || skipped,
+                    false => self.matches(local),
+                };
+                if fires && at >= from {
+                    firings.push(Timestamp::from_second(at * 60).unwrap());
+                }
+                highest = if highest == i64::MAX { local } else { highest.max(local) };
             }
-            highest = highest.max(Some(local));
-            at = at.checked_add(1.minute()).unwrap();
         }
         firings
-    }
-
-    /// A matching minute that the wall has jumped over between two minutes that it shows.
-    fn skipped(&self, before: DateTime, now: DateTime) -> Option<DateTime> {
-        let mut local = before.checked_add(1.minute()).unwrap();
-        while local < now {
-            if self.matches(local) {
-                return Some(local);
-            }
-            local = local.checked_add(1.minute()).unwrap();
-        }
-        None
     }
 }

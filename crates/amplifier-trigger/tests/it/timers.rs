@@ -162,11 +162,11 @@ async fn a_clock_that_was_wrong_by_years_does_not_stop_a_timer() {
     let mut stream = fresh(cron("0 0 * * *", "once"), &clock);
     clock.set_by(10 * 365 * 86_400);
     let events = all(&mut stream, &clock, "2036-03-03T00:20:00Z").await;
-    assert_eq!(events.len(), 1);
+    assert_eq!(dues(&events), ["2036-03-02T00:00:00Z", "2036-03-03T00:00:00Z"]);
     assert!(events[0].passed.coalesced > 3_600);
     clock.set_by(-10 * 365 * 86_400);
-    let events = all(&mut stream, &clock, "2026-03-07T00:20:00Z").await;
-    assert_eq!(dues(&events), ["2026-03-06T00:00:00Z", "2026-03-07T00:00:00Z"]);
+    let events = all(&mut stream, &clock, "2026-03-08T00:20:00Z").await;
+    assert_eq!(dues(&events), ["2026-03-07T00:00:00Z", "2026-03-08T00:00:00Z"]);
 }
 
 #[tokio::test]
@@ -183,6 +183,7 @@ async fn at_fires_once_also_after_a_restart_past_it() {
     row.advance(&events[0]);
     assert!(watch(&config, row, &clock).next().await.is_none());
     // Past before it was ever seen: over.
+    clock.pass(Duration::from_secs(1));
     let late = TriggerRow::first(&config, clock.now());
     assert!(watch(&config, late, &clock).next().await.is_none());
 }

@@ -1,0 +1,63 @@
+//! `amplifier trigger …`: what was typed.
+
+use std::path::PathBuf;
+
+use amplifier_foundation::settings::duration::HumanDuration;
+use amplifier_foundation::trigger::timer::Zone;
+use clap::{Args, Subcommand};
+
+/// `amplifier trigger …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TriggerCommand {
+    /// Tell when timers would fire between two times, without firing anything
+    Simulate(SimulateArgs),
+}
+
+/// `amplifier trigger simulate`
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// The time zone of --cron, --from and --to: an IANA name; UTC by default
+    #[arg(long, value_name = "TZ", value_parser = zone)]
+    pub(crate) timezone: Option<Zone>,
+    /// The first time that counts, such as 2026-11-23T03:00 or 2026-11-23T03:00:00Z; intervals begin here
+    #[arg(long, value_name = "T")]
+    pub(crate) from: String,
+    #[command(flatten)]
+    pub(crate) end: End,
+    /// Print one line {"due":"…Z"} a firing
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which timers.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct What {
+    /// A cron expression of five fields, such as "0 9 * * MON-FRI", or @hourly … @yearly
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) cron: Option<String>,
+    /// A span, such as 5m
+    #[arg(long, value_name = "D")]
+    pub(crate) every: Option<HumanDuration>,
+    /// A YAML file with `triggers:` or `background_sessions:`; its timers count
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Where it ends.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct End {
+    /// The first time that counts no more
+    #[arg(long, value_name = "T")]
+    pub(crate) to: Option<String>,
+    /// How many firings
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: Option<u32>,
+}
+
+fn zone(name: &str) -> Result<Zone, String> {
+    Zone::named(name).map_err(|error| error.to_string())
+}
