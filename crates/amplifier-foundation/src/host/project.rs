@@ -183,8 +183,9 @@ impl ProjectSessions {
             Some(row) if row.status() == SessionStatus::Running => {
                 SessionState::Running { process, owner: Some(row.owner) }
             }
-            // Its next activation is being opened.
-            Some(_) if holder.is_some() && says_running => SessionState::Running { process, owner: None },
+            Some(row) if holder.is_some() && says_running && self.is_opened_again(&row).await? => {
+                SessionState::Running { process, owner: None }
+            }
             _ if summary.broken.is_some() => match holder {
                 Some(_) => SessionState::Running { process, owner: None },
                 None => SessionState::Damaged,
@@ -196,6 +197,14 @@ impl ProjectSessions {
             None if holder.is_some() => SessionState::Running { process, owner: None },
             None => by_files(summary.status.as_deref()),
         })
+    }
+
+    /// True for a session of which an activation is being opened that the store does not have yet. One that
+    /// has ended holds its lock for a moment more.
+    async fn is_opened_again(&self, row: &SessionRow) -> Result<bool, ReachError> {
+        let stored = self.host.storage().load(&row.id).await?;
+        let record = &stored.metadata.amplifier;
+        Ok(record.activation > row.activation && record.status.as_deref() == Some(RUNNING))
     }
 
     /// How a session's last activation ended; `None` while it runs, or where nobody knows.

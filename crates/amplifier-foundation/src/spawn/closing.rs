@@ -19,8 +19,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// True once the storage of an activation that has ended is worth another try; false if it has not
-/// ended, or holds its storage for too long.
-pub(super) async fn is_over(host: &Host, id: &SessionId, activation: Activation) -> bool {
+/// ended, or holds its storage for too long. `again`: it was tried once more already.
+pub(super) async fn is_over(host: &Host, id: &SessionId, activation: Activation, again: &mut bool) -> bool {
     let row = match bounded(host, host.store().session(id)).await {
         Ok(Some(row)) if row.activation == activation => row,
         _ => return false,
@@ -29,8 +29,11 @@ pub(super) async fn is_over(host: &Host, id: &SessionId, activation: Activation)
     if host.sessions().get(id).is_some_and(|live| live.activation() == activation) {
         return until(host.sessions().left(id, activation), host.clock().sleep(GRACE)).await.is_some();
     }
-    let elsewhere = row.owner != host.0.owner;
-    let fresh = elsewhere && host.clock().now().saturating_since(settled.at) < GRACE;
+    if row.owner == host.0.owner {
+        // It may have left since its storage was tried. One that is stuck, or could not close it, has not.
+        return !std::mem::replace(again, true);
+    }
+    let fresh = host.clock().now().saturating_since(settled.at) < GRACE;
     if fresh {
         host.clock().sleep(RETRY).await;
     }

@@ -53,6 +53,8 @@ pub(super) struct Ending {
     caller: Mutex<Option<Answer>>,
     /// The deadline that passed, if one did.
     expired: OnceLock<Deadline>,
+    /// What the store was given to settle; no other outcome is told from then on.
+    handed: OnceLock<Arc<SessionOutcome>>,
     published: AtomicBool,
     /// The session's task has ended.
     ended: AtomicBool,
@@ -81,6 +83,7 @@ impl Ending {
             place,
             caller: Mutex::default(),
             expired: OnceLock::new(),
+            handed: OnceLock::new(),
             published: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         })
@@ -89,6 +92,7 @@ impl Ending {
     /// Settles in the store. The outcome that counts: one that was settled before wins.
     pub(super) async fn settle(&self, outcome: Arc<SessionOutcome>) -> Final {
         let ended = self.told(outcome);
+        let _ = self.handed.set(Arc::clone(&ended.outcome));
         let error = match commit::once(&self.host, || self.commit(&ended)).await {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
             Ok(_) => return ended,
@@ -107,7 +111,9 @@ impl Ending {
         if self.is_published() {
             return;
         }
-        let mut ended = self.told(Arc::new(outcome));
+        // A commit may be under way that nobody waits for any more.
+        let outcome = self.handed.get().cloned().unwrap_or_else(|| Arc::new(outcome));
+        let mut ended = self.told(outcome);
         if let Err(error) = commit::post(&self.host, self.commit(&ended)) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
             ended.recorded = false;

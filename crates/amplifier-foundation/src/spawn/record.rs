@@ -62,10 +62,11 @@ async fn reopen(
     before: Activation,
 ) -> Result<Option<Recorded>, SpawnError> {
     let (activation, storage) = (before.next(), Arc::clone(&resolved.storage));
+    let mut again = false;
     let stored = loop {
         match guarded(&id, "open", storage.open(&id, activation)).await {
             Err(StorageError::Fenced { .. }) => return Ok(None),
-            Err(StorageError::Locked { .. }) if closing::is_over(host, &id, before).await => {}
+            Err(StorageError::Locked { .. }) if closing::is_over(host, &id, before, &mut again).await => {}
             other => break other?,
         }
     };
