@@ -187,14 +187,26 @@ impl SessionEvents {
         Ok(ended)
     }
 
-    /// Data as others may see it: without secrets, and cut if it is too large.
+    /// Data of a hook event as others may see it: without secrets, and cut if it is too large.
     fn without_secrets(&self, data: Payload) -> Result<Payload, PayloadError> {
-        if self.redactor.passes(data.as_bytes()) && data.check().is_ok() {
-            return Ok(data);
+        match data.check() {
+            Ok(()) => self.cleaned(data),
+            Err(_) => Payload::cut(&self.redacted(&data)?),
         }
-        let mut value: serde_json::Value = data.decode()?;
+    }
+
+    /// What the session emits, without secrets.
+    fn cleaned(&self, data: Payload) -> Result<Payload, PayloadError> {
+        match self.redactor.passes(data.as_bytes()) {
+            true => Ok(data),
+            false => Payload::encode(&self.redacted(&data)?),
+        }
+    }
+
+    fn redacted(&self, data: &Payload) -> Result<serde_json::Value, PayloadError> {
+        let mut value = data.decode()?;
         self.redactor.redact(&mut value);
-        Payload::cut(&value)
+        Ok(value)
     }
 
     fn waits(&self) -> std::sync::MutexGuard<'_, Waits> {
@@ -212,7 +224,11 @@ impl SessionEvents {
 
 impl EventSink for SessionEvents {
     fn emit<'a>(&'a self, event: NewEvent) -> BoxFuture<'a, Result<EventId, EmitError>> {
-        Box::pin(custom(&self.router, self.own(event), self.max_hops))
+        Box::pin(async move {
+            let mut event = self.own(event);
+            event.payload = self.cleaned(event.payload)?;
+            custom(&self.router, event, self.max_hops).await
+        })
     }
 
     fn wants(&self, event: &EventType) -> bool {

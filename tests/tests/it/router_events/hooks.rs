@@ -44,6 +44,21 @@ async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data() {
 }
 
 #[tokio::test]
+async fn what_a_session_emits_holds_no_secret() {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let chat = spawn(&host, SpawnRequest::new("plain", "go").keep_open()).await;
+    let mut emitted = host.router().subscribe("work:done").unwrap();
+    let payload = json!({"api_key": "sk-123", "note": {"path": "x"}});
+    chat.session().emit_event("work:done", payload).await.unwrap();
+    let Some(Delivery::Event(event)) = emitted.next().await else { panic!("an event") };
+    let data: Value = event.payload.decode().unwrap();
+    assert_eq!(data["note"]["path"], "x");
+    assert!(!data.to_string().contains("sk-123"), "{data}");
+    chat.session().end().await.unwrap();
+}
+
+#[tokio::test]
 async fn who_asks_for_everything_gets_what_is_recorded_and_no_hook_event() {
     let stage = Stage::new();
     let host = stage.host_in_memory();
