@@ -23,6 +23,10 @@ pub(super) struct Index {
     /// Rings whose filter holds a pattern, or any name.
     wild: Vec<Arc<Ring>>,
     routes: HashMap<EventType, Route, BuildHasherDefault<NameHasher>>,
+    /// The route of a name that came twice in a row, taken out of the table: it is not looked up again.
+    hot: Option<(EventType, Route)>,
+    /// Where in memory the route lies that was looked up last; only compared.
+    before: usize,
     /// How many rings ask for each hook event.
     hooks: Vec<usize>,
 }
@@ -90,6 +94,7 @@ impl Index {
     }
 
     fn add(&mut self, ring: &Arc<Ring>) {
+        self.cool();
         let Some(types) = ring.filter.types() else {
             let wanted = self.routes.iter_mut().filter(|(event, _)| ring.filter.names_match(event));
             wanted.for_each(|(_, route)| route.add(ring));
@@ -105,6 +110,7 @@ impl Index {
     }
 
     fn take(&mut self, ring: &Arc<Ring>) {
+        self.cool();
         let Some(types) = ring.filter.types() else {
             let wanted = self.routes.iter_mut().filter(|(event, _)| ring.filter.names_match(event));
             wanted.for_each(|(_, route)| route.remove(ring));
@@ -152,13 +158,28 @@ impl Index {
         if self.rings.is_empty() {
             return;
         }
-        if let Some(route) = self.routes.get(&event.event_type) {
+        let name = &event.event_type;
+        if let Some((hot, route)) = &self.hot
+            && hot == name
+        {
             return route.push(event, woken);
         }
-        self.learn(&event.event_type);
-        if let Some(route) = self.routes.get(&event.event_type) {
-            route.push(event, woken);
+        let Some(route) = self.routes.get(name) else {
+            self.learn(name);
+            return self.push(event, woken);
+        };
+        route.push(event, woken);
+        let place = std::ptr::from_ref(route).addr();
+        if std::mem::replace(&mut self.before, place) == place {
+            self.cool();
+            self.hot = self.routes.remove_entry(name);
         }
+    }
+
+    /// Puts the route that was taken out back.
+    fn cool(&mut self) {
+        self.routes.extend(self.hot.take());
+        self.before = 0;
     }
 
     pub(super) fn each(&self, mut act: impl FnMut(&Ring)) {
@@ -167,6 +188,7 @@ impl Index {
 
     /// Looks up what wants events of a name, where nobody has looked before; else it is known.
     fn learn(&mut self, event: &EventType) {
+        self.cool();
         if self.routes.contains_key(event) {
             return;
         }
@@ -243,6 +265,9 @@ impl Route {
         }
         if let Some(rings) = root.filter(|_| !self.by_tree.is_empty()).and_then(|id| self.by_tree.get(id)) {
             put(rings);
+        }
+        if self.by_field.is_empty() {
+            return;
         }
         for (path, values) in &self.by_field {
             if let Some(rings) = decoded.at(path).and_then(|value| values.get(&value)) {
