@@ -348,7 +348,8 @@ impl EventRouter {
         }
     }
 
-    fn seal(&self, mut event: NewEvent) -> Result<SessionEvent, EmitError> {
+    /// An event of any type, complete but for its place: for who appends it in a commit of its own.
+    pub fn seal(&self, mut event: NewEvent) -> Result<SessionEvent, EmitError> {
         event.payload = event.payload.checked()?;
         let now = self.0.clock.now();
         let id = EventId(self.0.ids.v7(now));
