@@ -105,6 +105,10 @@ kernel_events! {
     ModuleOnSessionReadyFailed, "module_on_session_ready_failed", "module:on_session_ready_failed", "A module could not finish its start.";
     SessionCompleted, "session_completed", "session:completed", "Terminal: the session ended with outcome completed.";
     SessionError, "session_error", "session:error", "Terminal: the session ended with any other outcome.";
+    BackgroundSpawnCompleted, "background_spawn_completed", "background:spawn:completed", "A session that a trigger started has completed.";
+    BackgroundSpawnError, "background_spawn_error", "background:spawn:error", "A session that a trigger started has not completed, or could not be started.";
+    BackgroundError, "background_error", "background:error", "A trigger of a background session has failed.";
+    RunDead, "run_dead", "run:dead", "A run has failed for good.";
 }
 
 /// Namespaces that custom names may not use, as `ns:…` or `ns_…`.
@@ -433,7 +437,7 @@ mod tests {
 
     #[test]
     fn the_table_has_the_reference_taxonomy_and_two_terminal_events() {
-        assert_eq!(KERNEL_EVENTS.len(), 42 + 2);
+        assert_eq!(KERNEL_EVENTS.len(), 42 + 6);
         for (index, row) in KERNEL_EVENTS.iter().enumerate() {
             let event = EventType::kernel(row.name).unwrap();
             assert_eq!(EventType::kernel(row.reference), Some(event.clone()), "{}", row.reference);

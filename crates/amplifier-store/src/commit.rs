@@ -181,6 +181,14 @@ pub enum Write {
         /// How long the key is kept at least, by the store's clock. It may stay longer.
         retain: Duration,
     },
+    /// Remembers a value in the place of the one that the key had; [`Store::key`](super::Store::key) reads
+    /// it. Not once, and kept until it is replaced. A key that was put once keeps its value: refused.
+    SetValue {
+        /// The name of the value.
+        key: DedupKey,
+        /// The value.
+        value: Payload,
+    },
     /// Sends a command to an owner, who may be gone by now. The receipt has its place.
     Send {
         /// Who is asked.

@@ -41,6 +41,7 @@ pub const RUN_STEPS: &[(RunState, RunState, &str)] = &[
     (Queued, Skipped, "policy"),
     (Queued, Cancelled, "policy or a person"),
     (Leased, Running, "the commit that records its session"),
+    (Leased, Dead, "no session could be started, and that was the last attempt"),
     (Leased, Queued, "given back, or its owner died before a session was recorded; no attempt is counted"),
     (Running, Completed, "the settling commit"),
     (Running, Cancelled, "the settling commit"),
@@ -187,9 +188,9 @@ impl RunRow {
     /// Refuses a row that no legal steps lead to: for rows that a store reads back.
     pub fn check(&self) -> Result<(), StoreError> {
         let legal = match self.state {
-            Running | Completed | Dead => self.session.is_some(),
+            Running | Completed => self.session.is_some(),
             Queued | Leased | Coalesced | Skipped => self.session.is_none(),
-            Cancelled => true,
+            Cancelled | Dead => true,
         };
         if legal && self.attempt >= 1 {
             return Ok(());

@@ -5,6 +5,7 @@
 
 mod api;
 mod approval;
+mod background;
 mod crash;
 mod damage;
 mod delegate;

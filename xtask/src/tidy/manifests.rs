@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn arrows_along_the_direction_and_those_of_tests_pass() {
-        let shipped = "[dependencies]\namplifier-bundle.workspace = true\nrusqlite.workspace = true\n";
+        let shipped = "[dependencies]\namplifier-bundle.workspace = true\namplifier-store.workspace = true\n";
         let tests =
             "[dev-dependencies]\namplifier-tests.workspace = true\namplifier-modules.workspace = true";
         assert!(member("amplifier-foundation", &format!("{shipped}{tests}")).is_empty());

@@ -211,8 +211,13 @@ impl Host {
         ProjectSessions::of(self)
     }
 
+    /// This start of this process, as the store knows it.
+    pub fn owner(&self) -> &OwnerId {
+        &self.0.owner
+    }
+
     /// True unless an owner is known to be gone.
-    pub(crate) fn lives(&self, owner: &OwnerId) -> bool {
+    pub fn lives(&self, owner: &OwnerId) -> bool {
         *owner == self.0.owner || self.0.owners.0.as_ref().is_none_or(|lives| lives(owner))
     }
 

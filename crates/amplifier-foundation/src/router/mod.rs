@@ -126,7 +126,7 @@ impl EventRouter {
     /// Tells an event that is in no log to who subscribes in this process now. Nobody waits for it; a reader
     /// that is too slow is told how many it lost.
     pub fn publish_ephemeral(&self, event: NewEvent) -> Result<EventId, EmitError> {
-        let event = self.seal(event)?;
+        let event = self.complete(event)?;
         if self.0.feed.is_closed() {
             return Err(EmitError::Closed);
         }
@@ -298,7 +298,7 @@ impl EventRouter {
         if self.0.feed.is_closed() {
             return Err(EmitError::Closed);
         }
-        let event = self.seal(event)?;
+        let event = self.complete(event)?;
         let id = event.id;
         match self.0.store.append_now(event) {
             Ok(()) => Ok(id),
@@ -353,8 +353,13 @@ impl EventRouter {
         }
     }
 
+    /// An event of any type, complete but for its place: for who appends it in a commit of its own.
+    pub fn seal(&self, event: NewEvent) -> Result<SessionEvent, EmitError> {
+        self.complete(event).map(Arc::unwrap_or_clone)
+    }
+
     /// At its last place at once: an event is large, and moved as seldom as can be.
-    fn seal(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
+    fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
         event.payload.check()?;
         let now = self.0.clock.now();
         let id = EventId(self.0.ids.v7(now));

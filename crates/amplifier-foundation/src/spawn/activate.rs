@@ -17,6 +17,7 @@ use super::key::SessionKey;
 use super::record::Recorded;
 use super::resolve::Resolved;
 use super::terminal::Facts;
+use super::together::{Together, both};
 use crate::host::{Host, commands};
 use crate::router::SessionEvents;
 use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
@@ -27,7 +28,7 @@ pub(super) async fn open(
     session: &AmplifierSession,
     resolved: &Resolved,
     recorded: &Recorded,
-    key: Option<&SessionKey>,
+    (key, together): (Option<&SessionKey>, Option<&Arc<dyn Together>>),
 ) -> Result<bool, SpawnError> {
     commands::listen(host);
     let env = session.env();
@@ -38,17 +39,20 @@ pub(super) async fn open(
     if let Some(key) = key {
         commit = commit.write(key.put(session.id())?);
     }
+    if let Some(together) = together {
+        commit = both(commit, together.opening(&of));
+    }
     let copy = (env.activation.0 > 1).then(|| commit.clone());
     let opened = match (bounded(host, host.store().commit(commit)).await, copy) {
         (Err(StoreError::StillRunning { owner, .. }), Some(commit))
             if owner == host.0.owner || !host.lives(&owner) =>
         {
-            let commit = behind(Box::pin(settling(host, env, recorded)).await?, commit);
+            let commit = both(Box::pin(settling(host, env, recorded)).await?, commit);
             opened(host, &of, bounded(host, host.store().commit(commit)).await).await
         }
         (Err(StoreError::Stale { .. }), Some(commit)) => {
             let forget = Write::Forget { session: of.session.clone() };
-            let commit = behind(forget.into(), commit);
+            let commit = both(forget.into(), commit);
             opened(host, &of, bounded(host, host.store().commit(commit)).await).await
         }
         (receipt, _) => opened(host, &of, receipt).await,
@@ -91,8 +95,4 @@ async fn settling(host: &Host, env: &SessionEnv, recorded: &Recorded) -> Result<
         recovery.settle(told.sealed(host, &env.session, id))
     });
     Ok(settle.unwrap_or_default())
-}
-
-fn behind(first: Commit, then: Commit) -> Commit {
-    then.writes.into_iter().fold(first, Commit::write)
 }

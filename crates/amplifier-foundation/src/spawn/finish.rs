@@ -28,8 +28,9 @@ use super::node::Child;
 use super::places::Place;
 use super::record::Recorded;
 use super::terminal::{Facts, Final};
+use super::together::{Together, both};
 use crate::host::Host;
-use amplifier_store::{ActivationId, Commit, Receipt, Repeated, Write};
+use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write};
 
 /// How long the clean-ups of a session may take.
 pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ pub(super) struct Ending {
     facts: Facts,
     bounds: Arc<Bounds>,
     child: Option<Arc<Child>>,
+    together: Option<Arc<dyn Together>>,
     // Held to take the place out; never across an await.
     place: Mutex<Option<Place>>,
     // Held to take the sender out; never across an await.
@@ -60,6 +62,10 @@ pub(super) struct Ending {
     ended: AtomicBool,
 }
 
+/// What a session has of others: its entry among its parent's children, its place among those that run,
+/// and who writes something together with its outcome.
+type Carried = (Option<Arc<Child>>, Option<Place>, Option<Arc<dyn Together>>);
+
 impl Ending {
     pub(super) fn new(
         host: Host,
@@ -67,7 +73,7 @@ impl Ending {
         settler: Settler,
         recorded: &Recorded,
         bounds: Arc<Bounds>,
-        (child, place): (Option<Arc<Child>>, Option<Place>),
+        (child, place, together): Carried,
         began: MonoTime,
     ) -> Arc<Self> {
         let facts = Facts::of(&host, &recorded.metadata);
@@ -80,6 +86,7 @@ impl Ending {
             facts,
             bounds,
             child,
+            together,
             place,
             caller: Mutex::default(),
             expired: OnceLock::new(),
@@ -93,7 +100,12 @@ impl Ending {
     pub(super) async fn settle(&self, outcome: Arc<SessionOutcome>) -> Final {
         let ended = self.told(outcome);
         let _ = self.handed.set(Arc::clone(&ended.outcome));
-        let error = match commit::once(&self.host, || self.commit(&ended)).await {
+        let mut settled = commit::once(&self.host, || self.commit(&ended, true)).await;
+        if let (Err(error), Some(_)) = (&settled, &self.together) {
+            tracing::warn!(session = %self.session.id(), %error, "an outcome is settled alone");
+            settled = commit::once(&self.host, || self.commit(&ended, false)).await;
+        }
+        let error = match settled {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
             Ok(_) => return ended,
             Err(error) => chain(&error),
@@ -114,7 +126,7 @@ impl Ending {
         // A commit may be under way that nobody waits for any more.
         let outcome = self.handed.get().cloned().unwrap_or_else(|| Arc::new(outcome));
         let mut ended = self.told(outcome);
-        if let Err(error) = commit::post(&self.host, self.commit(&ended)) {
+        if let Err(error) = self.post(&ended) {
             tracing::error!(session = %self.session.id(), %error, "the outcome could not be settled");
             ended.recorded = false;
         }
@@ -223,10 +235,22 @@ impl Ending {
         }
     }
 
-    fn commit(&self, ended: &Final) -> Commit {
+    /// With what belongs together with it, and behind that without: nobody hears of a refusal, and an
+    /// activation is settled once.
+    fn post(&self, ended: &Final) -> Result<(), StoreError> {
+        if self.together.is_some() {
+            commit::post(&self.host, self.commit(ended, true))?;
+        }
+        commit::post(&self.host, self.commit(ended, false))
+    }
+
+    fn commit(&self, ended: &Final, whole: bool) -> Commit {
         let of = ActivationId::new(self.session.id().clone(), self.session.activation());
         let event = Box::new(ended.sealed(&self.host, self.session.id(), self.facts.id));
-        Write::Settle { of, outcome: Arc::clone(&ended.outcome), event }.into()
+        let more = self.together.as_ref().filter(|_| whole);
+        let more = more.map(|together| together.settling(&of, &ended.outcome, &event));
+        let settle = Write::Settle { of, outcome: Arc::clone(&ended.outcome), event };
+        both(settle.into(), more.unwrap_or_default())
     }
 
     fn told(&self, outcome: Arc<SessionOutcome>) -> Final {

@@ -37,6 +37,7 @@ mod spawner;
 mod spec;
 mod supervisor;
 mod terminal;
+mod together;
 mod transcript;
 mod tree;
 mod untrusted;
@@ -81,6 +82,7 @@ pub use result::{SpawnResult, SpawnTask};
 pub use spawner::{AgentSummary, SpawnExt, Spawner};
 pub use spec::{BundlePin, SpawnSpec, SpawnTarget};
 use supervisor::Supervisor;
+pub use together::Together;
 pub use tree::TreeOutcome;
 
 use crate::host::{Host, Starting};
@@ -280,7 +282,7 @@ async fn enter(
     }
     let entered = async {
         let messages = history(recorded).await?;
-        match activate::open(host, session, resolved, recorded, key).await? {
+        match activate::open(host, session, resolved, recorded, (key, request.together.as_ref())).await? {
             true => Ok(messages),
             false => Err(Refused::Taken),
         }
@@ -331,7 +333,7 @@ fn supervise(
         driver.settler(),
         &recorded,
         resolved.bounds,
-        (child, place),
+        (child, place, request.together),
         began,
     );
     host.0.watchdog.watch(&ending);

@@ -15,6 +15,7 @@ use super::SpawnError;
 use super::context::ContextRequest;
 use super::inherit::Inherit;
 use super::spec::{BundlePin, SpawnSpec, SpawnTarget};
+use super::together::Together;
 use crate::bundle::{PreparedBundle, ProviderPreference};
 use crate::host::Host;
 use crate::storage::SessionStorage;
@@ -108,11 +109,13 @@ pub struct SpawnRequest {
     pub(super) storage: Option<Arc<dyn SessionStorage>>,
     /// Of a session without a parent: the budget that it shares with others.
     pub(super) within: Option<Arc<Budget>>,
+    /// What becomes durable together with the session's beginning and end.
+    pub(super) together: Option<Arc<dyn Together>>,
 }
 
 impl From<SpawnSpec> for SpawnRequest {
     fn from(spec: SpawnSpec) -> Self {
-        Self { spec, prepared: None, prepared_instead: None, storage: None, within: None }
+        Self { spec, prepared: None, prepared_instead: None, storage: None, within: None, together: None }
     }
 }
 
@@ -276,6 +279,12 @@ impl SpawnRequest {
     /// A budget that a session without a parent shares with others, beside its own limits.
     pub fn within(mut self, budget: Arc<Budget>) -> Self {
         self.within = Some(budget);
+        self
+    }
+
+    /// What becomes durable in the commits that begin and end this activation.
+    pub fn together(mut self, together: Arc<dyn Together>) -> Self {
+        self.together = Some(together);
         self
     }
 

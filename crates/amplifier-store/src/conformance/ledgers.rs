@@ -8,6 +8,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a lease that was lost does nothing any more", |s| Box::pin(fenced(s))),
     ("a cursor goes forward, to places that the log holds", |s| Box::pin(cursors(s))),
     ("a key is put once, and the second commit is told the first value", |s| Box::pin(keys(s))),
+    ("a value is replaced, and a key that was put once is not", |s| Box::pin(values(s))),
     ("a counter adds up and stops at its end", |s| Box::pin(counters(s))),
     ("no more is granted than there is", |s| Box::pin(granted(s))),
     ("a command waits for its owner, in order, and is taken once", |s| Box::pin(commanded(s))),
@@ -118,6 +119,21 @@ async fn keys(store: &dyn Store) -> Check {
     let twice = Commit::new().write(key("hook/2")?).write(key("hook/2")?);
     refused(store, twice, "Malformed for twice in one commit", malformed).await?;
     same("a refused key", store.key(&DedupKey::new("hook/2")?).await?, None)
+}
+
+async fn values(store: &dyn Store) -> Check {
+    let name = DedupKey::new("value/1")?;
+    let set =
+        |key: &DedupKey, n: u64| Write::SetValue { key: key.clone(), value: serde_json::json!(n).into() };
+    for n in 1..4 {
+        applied(store, set(&name, n)).await?;
+        same("the value", store.key(&name).await?, Some(serde_json::json!(n).into()))?;
+    }
+    applied(store, Commit::new().write(set(&name, 4)).write(set(&name, 5))).await?;
+    same("the last of two", store.key(&name).await?, Some(serde_json::json!(5).into()))?;
+    applied(store, key("value/2")?).await?;
+    let malformed = |error: &StoreError| matches!(error, StoreError::Malformed { .. });
+    refused(store, set(&DedupKey::new("value/2")?, 6), "Malformed for a key that was put", malformed).await
 }
 
 async fn counters(store: &dyn Store) -> Check {

@@ -14,6 +14,9 @@ use crate::{
     RunMove, RunRow, RunState, SessionRow, Settled, StoreError, Write,
 };
 
+/// When a value that is kept until it is replaced may be forgotten.
+const FOR_EVER: Timestamp = Timestamp::from_micros(i64::MAX);
+
 type Done = Result<(), StoreError>;
 
 fn malformed(what: &'static str) -> StoreError {
@@ -71,11 +74,9 @@ impl State {
             }
             Write::Grant { to, from, amount } => self.add_grant(to, from, amount),
             Write::Refund { of, spent } => self.refund(&of, spent),
-            Write::AddCounter { counter, by } => {
-                self.add(counter, by);
-                Ok(())
-            }
+            Write::AddCounter { counter, by } => self.add(counter, by),
             Write::PutKey { key, value, retain } => self.put_key(key, value, retain, draft),
+            Write::SetValue { key, value } => self.set_value(key, value),
             Write::Send { to, name, payload } => {
                 self.send(Command { place: 0, to, name, payload, sent: now }, draft);
                 Ok(())
@@ -245,9 +246,18 @@ impl State {
         Ok(())
     }
 
-    fn add(&mut self, counter: CounterName, by: u64) {
+    fn add(&mut self, counter: CounterName, by: u64) -> Done {
         let sum = self.counters.get(&counter).map_or(by, |sum| sum.saturating_add(by));
         self.counters.put(counter, sum);
+        Ok(())
+    }
+
+    fn set_value(&mut self, key: DedupKey, value: Payload) -> Done {
+        if self.keys.get(&key).is_some_and(|kept| kept.until != FOR_EVER) {
+            return Err(malformed("a key that was put once keeps its value"));
+        }
+        self.keys.put(key, Kept { value, until: FOR_EVER });
+        Ok(())
     }
 
     fn put_key(&mut self, key: DedupKey, value: Payload, retain: Duration, draft: &mut Draft) -> Done {

@@ -51,7 +51,7 @@ fn size(write: &Write) -> usize {
         Write::Append(event) => event.payload.as_bytes().len() + 256,
         Write::Settle { outcome, event, .. } => event.payload.as_bytes().len() + outcome.output.len() + 512,
         Write::Enqueue { payload, .. } | Write::Send { payload, .. } => payload.as_bytes().len() + 256,
-        Write::PutKey { value, .. } => value.as_bytes().len() + 256,
+        Write::PutKey { value, .. } | Write::SetValue { value, .. } => value.as_bytes().len() + 256,
         _ => 256,
     }
 }

@@ -68,6 +68,7 @@ impl Txn<'_> {
             Write::Refund { of, spent } => self.refund(&of, spent),
             Write::AddCounter { counter, by } => self.add(&counter, by),
             Write::PutKey { key, value, retain } => self.put_key(&key, &value, retain),
+            Write::SetValue { key, value } => self.set_value(&key, &value),
             Write::Send { to, name, payload } => self.send(&to, &name, &payload),
             Write::TakeCommand { place } => self.take_command(place),
             Write::DropCommands { to } => self.run("DELETE FROM commands WHERE owner = ?1", [to.as_str()]),
@@ -220,6 +221,16 @@ impl Txn<'_> {
         let sum = rows::counter(self.conn, counter)?.saturating_add(by);
         let sql = "INSERT OR REPLACE INTO counters (name, value) VALUES (?1, ?2)";
         self.run(sql, params![counter.as_str(), signed(sum)])
+    }
+
+    fn set_value(&self, key: &DedupKey, value: &Payload) -> Done {
+        let sql = "INSERT INTO keys (key, until, value) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE until = excluded.until";
+        let end = i64::MAX;
+        match run(self.conn, sql, params![key.as_str(), end, value.as_bytes()])? {
+            0 => Err(malformed("a key that was put once keeps its value")),
+            _ => Ok(()),
+        }
     }
 
     fn put_key(&self, key: &DedupKey, value: &Payload, retain: Duration) -> Done {

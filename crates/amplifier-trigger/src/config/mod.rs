@@ -211,6 +211,20 @@ pub struct ConfigFault {
     pub message: String,
 }
 
+impl ConfigFault {
+    /// A fault of a field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl ConfigError {
+    /// These faults; at least one.
+    pub fn new(faults: Vec<ConfigFault>) -> Self {
+        Self { faults }
+    }
+}
+
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)

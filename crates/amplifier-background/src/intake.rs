@@ -1,0 +1,334 @@
+//! The intake: from a firing to what the store has of it.
+//!
+//! Guarantees: a firing becomes a run, or a number of the conservation law, in the one commit that also moves
+//! its trigger on; the same firing again changes nothing. Who asked is answered once that is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::{CancelLevel, Cause, EventType, NewEvent, Payload, RunId};
+use amplifier_foundation::Host;
+use amplifier_foundation::router::DEFAULT_MAX_HOPS;
+use amplifier_store::{
+    Commit, DedupKey, Expect, Receipt, RunFilter, RunMove, RunRow, RunState, StoreError, Write,
+};
+use amplifier_trigger::{Acceptance, Misfire, Overlap, TriggerEvent, TriggerKind, TriggerPolicy, TriggerRow};
+
+use crate::config::BackgroundConfig;
+use crate::run::{Count, RunPayload, queue_of, too_far_event, trigger_id};
+use crate::status::Board;
+
+/// How long it is remembered that a firing led to no run.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// When a full queue is worth another try.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How often a commit is made anew that somebody else has overtaken.
+const TRIES: usize = 8;
+
+/// What became of a firing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A run.
+    Run(RunId),
+    /// It had been taken in before.
+    Repeated,
+    /// Another run stands for it.
+    Coalesced,
+    /// A policy left it out.
+    Skipped,
+    /// It cannot become a run.
+    Rejected(String),
+    /// There is no room; nothing but a number remains of it.
+    Full,
+    /// There is no room, and its source waits.
+    Wait,
+}
+
+/// What a firing comes from.
+pub(crate) struct Origin<'a> {
+    pub(crate) policy: &'a TriggerPolicy,
+    /// What the store keeps of the trigger, moved on by the commit. `None` for what somebody fires.
+    pub(crate) row: Option<&'a mut TriggerRow>,
+    /// The fence of the owner of the triggers.
+    pub(crate) fence: Option<Expect>,
+}
+
+/// The intake of one background session.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) host: Host,
+    pub(crate) config: Arc<BackgroundConfig>,
+    pub(crate) board: Arc<Board>,
+    /// Firings are taken in one after the other: whether there is room must still hold at the commit.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The key of what the store keeps of a trigger.
+pub(crate) fn row_key(config: &BackgroundConfig, row: &TriggerRow) -> DedupKey {
+    key(format!("trigger/{}/{}", config.name, row.key))
+}
+
+fn key(text: String) -> DedupKey {
+    #[expect(clippy::expect_used, reason = "two names of at most 64 bytes, or an id of a firing")]
+    DedupKey::new(text).expect("a key")
+}
+
+impl Intake {
+    pub(crate) fn new(host: Host, config: Arc<BackgroundConfig>, board: Arc<Board>) -> Self {
+        Self { host, config, board, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Takes a firing in.
+    pub(crate) async fn take(
+        &self,
+        event: &TriggerEvent,
+        mut origin: Origin<'_>,
+    ) -> Result<Taken, StoreError> {
+        let _turn = self.turn.lock().await;
+        let mut result = Ok(Taken::Repeated);
+        for _ in 0..TRIES {
+            result = self.once(event, &mut origin).await;
+            if !matches!(result, Err(StoreError::RunIs { .. })) {
+                break;
+            }
+        }
+        let taken = result?;
+        if taken != Taken::Wait {
+            self.note(event, &taken, origin.row.is_some());
+        }
+        Ok(taken)
+    }
+
+    /// What who fired it is told.
+    pub(crate) fn answer(event: &TriggerEvent, taken: &Taken) {
+        event.receipt.answer(match taken {
+            Taken::Run(_) | Taken::Coalesced | Taken::Wait => Acceptance::Accepted,
+            Taken::Repeated => Acceptance::Repeated(event.id.clone()),
+            Taken::Skipped => Acceptance::Rejected { reason: "all places are taken".to_owned() },
+            Taken::Rejected(reason) => Acceptance::Rejected { reason: reason.clone() },
+            Taken::Full => Acceptance::Full { retry_after: RETRY_AFTER },
+        });
+    }
+
+    async fn once(&self, event: &TriggerEvent, origin: &mut Origin<'_>) -> Result<Taken, StoreError> {
+        let id = event
+            .id
+            .run_id()
+            .map_err(|_| StoreError::Malformed { what: "the id of a firing is no id of a run" })?;
+        if self.host.store().run(&id).await?.is_some() {
+            return Ok(Taken::Repeated);
+        }
+        let cause = self.cause(event).await?;
+        let max = self.config.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS);
+        if let Some(cause) = cause.filter(|cause| cause.hops >= max) {
+            let event_of = NewEvent::of(EventType::SessionStart, Payload::null()).caused_by(Some(cause));
+            let told = self.host.router().seal(too_far_event(&event_of, max)).ok();
+            let reason = format!("the chain of events has {} hops; at most {max} are allowed", cause.hops);
+            let append = told.map(|told| Write::Append(Box::new(told)));
+            return self.count(event, origin, Taken::Rejected(reason), append).await;
+        }
+        if let Err(error) = self.config.template.render(event) {
+            return self.count(event, origin, Taken::Rejected(error.to_string()), None).await;
+        }
+        match self.room(event, origin.policy).await? {
+            Some(Taken::Wait) => Ok(Taken::Wait),
+            Some(left_out) => self.count(event, origin, left_out, None).await,
+            None => self.enqueue(id, event, origin, cause).await,
+        }
+    }
+
+    async fn cause(&self, event: &TriggerEvent) -> Result<Option<Cause>, StoreError> {
+        let amplifier_trigger::Cause::Event { event: id } = &event.cause else { return Ok(None) };
+        Ok(self.host.store().event(*id).await?.map(|event| Cause::of(&event)))
+    }
+
+    /// `None`: there is room. Else what becomes of the firing.
+    async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
+        let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
+        let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
+        if policy.overlap == Overlap::Skip && busy {
+            return Ok(Some(Taken::Skipped));
+        }
+        if policy.debounce.is_some()
+            && !matches!(event.trigger, TriggerKind::FileChange)
+            && self.pending(event).await?
+        {
+            return Ok(Some(Taken::Coalesced));
+        }
+        let capacity = u64::from(self.config.queue.capacity);
+        if waiting < capacity || self.count_waiting().await? < capacity {
+            return Ok(None);
+        }
+        Ok(Some(match (&event.trigger, policy.misfire) {
+            (TriggerKind::Timer, None | Some(Misfire::Once)) | (TriggerKind::FileChange, _) => {
+                Taken::Coalesced
+            }
+            (TriggerKind::Timer, _) => Taken::Skipped,
+            (TriggerKind::Manual | TriggerKind::Webhook, _) => Taken::Full,
+            _ => Taken::Wait,
+        }))
+    }
+
+    /// True if a run of the same trigger waits for the end of a burst.
+    async fn pending(&self, event: &TriggerEvent) -> Result<bool, StoreError> {
+        let now = self.host.clock().now();
+        let trigger = trigger_id(event);
+        let rows = self.queued().await?;
+        Ok(rows.iter().any(|row| row.trigger == trigger && row.attempt == 1 && row.ready_at > now))
+    }
+
+    async fn queued(&self) -> Result<Vec<RunRow>, StoreError> {
+        let mut filter = RunFilter::default();
+        filter.queue = Some(queue_of(&self.config.name));
+        filter.state = Some(RunState::Queued);
+        filter.limit = usize::try_from(self.config.queue.capacity).unwrap_or(usize::MAX);
+        self.host.store().runs(&filter).await
+    }
+
+    /// Counts what waits, and notes it.
+    pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
+        let waiting = self.queued().await?.len() as u64;
+        self.board.change(|inner| inner.waiting = waiting);
+        Ok(waiting)
+    }
+
+    async fn enqueue(
+        &self,
+        run: RunId,
+        event: &TriggerEvent,
+        origin: &mut Origin<'_>,
+        cause: Option<Cause>,
+    ) -> Result<Taken, StoreError> {
+        let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
+        let payload = RunPayload { event: event.clone(), cause, priority };
+        let Ok(payload) = Payload::encode(&payload) else {
+            let reason = "the event is too large for a run".to_owned();
+            return self.count(event, origin, Taken::Rejected(reason), None).await;
+        };
+        let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
+        let delay = debounce.unwrap_or_default();
+        let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
+        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, delay };
+        let mut commit = self.counted(Commit::from(enqueue), event, None);
+        let replaces = origin.policy.overlap == Overlap::CancelPrevious;
+        if replaces {
+            for row in self.queued().await? {
+                let step = RunMove::new(row.id, RunState::Queued, RunState::Cancelled);
+                commit = commit.write(Write::MoveRun(step.reason("a later firing took its place")));
+            }
+        }
+        commit = commit.when(Expect::KeyAbsent(self.seen(event)));
+        match self.commit(commit, event, origin).await? {
+            true => {
+                self.board.change(|inner| inner.waiting = if replaces { 1 } else { inner.waiting + 1 });
+                if replaces {
+                    self.cancel_running();
+                }
+                Ok(Taken::Run(run))
+            }
+            false => Ok(Taken::Repeated),
+        }
+    }
+
+    fn cancel_running(&self) {
+        let sessions = self.board.change(|inner| {
+            let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
+            let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
+            inner.unwanted.extend(without);
+            inner.running.values().filter_map(|active| active.session.clone()).collect::<Vec<_>>()
+        });
+        sessions.iter().for_each(|session| session.cancel(CancelLevel::Graceful));
+    }
+
+    /// A firing that becomes no run.
+    async fn count(
+        &self,
+        event: &TriggerEvent,
+        origin: &mut Origin<'_>,
+        as_what: Taken,
+        more: Option<Write>,
+    ) -> Result<Taken, StoreError> {
+        let mut commit = more.map(Commit::from).unwrap_or_default();
+        commit = self.counted(commit, event, Some(&as_what));
+        // What was refused for want of room may come again.
+        if as_what != Taken::Full {
+            let (value, retain) = (Payload::null(), REMEMBERED);
+            commit = commit.write(Write::PutKey { key: self.seen(event), value, retain });
+        }
+        Ok(if self.commit(commit, event, origin).await? { as_what } else { Taken::Repeated })
+    }
+
+    fn seen(&self, event: &TriggerEvent) -> DedupKey {
+        let id = blake3::hash(event.id.as_str().as_bytes()).to_hex();
+        key(format!("fired/{}/{}", self.config.name, &id.as_str()[..32]))
+    }
+
+    /// The numbers of a firing, and of what its source has passed over before it.
+    fn counted(&self, mut commit: Commit, event: &TriggerEvent, as_what: Option<&Taken>) -> Commit {
+        let passed = event.passed;
+        let is = |what: fn(&Taken) -> bool| u64::from(as_what.is_some_and(what));
+        for (count, by) in [
+            (Count::Triggered, 1 + passed.coalesced + passed.skipped),
+            (Count::Coalesced, passed.coalesced + is(|taken| *taken == Taken::Coalesced)),
+            (Count::Skipped, passed.skipped + is(|taken| *taken == Taken::Skipped)),
+            (Count::Rejected, is(|taken| matches!(taken, Taken::Rejected(_) | Taken::Full))),
+        ] {
+            if by > 0 {
+                commit = commit.write(Write::AddCounter { counter: count.of(&self.config.name), by });
+            }
+        }
+        commit
+    }
+
+    /// Commits with the trigger's row. False: it had happened before.
+    async fn commit(
+        &self,
+        mut commit: Commit,
+        event: &TriggerEvent,
+        origin: &mut Origin<'_>,
+    ) -> Result<bool, StoreError> {
+        let moved = origin.row.as_deref().map(|row| {
+            let mut row = row.clone();
+            row.advance(event);
+            row
+        });
+        if let Some(row) = &moved
+            && let Ok(value) = Payload::encode(row)
+        {
+            commit = commit.write(Write::SetValue { key: row_key(&self.config, row), value });
+        }
+        if let Some(fence) = &origin.fence {
+            commit = commit.when(fence.clone());
+        }
+        let fresh = match self.host.store().commit(commit).await {
+            Ok(Receipt::Applied(_)) => true,
+            Ok(_) | Err(StoreError::KeyPresent { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if let (Some(kept), Some(moved)) = (origin.row.as_deref_mut(), moved) {
+            *kept = moved;
+        }
+        Ok(fresh)
+    }
+
+    fn note(&self, event: &TriggerEvent, taken: &Taken, watched: bool) {
+        let now = self.host.clock().now();
+        if *taken == Taken::Repeated {
+            return;
+        }
+        let key = event.id.as_str().split('/').nth(1).unwrap_or_default().to_owned();
+        self.board.change(|inner| {
+            inner.status.triggered += 1 + event.passed.coalesced + event.passed.skipped;
+            inner.status.last_trigger = Some(now);
+            let trigger =
+                inner.status.triggers.iter_mut().find(|(known, _)| watched && known.as_str() == key);
+            if let Some((_, trigger)) = trigger {
+                trigger.last_fired = Some(now);
+            }
+        });
+        if let Taken::Rejected(reason) = taken {
+            tracing::warn!(background = %self.config.name, firing = %event.id, reason, "a firing was rejected");
+        }
+    }
+}

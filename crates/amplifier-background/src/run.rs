@@ -1,0 +1,242 @@
+//! Runs: what a firing becomes, and the steps that its sessions make it take.
+//!
+//! Guarantees: a run begins in the commit that opens its session, and takes its next step in the commit that
+//! settles it, with the events that follow. Whoever does it, and however often, it happens once.
+
+use std::sync::Arc;
+
+use amplifier_core::event::CustomName;
+use amplifier_core::{
+    Cause, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId, SessionOutcome,
+    TriggerId,
+};
+use amplifier_foundation::router::DEFAULT_MAX_HOPS;
+use amplifier_foundation::spawn::Together;
+use amplifier_foundation::{EventRouter, Host};
+use amplifier_store::{
+    ActivationId, Commit, CounterName, Expect, QueueName, RunMove, RunRow, RunState, Write,
+};
+use amplifier_trigger::{BackgroundName, TriggerEvent};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::config::{BackgroundConfig, backoff};
+
+/// How often a session that was lost with its process is resumed before its run is given up.
+const MAX_RESUMES: u32 = 20;
+
+/// What a run's row carries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunPayload {
+    pub(crate) event: TriggerEvent,
+    /// The event of the log that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
+    /// The higher one goes first.
+    #[serde(default)]
+    pub(crate) priority: i8,
+}
+
+/// The queue of a background session.
+pub fn queue_of(name: &BackgroundName) -> QueueName {
+    #[expect(clippy::expect_used, reason = "a name has at most 64 bytes")]
+    QueueName::new(format!("background/{name}")).expect("a name")
+}
+
+/// One of the numbers that the conservation law is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    Triggered,
+    Coalesced,
+    Skipped,
+    Rejected,
+}
+
+impl Count {
+    pub(crate) fn of(self, name: &BackgroundName) -> CounterName {
+        let word = match self {
+            Self::Triggered => "triggered",
+            Self::Coalesced => "coalesced",
+            Self::Skipped => "skipped",
+            Self::Rejected => "rejected",
+        };
+        #[expect(clippy::expect_used, reason = "a name has at most 64 bytes")]
+        CounterName::new(format!("background/{name}/{word}")).expect("a name")
+    }
+}
+
+/// The id that a session of a background session begins with.
+pub(crate) fn session_prefix(name: &BackgroundName) -> String {
+    // `_` in an id says that it is a child.
+    format!("bg-{}", name.as_str().replace('_', "-"))
+}
+
+/// True if a session is one of this background session's own, or of their trees.
+pub(crate) fn is_own(name: &BackgroundName, session: &SessionId) -> bool {
+    let rest = session.as_str().strip_prefix(&session_prefix(name)).and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| {
+        rest.len() == 36 && !rest.contains(|c: char| !(c.is_ascii_hexdigit() || c == '-'))
+    })
+}
+
+/// A run at work: what its session's commits hold besides.
+#[derive(Debug)]
+pub(crate) struct RunAtWork {
+    pub(crate) router: EventRouter,
+    pub(crate) config: Arc<BackgroundConfig>,
+    pub(crate) id: RunId,
+    pub(crate) attempt: u32,
+    pub(crate) payload: RunPayload,
+    /// True for a session that goes on.
+    pub(crate) resumes: bool,
+}
+
+impl Together for RunAtWork {
+    fn opening(&self, of: &ActivationId) -> Commit {
+        let step = |from, to| RunMove::new(self.id.clone(), from, to);
+        if self.resumes {
+            return Commit::new().when(Expect::RunState { run: self.id.clone(), state: RunState::Running });
+        }
+        let started = step(RunState::Leased, RunState::Running).session(of.session.clone());
+        Commit::new()
+            .write(Write::MoveRun(step(RunState::Queued, RunState::Leased)))
+            .write(Write::MoveRun(started))
+    }
+
+    fn settling(&self, of: &ActivationId, outcome: &SessionOutcome, event: &SessionEvent) -> Commit {
+        self.ended(&of.session, outcome, Some(event))
+    }
+}
+
+impl RunAtWork {
+    /// The run of a row. `None`: the row's payload cannot be read.
+    pub(crate) fn of(host: &Host, config: &Arc<BackgroundConfig>, row: &RunRow) -> Option<Self> {
+        let (router, config, id) = (host.router().clone(), Arc::clone(config), row.id.clone());
+        let payload = row.payload.decode().ok()?;
+        let resumes = row.state == RunState::Running;
+        Some(Self { router, config, id, attempt: row.attempt, payload, resumes })
+    }
+
+    /// The step that an outcome leads to; `None` for one that the session goes on from.
+    pub(crate) fn step(&self, outcome: &SessionOutcome) -> Option<RunMove> {
+        let to = |state| RunMove::new(self.id.clone(), RunState::Running, state);
+        let why = outcome
+            .error
+            .as_ref()
+            .map_or_else(|| outcome.kind.as_str().to_owned(), |error| error.message.clone());
+        let step = match outcome.kind {
+            OutcomeKind::Completed => return Some(to(RunState::Completed)),
+            OutcomeKind::Lost if outcome.activation.0 < MAX_RESUMES => return None,
+            OutcomeKind::Cancelled => to(RunState::Cancelled),
+            OutcomeKind::Failed | OutcomeKind::TimedOut if self.attempt < self.config.queue.attempts => {
+                to(RunState::Queued).delay(backoff(self.attempt))
+            }
+            _ => to(RunState::Dead),
+        };
+        Some(step.reason(why))
+    }
+
+    /// What the end of its session makes durable: its step, and the events that tell it.
+    pub(crate) fn ended(
+        &self,
+        session: &SessionId,
+        outcome: &SessionOutcome,
+        event: Option<&SessionEvent>,
+    ) -> Commit {
+        let Some(step) = self.step(outcome) else { return Commit::new() };
+        let to = step.to;
+        let cause = event.map(Cause::of).or(self.payload.cause);
+        let said = self.said(Some(session), outcome.output.as_str(), to, step.reason.as_deref());
+        let mut commit = Commit::from(Write::MoveRun(step));
+        for event in self.events(to, &said, cause, Some(session)) {
+            commit = commit.write(Write::Append(Box::new(event)));
+        }
+        commit
+    }
+
+    /// A run of which no session could be started: its step, and the events that tell it.
+    pub(crate) fn not_started(&self, failures: u32, reason: &str) -> (Commit, RunState) {
+        let lease = RunMove::new(self.id.clone(), RunState::Queued, RunState::Leased);
+        let last = failures >= self.config.queue.attempts;
+        let to = if last { RunState::Dead } else { RunState::Queued };
+        let step = RunMove::new(self.id.clone(), RunState::Leased, to).reason(reason);
+        let step = if last { step } else { step.delay(backoff(failures)) };
+        let said = self.said(None, "", to, Some(reason));
+        let mut commit = Commit::from(Write::MoveRun(lease)).write(Write::MoveRun(step));
+        for event in self.events(to, &said, self.payload.cause, None) {
+            commit = commit.write(Write::Append(Box::new(event)));
+        }
+        (commit, to)
+    }
+
+    fn said(&self, session: Option<&SessionId>, output: &str, to: RunState, error: Option<&str>) -> Payload {
+        let trigger = &self.payload.event;
+        let said = json!({
+            "background_session_id": self.config.id(),
+            "session_name": self.config.name,
+            "spawned_session_id": session,
+            "trigger_type": trigger.trigger,
+            "trigger_id": trigger.id,
+            "trigger_data": trigger.payload,
+            "run_id": self.id,
+            "attempt": self.attempt,
+            "output": output,
+            "success": to == RunState::Completed,
+            "will_retry": to == RunState::Queued,
+            "error": error,
+        });
+        Payload::cut(&said).unwrap_or_else(|_| Payload::null())
+    }
+
+    /// What is told of a step. Custom events are not told further than the limit of hops.
+    fn events(
+        &self,
+        to: RunState,
+        said: &Payload,
+        cause: Option<Cause>,
+        session: Option<&SessionId>,
+    ) -> Vec<SessionEvent> {
+        let completed = to == RunState::Completed;
+        let kind =
+            if completed { EventType::BackgroundSpawnCompleted } else { EventType::BackgroundSpawnError };
+        let mut events = vec![kind];
+        if to == RunState::Dead {
+            events.push(EventType::RunDead);
+        }
+        let custom: Option<&CustomName> = match to {
+            RunState::Completed => self.config.on_complete_emit.as_ref(),
+            RunState::Queued => None,
+            _ => self.config.on_error_emit.as_ref(),
+        };
+        events.extend(custom.cloned().map(EventType::Custom));
+        let max = self.config.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS);
+        let told = events.into_iter().filter_map(|kind| {
+            let mut event = NewEvent::of(kind, said.clone()).caused_by(cause);
+            if let Some(session) = session {
+                event = event.from_session(session.clone()).below(session.clone());
+            }
+            let too_far = matches!(event.event_type, EventType::Custom(_)) && event.hops > max;
+            let event = if too_far { too_far_event(&event, max) } else { event };
+            self.router.seal(event).ok()
+        });
+        told.collect()
+    }
+}
+
+/// What stands in the place of an event beyond the limit of hops.
+pub(crate) fn too_far_event(refused: &NewEvent, max: u32) -> NewEvent {
+    let said = json!({
+        "policy": "max_hops", "refused": refused.event_type.name(), "hops": refused.hops, "limit": max,
+        "session_id": refused.source,
+    });
+    let mut told = NewEvent::of(EventType::PolicyViolation, said.into());
+    (told.source, told.root) = (refused.source.clone(), refused.root.clone());
+    (told.causation, told.correlation, told.hops) = (refused.causation, refused.correlation, refused.hops);
+    told
+}
+
+/// The trigger of a firing, as its run's row names it.
+pub(crate) fn trigger_id(event: &TriggerEvent) -> Option<TriggerId> {
+    let mut parts = event.id.as_str().split('/');
+    TriggerId::new(format!("{}:{}", parts.next()?, parts.next()?)).ok()
+}

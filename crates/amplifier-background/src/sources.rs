@@ -1,0 +1,207 @@
+//! The triggers of one background session, each in a task of its own.
+//!
+//! Guarantees: a source that fails or panics is seen in the status, told as `background:error`, and started
+//! again after a wait; no other one notices. A firing is asked for only once the one before is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amplifier_core::panic::caught;
+use amplifier_core::until::until;
+use amplifier_core::{CancelToken, EventType, MonoTime, NewEvent};
+use amplifier_foundation::Host;
+use amplifier_store::{Commit, Expect, StoreError, Write};
+use amplifier_trigger::{
+    BuildError, BuiltTrigger, SourceEnv, TriggerConfig, TriggerContext, TriggerHandle, TriggerKey,
+    TriggerRegistry, TriggerRow, TriggerSource, TriggerSpec,
+};
+use futures_util::StreamExt;
+use serde_json::json;
+
+use crate::config::backoff;
+use crate::intake::{Intake, Origin, Taken};
+use crate::session_event::SessionEventTrigger;
+use crate::status::TriggerState;
+
+/// A source that was well for so long counts its restarts anew.
+pub(crate) const HEALTHY: Duration = Duration::from_secs(60);
+/// How long a source waits that met a full queue or a store that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What sources are made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Workshop {
+    pub(crate) host: Host,
+    pub(crate) registry: TriggerRegistry,
+    pub(crate) env: SourceEnv,
+}
+
+impl Workshop {
+    pub(crate) fn build(&self, config: &TriggerConfig) -> Result<BuiltTrigger, BuildError> {
+        let TriggerSpec::SessionEvent(of_log) = &config.spec else {
+            return self.registry.build(config, &self.env);
+        };
+        let (router, store) = (self.host.router().clone(), Arc::clone(self.host.store()));
+        let source: Box<dyn TriggerSource> =
+            Box::new(SessionEventTrigger::new(router, store, of_log.clone()));
+        // Its struct is open to additions, so one is taken from the shelf.
+        let mut built = self.registry.build(&TriggerConfig::new(TriggerSpec::Manual), &self.env)?;
+        (built.source, built.handle) = (source, TriggerHandle::None);
+        Ok(built)
+    }
+}
+
+/// One trigger at work.
+pub(crate) struct Source {
+    pub(crate) workshop: Workshop,
+    pub(crate) config: TriggerConfig,
+    pub(crate) key: TriggerKey,
+    pub(crate) row: TriggerRow,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) fence: Expect,
+    pub(crate) stop: CancelToken,
+    /// Names this start of the owner.
+    pub(crate) start: uuid::Uuid,
+    /// Told of each handle that feeds the source.
+    pub(crate) handles: Arc<dyn Fn(&TriggerKey, TriggerHandle) + Send + Sync>,
+}
+
+/// How a source came to its end.
+enum Ended {
+    Stopped,
+    Silent,
+    Failed { error: String, last: bool },
+    Lost,
+}
+
+impl Source {
+    /// Works until it is stopped or has nothing more to say.
+    pub(crate) async fn run(mut self, first: BuiltTrigger) {
+        let (mut built, mut restarts) = (Ok(first), 0_u32);
+        loop {
+            let began = self.now();
+            let ended = match built {
+                Ok(built) => {
+                    (self.handles)(&self.key, built.handle.clone());
+                    self.set(TriggerState::Watching, restarts, None);
+                    self.watch(built.source).await
+                }
+                Err(error) => Ended::Failed { error: amplifier_core::causes::chain(&error), last: false },
+            };
+            let (error, last) = match ended {
+                Ended::Stopped => return,
+                Ended::Silent => return self.set(TriggerState::Ended, restarts, None),
+                Ended::Lost => ("another process owns the triggers now".to_owned(), true),
+                Ended::Failed { error, last } => (error, last),
+            };
+            if self.now().saturating_since(began) >= HEALTHY {
+                restarts = 0;
+            }
+            let config = &self.intake.config;
+            let gives_up = last || !config.restart_on_failure || restarts >= config.max_restarts;
+            let state = if gives_up { TriggerState::Failed } else { TriggerState::Restarting };
+            self.set(state, restarts, Some(&error));
+            self.tell(&error, restarts, gives_up).await;
+            if gives_up {
+                return;
+            }
+            restarts += 1;
+            let wait = self.workshop.host.clock().sleep(backoff(restarts));
+            if until(wait, self.stop.cancelled()).await.is_none() {
+                return;
+            }
+            built = self.workshop.build(&self.config);
+        }
+    }
+
+    fn now(&self) -> MonoTime {
+        self.workshop.host.clock().monotonic()
+    }
+
+    fn set(&self, state: TriggerState, restarts: u32, error: Option<&str>) {
+        self.intake.board.trigger(&self.key, |status| {
+            (status.state, status.restarts) = (state, restarts);
+            if let Some(error) = error {
+                status.error = Some(error.to_owned());
+            }
+        });
+    }
+
+    async fn watch(&mut self, source: Box<dyn TriggerSource>) -> Ended {
+        let host = self.workshop.host.clone();
+        let (name, row) = (self.intake.config.name.clone(), self.row.clone());
+        let clock = Arc::clone(host.clock());
+        let mut context = TriggerContext::new(name, row, clock, Arc::clone(host.ids()), self.stop.child());
+        context.start = self.start;
+        let made = caught(async move { source.watch(context) }).await;
+        let mut stream = match made {
+            Ok(stream) => stream,
+            Err(panic) => return Ended::Failed { error: format!("it panicked: {panic}"), last: false },
+        };
+        loop {
+            let stop = self.stop.clone();
+            let next = match until(caught(stream.next()), stop.cancelled()).await {
+                None => return Ended::Stopped,
+                Some(Err(panic)) => {
+                    return Ended::Failed { error: format!("it panicked: {panic}"), last: false };
+                }
+                Some(Ok(next)) => next,
+            };
+            let event = match next {
+                None if self.stop.is_cancelled() => return Ended::Stopped,
+                None => return Ended::Silent,
+                Some(Err(error)) => {
+                    let last = error.is_final();
+                    return Ended::Failed { error: amplifier_core::causes::chain(&error), last };
+                }
+                Some(Ok(event)) => event,
+            };
+            if let Some(ended) = self.take(&event).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Takes a firing in, however long it takes. `Some`: the source cannot go on.
+    async fn take(&mut self, event: &amplifier_trigger::TriggerEvent) -> Option<Ended> {
+        loop {
+            let origin = Origin {
+                policy: &self.config.policy,
+                row: Some(&mut self.row),
+                fence: Some(self.fence.clone()),
+            };
+            match self.intake.take(event, origin).await {
+                Ok(Taken::Wait) => {}
+                Ok(taken) => {
+                    Intake::answer(event, &taken);
+                    return None;
+                }
+                Err(StoreError::LeaseLost { .. }) => return Some(Ended::Lost),
+                Err(StoreError::Closed) => return Some(Ended::Stopped),
+                Err(error) => {
+                    tracing::warn!(trigger = %self.key, %error, "a firing is not durable yet");
+                    self.set(TriggerState::Watching, 0, Some(&amplifier_core::causes::chain(&error)));
+                }
+            }
+            let wait = self.workshop.host.clock().sleep(RETRY);
+            if until(wait, self.stop.cancelled()).await.is_none() {
+                return Some(Ended::Stopped);
+            }
+        }
+    }
+
+    async fn tell(&self, error: &str, restarts: u32, gives_up: bool) {
+        let config = &self.intake.config;
+        let said = json!({
+            "session_id": config.id(), "name": config.name, "trigger": self.key, "error": error,
+            "restarts": restarts, "will_restart": !gives_up,
+        });
+        let host = &self.workshop.host;
+        let event = host.router().seal(NewEvent::of(EventType::BackgroundError, said.into()));
+        let Ok(event) = event else { return };
+        let commit = Commit::from(Write::Append(Box::new(event)));
+        if let Err(error) = host.store().commit(commit).await {
+            tracing::warn!(trigger = %self.key, %error, "that a trigger failed could not be told");
+        }
+    }
+}

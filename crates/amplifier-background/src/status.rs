@@ -1,0 +1,221 @@
+//! How a background session stands.
+//!
+//! Guarantees: a status is changed where what it tells changes, under one lock, so it is never older than
+//! that. What must survive the process is in the store: its runs, and [`Counts`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
+use amplifier_store::{Store, StoreError};
+use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
+use tokio::sync::{Notify, watch};
+
+use crate::run::Count;
+
+/// Where a background session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackgroundState {
+    /// It takes up what was left.
+    Starting,
+    /// It runs.
+    Running,
+    /// It starts nothing more, and waits for what runs.
+    Stopping,
+    /// It has ended.
+    Stopped,
+    /// None of its triggers works any more, or somebody else owns the triggers.
+    Failed,
+}
+
+/// Where a trigger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TriggerState {
+    /// It is listened to.
+    Watching,
+    /// It failed, and is started again after a wait.
+    Restarting,
+    /// It has nothing more to say.
+    Ended,
+    /// It failed for good.
+    Failed,
+    /// Its `enabled` is false.
+    Disabled,
+}
+
+/// How a trigger stands.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TriggerStatus {
+    /// What kind it is.
+    pub kind: TriggerKind,
+    /// Where it is.
+    pub state: TriggerState,
+    /// How often it was started again since it was well.
+    pub restarts: u32,
+    /// Its last error.
+    pub error: Option<String>,
+    /// When it fired last in this process.
+    pub last_fired: Option<Timestamp>,
+}
+
+/// How a background session stands, in the process that runs it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BackgroundStatus {
+    /// Its name; its id is `bg-<name>`.
+    pub name: BackgroundName,
+    /// Its bundle.
+    pub bundle: String,
+    /// Where it is.
+    pub state: BackgroundState,
+    /// Firings since its start here.
+    pub triggered: u64,
+    /// Sessions since its start here.
+    pub spawned: u64,
+    /// Sessions that run.
+    pub active: Vec<SessionId>,
+    /// When it was triggered last.
+    pub last_trigger: Option<Timestamp>,
+    /// Its last error.
+    pub error: Option<String>,
+    /// Its triggers.
+    pub triggers: BTreeMap<TriggerKey, TriggerStatus>,
+}
+
+/// What the store has counted of a background session: `triggered = coalesced + skipped + rejected + rows`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Firings.
+    pub triggered: u64,
+    /// Firings that another one stands for.
+    pub coalesced: u64,
+    /// Firings that a policy left out.
+    pub skipped: u64,
+    /// Firings that could not become a run.
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Reads them.
+    pub async fn read(store: &dyn Store, name: &BackgroundName) -> Result<Self, StoreError> {
+        Ok(Self {
+            triggered: store.counter(&Count::Triggered.of(name)).await?,
+            coalesced: store.counter(&Count::Coalesced.of(name)).await?,
+            skipped: store.counter(&Count::Skipped.of(name)).await?,
+            rejected: store.counter(&Count::Rejected.of(name)).await?,
+        })
+    }
+
+    /// Firings that became runs.
+    pub fn rows(&self) -> u64 {
+        self.triggered
+            .saturating_sub(self.coalesced)
+            .saturating_sub(self.skipped)
+            .saturating_sub(self.rejected)
+    }
+}
+
+/// A run at work here.
+#[derive(Debug, Default)]
+pub(crate) struct Active {
+    pub(crate) session: Option<AmplifierSession>,
+    /// Beyond the pool.
+    pub(crate) extra: bool,
+}
+
+/// What changes while a background session runs.
+#[derive(Debug)]
+pub(crate) struct Board {
+    // Held for a look or a change; never across an await.
+    inner: Mutex<Inner>,
+    /// Something happened that may let a run begin or end the wait for it.
+    pub(crate) wake: Notify,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) status: BackgroundStatus,
+    pub(crate) running: BTreeMap<RunId, Active>,
+    /// Runs that wait, as far as known here: never too few.
+    pub(crate) waiting: u64,
+    /// How often a run could not be started, one after the other.
+    pub(crate) failures: BTreeMap<RunId, u32>,
+    /// Runs whose cancellation was asked for before they had a session.
+    pub(crate) unwanted: HashSet<RunId>,
+}
+
+impl Board {
+    pub(crate) fn new(status: BackgroundStatus, changed: watch::Sender<u64>) -> Self {
+        let inner = Inner {
+            status,
+            running: BTreeMap::new(),
+            waiting: 0,
+            failures: BTreeMap::new(),
+            unwanted: HashSet::new(),
+        };
+        Self { inner: Mutex::new(inner), wake: Notify::new(), changed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at it.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Changes it, and lets everybody know.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let changed = change(&mut self.lock());
+        self.changed.send_modify(|version| *version += 1);
+        self.wake.notify_one();
+        changed
+    }
+
+    /// Changes it for who looks next, without waking anybody: for the one that is awake.
+    pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        change(&mut self.lock())
+    }
+
+    pub(crate) fn set(&self, state: BackgroundState) {
+        self.change(|inner| inner.status.state = state);
+    }
+
+    pub(crate) fn status(&self) -> BackgroundStatus {
+        self.look(|inner| {
+            let mut status = inner.status.clone();
+            let sessions = inner.running.values().filter_map(|active| active.session.as_ref());
+            status.active = sessions.map(|session| session.id().clone()).collect();
+            status
+        })
+    }
+
+    /// Changes how a trigger stands. If none works any more, the background session has failed.
+    pub(crate) fn trigger(&self, key: &TriggerKey, change: impl FnOnce(&mut TriggerStatus)) {
+        self.change(|inner| {
+            let Some(trigger) = inner.status.triggers.get_mut(key) else { return };
+            change(trigger);
+            if let Some(error) = &trigger.error {
+                inner.status.error = Some(format!("trigger {key}: {error}"));
+            }
+            let mut states = inner.status.triggers.values().map(|trigger| trigger.state);
+            let none = states.all(|state| matches!(state, TriggerState::Failed));
+            if none && inner.status.state == BackgroundState::Running {
+                inner.status.state = BackgroundState::Failed;
+            }
+        });
+    }
+}
+
+impl Inner {
+    /// How many places of the pool are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.running.values().filter(|active| !active.extra).count()
+    }
+}
