@@ -38,6 +38,9 @@ pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
 /// Where the session goes that a caller waits for.
 pub(super) type Answer = oneshot::Sender<Result<AmplifierSession, SpawnError>>;
 
+/// What stands beside an activation: its place in its parent, among the running ones, and who writes with it.
+pub(super) type Beside = (Option<Arc<Child>>, Option<Place>, Option<Arc<dyn Together>>);
+
 /// The end of one activation, waiting to happen.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -67,7 +70,7 @@ impl Ending {
         settler: Settler,
         recorded: &Recorded,
         bounds: Arc<Bounds>,
-        (child, place, together): (Option<Arc<Child>>, Option<Place>, Option<Arc<dyn Together>>),
+        (child, place, together): Beside,
         began: MonoTime,
     ) -> Arc<Self> {
         let facts = Facts::of(&host, &recorded.metadata);

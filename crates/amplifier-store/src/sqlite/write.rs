@@ -228,7 +228,7 @@ impl Txn<'_> {
                    ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE until = excluded.until";
         let end = i64::MAX;
         match run(self.conn, sql, params![key.as_str(), end, value.as_bytes()])? {
-            0 => Err(malformed("a key that was put once keeps its value").into()),
+            0 => Err(malformed("a key that was put once keeps its value")),
             _ => Ok(()),
         }
     }
