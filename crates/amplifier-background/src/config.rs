@@ -354,7 +354,7 @@ mod tests {
             "permissions",
             "queue.capacity",
         ] {
-            assert!(told.contains(&format!("{field}")), "{field} in {told}");
+            assert!(told.contains(field), "{field} in {told}");
         }
     }
 

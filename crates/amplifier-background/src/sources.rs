@@ -51,6 +51,9 @@ impl Workshop {
     }
 }
 
+/// Told of each handle that feeds a source.
+type OnHandle = dyn Fn(&TriggerKey, TriggerHandle) + Send + Sync;
+
 /// One trigger at work.
 pub(crate) struct Source {
     pub(crate) workshop: Workshop,
@@ -63,7 +66,7 @@ pub(crate) struct Source {
     /// Names this start of the owner.
     pub(crate) start: uuid::Uuid,
     /// Told of each handle that feeds the source.
-    pub(crate) handles: Arc<dyn Fn(&TriggerKey, TriggerHandle) + Send + Sync>,
+    pub(crate) handles: Arc<OnHandle>,
 }
 
 /// How a source came to its end.

@@ -38,6 +38,9 @@ pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
 /// Where the session goes that a caller waits for.
 pub(super) type Answer = oneshot::Sender<Result<AmplifierSession, SpawnError>>;
 
+/// What stands beside an activation: its place in its parent, among the running ones, and who writes with it.
+pub(super) type Beside = (Option<Arc<Child>>, Option<Place>, Option<Arc<dyn Together>>);
+
 /// The end of one activation, waiting to happen.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -62,10 +65,6 @@ pub(super) struct Ending {
     ended: AtomicBool,
 }
 
-/// What a session has of others: its entry among its parent's children, its place among those that run,
-/// and who writes something together with its outcome.
-type Carried = (Option<Arc<Child>>, Option<Place>, Option<Arc<dyn Together>>);
-
 impl Ending {
     pub(super) fn new(
         host: Host,
@@ -73,7 +72,7 @@ impl Ending {
         settler: Settler,
         recorded: &Recorded,
         bounds: Arc<Bounds>,
-        (child, place, together): Carried,
+        (child, place, together): Beside,
         began: MonoTime,
     ) -> Arc<Self> {
         let facts = Facts::of(&host, &recorded.metadata);

@@ -19,6 +19,7 @@ const WAYS: &[&[RunState]] = &[
     &[RunState::Leased, RunState::Running, RunState::Completed],
     &[RunState::Leased, RunState::Running, RunState::Cancelled],
     &[RunState::Leased, RunState::Running, RunState::Dead],
+    &[RunState::Leased, RunState::Dead],
     &[RunState::Cancelled],
     &[RunState::Coalesced],
     &[RunState::Skipped],

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use amplifier_store::{Commit, Expect, RunState, Write};
 
 const STEPS: &str = "queued>leased queued>coalesced queued>skipped queued>cancelled leased>running \
-    leased>queued running>completed running>cancelled running>dead running>queued";
+    leased>queued leased>dead running>completed running>cancelled running>dead running>queued";
 
 /// What a store said: `applied`, `repeated`, or the name of the error.
 pub(crate) type Said = &'static str;
