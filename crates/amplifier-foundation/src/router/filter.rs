@@ -317,9 +317,21 @@ fn extend(list: &mut Vec<SessionId>, more: impl IntoIterator<Item = SessionId>) 
 }
 
 /// True for events that sessions tell their hooks, and the router only if somebody asks. A session's end is
-/// none of them: its terminal event stands for it.
+/// none of them: its terminal event stands for it; nor is what is told of runs, which is recorded.
 pub(super) fn is_bridged(event: &EventType) -> bool {
-    !matches!(event, EventType::Custom(_) | EventType::SessionEnd) && !event.is_terminal()
+    use EventType::{BackgroundError, BackgroundSpawnCompleted, BackgroundSpawnError, RunDead};
+    use EventType::{Custom, SessionCompleted, SessionEnd, SessionError};
+    !matches!(
+        event,
+        Custom(_)
+            | SessionEnd
+            | SessionCompleted
+            | SessionError
+            | BackgroundSpawnCompleted
+            | BackgroundSpawnError
+            | BackgroundError
+            | RunDead
+    )
 }
 
 fn is_hook_event(event: &SessionEvent) -> bool {
@@ -501,6 +513,10 @@ mod tests {
         let sessions = EventFilter::try_from("session:*").unwrap().hook_bits();
         assert_eq!(sessions & bit(EventType::SessionEnd), 0);
         assert_ne!(sessions & bit(EventType::SessionStart), 0);
-        assert_eq!(EventFilter::all().with_hook_events().hook_bits().count_ones(), 44 - 3);
+        assert_eq!(
+            EventFilter::all().with_hook_events().hook_bits().count_ones(),
+            44 - 3,
+            "of those, three end sessions"
+        );
     }
 }
