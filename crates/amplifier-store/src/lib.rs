@@ -2,7 +2,7 @@
 //!
 //! It holds the event log, sessions with their activations and outcomes, runs, leases,
 //! cursors of durable consumers, budget grants, counters, keys, and commands to owners. Transcripts and
-//! descriptions of sessions lie in the [storage](crate::storage).
+//! descriptions of sessions lie in the foundation's storage.
 //!
 //! Guarantees: a [`Commit`] is written whole or not at all; all commits have one order,
 //! the same for every reader; what happens once (a settling, a run, a key) happens once

@@ -1,7 +1,7 @@
 //! Changes of files below a project's directory.
 //!
-//! The system only says *where* to look ([`eyes`]); what has changed is told by comparing stamps with
-//! those of the last look ([`snapshot`]). So a change that comes in ten notices is one, a notice about
+//! The system only says *where* to look (`eyes`); what has changed is told by comparing stamps with
+//! those of the last look (`snapshot`). So a change that comes in ten notices is one, a notice about
 //! nothing is none, and after an overflow everything is looked at again.
 //!
 //! Guarantees: no event for a file whose size, time and inode are as before; new directories are watched

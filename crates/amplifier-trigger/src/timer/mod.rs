@@ -1,7 +1,7 @@
 //! Timers: intervals, cron expressions, single times.
 //!
 //! A [`TimerConfig`] says when, [`TimerTrigger`] is the source that waits for it, [`simulate`] tells it
-//! beforehand. All of it is one machine ([`state`]) that is asked what to do at a wall-clock time.
+//! beforehand. All of it is one machine (`state`) that is asked what to do at a wall-clock time.
 //!
 //! Guarantees: while it waits the wall clock is looked at once a minute at least, so a clock that is set
 //! or a machine that slept is noticed within a minute; nothing is missed and nothing fired twice.
