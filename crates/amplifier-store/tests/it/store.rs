@@ -295,19 +295,24 @@ async fn keys_leases_and_waits_go_by_the_stores_clock_and_survive_one_that_jumps
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_reader_beside_writers_sees_no_gap_and_nothing_appear_behind_it() {
     let (_, store) = recording();
+    read_beside_writers(store, 250).await;
+}
+
+/// Four write as many commits of two events each, and one reads meanwhile.
+pub(crate) async fn read_beside_writers<S: Store + Clone + 'static>(store: S, each: u64) {
     let mut cursor = store.tail().await.unwrap();
     let writers: Vec<_> = (0..4)
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
-                for _ in 0..250 {
+                for _ in 0..each {
                     applied(&store, Commit::new().write(note()).write(note())).await;
                 }
             })
         })
         .collect();
     let mut seen = 0;
-    while seen < 2_000 {
+    while seen < each * 8 {
         let page = store.events(cursor, 100).await.unwrap();
         for event in &page.events {
             seen += 1;

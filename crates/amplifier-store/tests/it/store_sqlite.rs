@@ -15,7 +15,7 @@ use amplifier_store::{
 };
 use uuid::Uuid;
 
-use crate::store::{Fixed, note, open, owner, settle};
+use crate::store::{Fixed, note, open, owner, read_beside_writers, settle};
 
 pub(crate) fn options(folder: &Path, fixed: &Arc<Fixed>) -> SqliteOptions {
     let (clock, ids) = (Arc::clone(fixed) as Arc<dyn Clock>, Arc::clone(fixed) as Arc<dyn Ids>);
@@ -117,30 +117,7 @@ async fn two_handles_on_one_file_are_one_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_reader_beside_writers_sees_no_gap_and_no_half_of_a_commit() {
     let (_folder, _, store) = place();
-    let mut cursor = store.tail().await.unwrap();
-    let writers: Vec<_> = (0..4)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for _ in 0..100 {
-                    applied(&store, Commit::new().write(note()).write(note())).await;
-                }
-            })
-        })
-        .collect();
-    let mut seen = 0;
-    while seen < 800 {
-        let page = store.events(cursor, 100).await.unwrap();
-        for event in &page.events {
-            seen += 1;
-            assert_eq!(event.sequence, Some(seen));
-        }
-        assert_eq!(seen % 2, 0, "half a commit was seen");
-        cursor = page.next;
-    }
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    read_beside_writers(store, 100).await;
 }
 
 /// What a listener was told.
