@@ -188,7 +188,7 @@ impl Intake {
 
     /// Counts what waits, and notes it.
     pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
-        let waiting = self.queued().await?.len() as u64;
+        let waiting = self.host.store().count_queued(&queue_of(&self.config.name)).await?;
         self.board.change(|inner| inner.waiting = waiting);
         Ok(waiting)
     }
@@ -201,7 +201,7 @@ impl Intake {
         cause: Option<Cause>,
     ) -> Result<Taken, StoreError> {
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
-        let payload = RunPayload { event: event.clone(), cause, priority };
+        let payload = RunPayload { event: event.clone(), cause };
         let Ok(payload) = Payload::encode(&payload) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
@@ -209,7 +209,7 @@ impl Intake {
         let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
         let delay = debounce.unwrap_or_default();
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
-        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, delay };
+        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);
         let replaces = origin.policy.overlap == Overlap::CancelPrevious;
         if replaces {

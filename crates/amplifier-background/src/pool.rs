@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use amplifier_core::permission::{Layer, Mode, Permissions};
 use amplifier_core::until::until;
-use amplifier_core::{CancelLevel, RunId, SessionId, Timestamp};
+use amplifier_core::{CancelLevel, RunId, SessionId};
 use amplifier_foundation::spawn::SpawnRequest;
 use amplifier_foundation::{Host, SpawnError, spawn_bundle};
 use amplifier_store::{Commit, RunFilter, RunMove, RunRow, RunState, StoreError, Write};
@@ -86,32 +86,16 @@ impl Pool {
             self.take_up().await?;
         }
         let running = self.board.look(|inner| inner.running.len());
-        let mut filter = RunFilter::ready(queue_of(&self.config.name));
-        filter.limit = usize::try_from(self.config.pool_size).unwrap_or(0) + running + MAX_EXTRA;
-        let mut ready: Vec<(i8, RunRow, Option<RunAtWork>)> = Vec::new();
-        for row in self.host.store().runs(&filter).await? {
-            let work = RunAtWork::of(&self.host, &self.config, &row);
-            ready.push((work.as_ref().map_or(0, |work| work.payload.priority), row, work));
-        }
-        ready.sort_by_key(|(priority, row, _)| (-i16::from(*priority), row.place));
-        for (_, row, work) in ready {
-            match work {
+        let limit = usize::try_from(self.config.pool_size).unwrap_or(0) + running + MAX_EXTRA;
+        let ready = self.host.store().ready_runs(&queue_of(&self.config.name), limit).await?;
+        for row in ready.runs {
+            match RunAtWork::of(&self.host, &self.config, &row) {
                 Some(work) => self.begin(work, None),
                 None => tracing::error!(run = %row.id, "a run cannot be read; drop it"),
             }
         }
-        self.next_ready().await
-    }
-
-    async fn next_ready(&self) -> Result<Option<Duration>, StoreError> {
-        let mut filter = RunFilter::default();
-        filter.queue = Some(queue_of(&self.config.name));
-        filter.state = Some(RunState::Queued);
         let now = self.host.clock().now();
-        let rows = self.host.store().runs(&filter).await?;
-        let later = |row: &RunRow| row.ready_at > now;
-        let next: Option<Timestamp> = rows.iter().filter(|row| later(row)).map(|row| row.ready_at).min();
-        Ok(next.map(|at| at.saturating_since(now)))
+        Ok(ready.next.map(|at| at.saturating_since(now)))
     }
 
     /// Goes on with runs whose sessions nobody runs any more.

@@ -32,9 +32,6 @@ pub(crate) struct RunPayload {
     /// The event of the log that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
-    /// The higher one goes first.
-    #[serde(default)]
-    pub(crate) priority: i8,
 }
 
 /// The queue of a background session.

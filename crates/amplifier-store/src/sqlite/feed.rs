@@ -14,7 +14,8 @@ use super::event;
 use super::fault::Done;
 use super::marks::Marks;
 use super::sql::snapshot;
-use crate::{Cursor, LogListener};
+use super::writer::Written;
+use crate::{Cursor, LogListener, QueueName};
 
 /// Events that are read at once to be told.
 const PAGE: usize = 1_000;
@@ -35,6 +36,8 @@ struct State {
     next: Option<u64>,
     /// The last command that was told.
     command: u64,
+    /// How often a run was queued, as was told.
+    queued: u64,
 }
 
 impl Feed {
@@ -53,7 +56,8 @@ impl Feed {
     }
 
     /// Tells what a transaction of this process has written, and before it what others wrote.
-    pub(super) fn committed(&self, reader: &mut Reader<'_>, events: &[Arc<SessionEvent>], marks: &Marks) {
+    pub(super) fn committed(&self, reader: &mut Reader<'_>, written: &Written) {
+        let Written { events, marks, queued: (queues, before), .. } = written;
         let mut state = self.lock();
         if !state.is_heard() {
             return;
@@ -70,6 +74,8 @@ impl Feed {
         let untold = usize::try_from(next - first).unwrap_or(usize::MAX);
         state.tell(events.get(untold..).unwrap_or_default());
         state.command_sent(marks.command);
+        state.queued(*before, None);
+        state.queued(marks.queued, Some(queues));
     }
 
     /// Tells what is in the database and was not told yet.
@@ -81,9 +87,11 @@ impl Feed {
         let marks = Marks::read(reader.conn)?;
         if state.next.is_none() {
             (state.next, state.command) = (Some(marks.tail), marks.command);
+            state.queued = marks.queued;
         }
         state.read(reader, marks.tail)?;
         state.command_sent(marks.command);
+        state.queued(marks.queued, None);
         Ok(())
     }
 }
@@ -141,6 +149,13 @@ impl State {
         if last != self.command {
             self.command = last;
             self.each(|listener| listener.commanded());
+        }
+    }
+
+    fn queued(&mut self, count: u64, queues: Option<&[QueueName]>) {
+        if count != self.queued {
+            self.queued = count;
+            self.each(|listener| listener.queued(queues));
         }
     }
 

@@ -53,6 +53,10 @@ fn step(a: usize, b: u32, c: u64, model: &Model) -> RunMove {
     if to == RunState::Running { step.session(SessionId::new("a").unwrap()) } else { step }
 }
 
+fn priority(number: u32) -> i8 {
+    i8::try_from(number % 3).unwrap()
+}
+
 fn tokens(tokens: u64) -> Amount {
     Amount { tokens, micro_usd: tokens }
 }
@@ -69,7 +73,7 @@ fn write((kind, a, b, c): Seed, log: u64, model: &Model) -> Write {
         3 | 4 => settle(name, b, &c.to_string()),
         5 => {
             let (run, queue) = (RunId::new(name).unwrap(), QueueName::new("q").unwrap());
-            Write::Enqueue { run, queue, trigger: None, payload, delay: span(c) }
+            Write::Enqueue { run, queue, trigger: None, payload, priority: priority(b), delay: span(c) }
         }
         6 | 7 => Write::MoveRun(step(a, b, c, model)),
         8 => {
