@@ -122,6 +122,8 @@ pub struct RunFilter {
     pub state: Option<RunState>,
     /// Only those whose time has come, by the store's clock.
     pub ready: bool,
+    /// Only the one that this session is an attempt of, or was.
+    pub session: Option<SessionId>,
     /// Only those behind this place.
     pub after: u64,
     /// How many at most.
@@ -130,7 +132,7 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { queue: None, state: None, ready: false, after: 0, limit: DEFAULT_ROWS }
+        Self { queue: None, state: None, ready: false, session: None, after: 0, limit: DEFAULT_ROWS }
     }
 }
 
@@ -138,6 +140,11 @@ impl RunFilter {
     /// What can be leased now: the queued runs of a queue whose time has come.
     pub fn ready(queue: QueueName) -> Self {
         Self { queue: Some(queue), state: Some(RunState::Queued), ready: true, ..Self::default() }
+    }
+
+    /// The run that a session is an attempt of, or was: one that failed and is tried again too.
+    pub fn of_session(session: SessionId) -> Self {
+        Self { session: Some(session), limit: 1, ..Self::default() }
     }
 }
 

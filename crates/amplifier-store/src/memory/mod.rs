@@ -199,8 +199,10 @@ impl Store for MemoryStore {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         let now = self.clock.now();
         let state = &self.lock().state;
+        let attempt = filter.session.as_ref().map(|session| state.attempts.get(session));
         let fits = |row: &&RunRow| {
-            filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
+            attempt.is_none_or(|place| place == Some(&row.place))
+                && filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
                 && filter.state.is_none_or(|state| state == row.state)
                 && (!filter.ready || row.ready_at <= now)
         };

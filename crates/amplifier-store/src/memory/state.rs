@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) settled: Table<ActivationId, Settled>,
     pub(super) runs: Table<u64, RunRow>,
     pub(super) places: Table<RunId, u64>,
+    /// Of which run a session is an attempt.
+    pub(super) attempts: Table<SessionId, u64>,
     pub(super) leases: Table<LeaseKey, Held>,
     pub(super) cursors: Table<ConsumerName, Cursor>,
     pub(super) grants: Table<ActivationId, Grant>,
@@ -75,6 +77,7 @@ impl State {
             settled: Table::default(),
             runs: Table::default(),
             places: Table::default(),
+            attempts: Table::default(),
             leases: Table::default(),
             cursors: Table::default(),
             grants: Table::default(),
@@ -111,12 +114,13 @@ impl State {
         }
     }
 
-    fn tables(&mut self) -> [&mut dyn Undo; 10] {
+    fn tables(&mut self) -> [&mut dyn Undo; 11] {
         [
             &mut self.sessions,
             &mut self.settled,
             &mut self.runs,
             &mut self.places,
+            &mut self.attempts,
             &mut self.leases,
             &mut self.cursors,
             &mut self.grants,

@@ -185,7 +185,10 @@ impl Txn<'_> {
         let session = row.session.as_ref().map(SessionId::as_str);
         let (ready, updated) = (row.ready_at.as_micros(), row.updated.as_micros());
         let state = row.state.as_str();
-        self.run(sql, params![place(row.place), state, row.attempt, session, row.reason, ready, updated])
+        self.run(sql, params![place(row.place), state, row.attempt, session, row.reason, ready, updated])?;
+        let Some(session) = &step.session else { return Ok(()) };
+        let sql = "INSERT OR REPLACE INTO run_sessions (session, place) VALUES (?1, ?2)";
+        self.run(sql, params![session.as_str(), place(row.place)])
     }
 
     fn take(&mut self, key: LeaseKey, owner: OwnerId, ttl: Duration, over: Option<Epoch>) -> Done {
