@@ -120,6 +120,8 @@ pub struct RunFilter {
     pub queue: Option<QueueName>,
     /// Only those in this state.
     pub state: Option<RunState>,
+    /// Only the one that this session is an attempt of, or was.
+    pub session: Option<SessionId>,
     /// Only those behind this place.
     pub after: u64,
     /// How many at most.
@@ -128,7 +130,7 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { queue: None, state: None, after: 0, limit: DEFAULT_ROWS }
+        Self { queue: None, state: None, session: None, after: 0, limit: DEFAULT_ROWS }
     }
 }
 
@@ -140,6 +142,13 @@ pub struct ReadyRuns {
     pub runs: Vec<RunRow>,
     /// When the next one is ready whose time has not come; `None` if there is none.
     pub next: Option<Timestamp>,
+}
+
+impl RunFilter {
+    /// The run that a session is an attempt of, or was: one that failed and is tried again too.
+    pub fn of_session(session: SessionId) -> Self {
+        Self { session: Some(session), limit: 1, ..Self::default() }
+    }
 }
 
 /// A lease that somebody holds.

@@ -9,6 +9,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a run that is elsewhere is refused, with where it is", |s| Box::pin(elsewhere(s))),
     ("lease, session and run start in one commit or not at all", |s| Box::pin(starts(s))),
     ("what is ready comes by priority and place, and is counted by queue", |s| Box::pin(ready(s))),
+    ("a run is found by each session that was an attempt of it", |s| Box::pin(attempts(s))),
     ("a failed attempt is counted and waits; runs come in the order of enqueueing", |s| Box::pin(retries(s))),
 ];
 
@@ -143,6 +144,35 @@ async fn ready(store: &dyn Store) -> Check {
     same("a run that was given back keeps its place", names(&found.runs).as_str(), "ca")?;
     let row = store.run(&RunId::new("b")?).await?.ok_or(Found("the run is gone".into()))?;
     same("the priority", row.priority, -128)
+}
+
+async fn attempts(store: &dyn Store) -> Check {
+    let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
+    let of = async |session: &str| -> Result<String, Found> {
+        let rows = store.runs(&RunFilter::of_session(SessionId::new(session)?)).await?;
+        Ok(rows.iter().map(|row| row.id.as_str()).collect())
+    };
+    let start = |run: &str, session: &str| {
+        let step = |from, to| Ok::<_, InvalidId>(RunMove::new(RunId::new(run)?, from, to));
+        let started = step(leased, running)?.session(SessionId::new(session)?);
+        let steps = Commit::from(Write::MoveRun(step(queued, leased)?));
+        Ok::<_, InvalidId>(steps.write(Write::MoveRun(started)))
+    };
+    for (run, session) in [("r", "first"), ("q", "other")] {
+        applied(store, enqueue(run, Duration::ZERO)?).await?;
+        applied(store, start(run, session)?).await?;
+    }
+    applied(store, step("r", running, queued)?).await?;
+    same("of a session that failed", of("first").await?.as_str(), "r")?;
+    let taken = |error: &StoreError| matches!(error, StoreError::RunIs { .. });
+    let twice = start("r", "never")?.write(step("q", queued, leased)?);
+    refused(store, twice, "RunIs for another run", taken).await?;
+    same("of one whose start was refused", of("never").await?.as_str(), "")?;
+    applied(store, start("r", "second")?).await?;
+    for (session, run) in [("first", "r"), ("second", "r"), ("other", "q"), ("nobody", "")] {
+        same(session, of(session).await?.as_str(), run)?;
+    }
+    Ok(())
 }
 
 async fn retries(store: &dyn Store) -> Check {

@@ -201,7 +201,9 @@ impl Store for MemoryStore {
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        Ok(self.lock().state.runs.find(filter))
+        let state = &self.lock().state;
+        let Some(session) = &filter.session else { return Ok(state.runs.find(filter)) };
+        Ok(state.attempts.get(session).map_or_else(Vec::new, |place| state.runs.find_at(*place, filter)))
     }
 
     async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {

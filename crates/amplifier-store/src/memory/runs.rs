@@ -93,6 +93,16 @@ impl Runs {
             .collect()
     }
 
+    /// The row of this place, if it fits.
+    pub(super) fn find_at(&self, place: u64, filter: &RunFilter) -> Vec<RunRow> {
+        let fits = |row: &&RunRow| {
+            filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
+                && filter.state.is_none_or(|state| state == row.state)
+                && row.place > filter.after
+        };
+        self.rows.get(&place).filter(fits).into_iter().take(filter.limit).cloned().collect()
+    }
+
     pub(super) fn ready(&self, queue: &QueueName, now: Timestamp, limit: usize) -> ReadyRuns {
         let behind = |time| {
             let next = self.by_time.from((queue.clone(), time, u64::MAX)).next();

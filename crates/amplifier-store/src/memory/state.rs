@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) sessions: Table<SessionId, SessionRow>,
     pub(super) settled: Table<ActivationId, Settled>,
     pub(super) runs: Runs,
+    /// Of which run a session is an attempt.
+    pub(super) attempts: Table<SessionId, u64>,
     pub(super) leases: Table<LeaseKey, Held>,
     pub(super) cursors: Table<ConsumerName, Cursor>,
     pub(super) grants: Table<ActivationId, Grant>,
@@ -74,6 +76,7 @@ impl State {
             sessions: Table::default(),
             settled: Table::default(),
             runs: Runs::default(),
+            attempts: Table::default(),
             leases: Table::default(),
             cursors: Table::default(),
             grants: Table::default(),
@@ -111,9 +114,10 @@ impl State {
     }
 
     fn tables(&mut self) -> impl Iterator<Item = &mut dyn Undo> {
-        let others: [&mut dyn Undo; 8] = [
+        let others: [&mut dyn Undo; 9] = [
             &mut self.sessions,
             &mut self.settled,
+            &mut self.attempts,
             &mut self.leases,
             &mut self.cursors,
             &mut self.grants,

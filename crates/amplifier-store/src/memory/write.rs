@@ -213,6 +213,9 @@ impl State {
     fn move_run(&mut self, step: &RunMove, draft: &mut Draft) -> Done {
         let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
         let row = self.run(&step.run).ok_or_else(absent)?.step(step, draft.now)?;
+        if let Some(session) = &step.session {
+            self.attempts.put(session.clone(), row.place);
+        }
         if row.state == RunState::Queued {
             draft.applied.queued.push(row.queue.clone());
         }

@@ -139,6 +139,8 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Done<Vec<RunRow>> {
     wanted.and("place > ?", Some(Value::Integer(place(filter.after))));
     wanted.and("queue = ?", filter.queue.as_ref().map(|queue| of_text(queue.as_str())));
     wanted.and("state = ?", filter.state.map(|state| of_text(state.as_str())));
+    let of_session = filter.session.as_ref().map(|session| of_text(session.as_str()));
+    wanted.and("place = (SELECT a.place FROM run_sessions a WHERE a.session = ?)", of_session);
     wanted.values.push(Value::Integer(limit(filter.limit)));
     let sql = format!("{RUN} WHERE {} ORDER BY place LIMIT ?", wanted.sql);
     all(conn, &sql, params_from_iter(wanted.values), run_of)

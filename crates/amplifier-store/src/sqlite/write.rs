@@ -193,7 +193,9 @@ impl Txn<'_> {
             self.marks.queued += 1;
             self.applied.queued.push(row.queue);
         }
-        Ok(())
+        let Some(session) = &step.session else { return Ok(()) };
+        let sql = "INSERT OR REPLACE INTO run_sessions (session, place) VALUES (?1, ?2)";
+        self.run(sql, params![session.as_str(), place(row.place)])
     }
 
     fn take(&mut self, key: LeaseKey, owner: OwnerId, ttl: Duration, over: Option<Epoch>) -> Done {

@@ -64,7 +64,41 @@ async fn the_store_in_a_file_keeps_the_contract() {
         folders.lock().unwrap().push(folder);
         Arc::new(store) as Arc<dyn Store>
     };
-    assert_eq!(conformance::run(make).await.unwrap().len(), 33);
+    assert_eq!(conformance::run(make).await.unwrap().len(), 34);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens_it_first() {
+    let (folder, fixed, store) = place();
+    let run = RunId::new("r").unwrap();
+    let (queue, payload) = (QueueName::new("q").unwrap(), Payload::null());
+    let enqueue = Write::Enqueue {
+        run: run.clone(),
+        queue,
+        trigger: None,
+        payload,
+        priority: 0,
+        delay: Duration::ZERO,
+    };
+    let step = |from, to| RunMove::new(run.clone(), from, to);
+    let start = step(RunState::Leased, RunState::Running).session(SessionId::new("s").unwrap());
+    let lease = step(RunState::Queued, RunState::Leased);
+    let begun = Commit::from(enqueue).write(Write::MoveRun(lease)).write(Write::MoveRun(start));
+    applied(&store, begun.write(note())).await;
+    drop(store);
+    let conn = rusqlite::Connection::open(folder.path().join("project/amplifier.db")).unwrap();
+    conn.execute_batch("DROP TABLE run_sessions; PRAGMA user_version = 2").unwrap();
+    drop(conn);
+    let stores: Vec<_> = (0..4).map(|_| sqlite(folder.path(), &fixed)).collect();
+    for store in &stores {
+        let of = |session: &str| RunFilter::of_session(SessionId::new(session).unwrap());
+        let rows = store.runs(&of("s")).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [run.clone()]);
+        assert_eq!(store.runs(&of("t")).await.unwrap(), []);
+        assert_eq!(sequences(store).await, [1]);
+        applied(store, Write::AddCounter { counter: CounterName::new("n").unwrap(), by: 1 }).await;
+        assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
