@@ -206,4 +206,14 @@ impl Store for FaultyStore {
         self.read().await?;
         self.inner.key(key).await
     }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        self.read().await?;
+        self.inner.keys(prefix, after, limit).await
+    }
 }

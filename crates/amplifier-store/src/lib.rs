@@ -160,4 +160,13 @@ pub trait Store: Debug + Send + Sync {
 
     /// What a key's first commit said; `None` if there is none, or none any more.
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError>;
+
+    /// Keys that begin with `prefix`, with their values, in the order of their bytes; only those behind
+    /// `after`, the last one of the page before.
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError>;
 }

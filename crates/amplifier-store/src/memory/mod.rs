@@ -23,7 +23,7 @@ use super::{
     SessionRow, Settled, Store, StoreError,
 };
 pub use state::LOG_CAPACITY;
-use state::State;
+use state::{Kept, State};
 
 /// A store in memory. Cheap to clone; clones are the same store.
 #[derive(Clone)]
@@ -245,5 +245,18 @@ impl Store for MemoryStore {
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
         let now = self.clock.now();
         Ok(self.lock().state.kept(key, now).map(|kept| kept.value.clone()))
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        let now = self.clock.now();
+        let state = &self.lock().state;
+        let fits = |(key, kept): &(&DedupKey, &Kept)| key.as_str().starts_with(prefix) && kept.until > now;
+        let found = state.keys.entries_behind(after).filter(fits).take(limit);
+        Ok(found.map(|(key, kept)| (key.clone(), kept.value.clone())).collect())
     }
 }

@@ -32,8 +32,13 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// The rows behind a key, in order.
     pub(super) fn behind(&self, key: Option<&K>) -> impl Iterator<Item = &V> {
+        self.entries_behind(key).map(|(_, row)| row)
+    }
+
+    /// The same with their keys.
+    pub(super) fn entries_behind(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.rows.range((key.map_or(Unbounded, Excluded), Unbounded)).map(|(_, row)| row)
+        self.rows.range((key.map_or(Unbounded, Excluded), Unbounded))
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (&K, &V)> {

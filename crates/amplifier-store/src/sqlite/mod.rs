@@ -329,4 +329,15 @@ impl Store for SqliteStore {
         let (key, now) = (key.clone(), self.shared().options.clock.now());
         self.read(move |reader| rows::key(reader.conn, &key, now)).await
     }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        let after = after.map_or("", DedupKey::as_str).to_owned();
+        let (prefix, now) = (prefix.to_owned(), self.shared().options.clock.now());
+        self.read(move |reader| rows::keys(reader.conn, &prefix, &after, limit, now)).await
+    }
 }

@@ -278,4 +278,16 @@ impl Store for ProjectStore {
             None => Ok(None),
         }
     }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        match self.there()? {
+            Some(store) => store.keys(prefix, after, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
 }

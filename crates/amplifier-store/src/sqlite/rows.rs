@@ -247,6 +247,23 @@ pub(super) fn key(conn: &Connection, key: &DedupKey, now: Timestamp) -> Done<Opt
     first(conn, sql, params![key.as_str(), now.as_micros()], |row| payload(row, 0))
 }
 
+/// Keys of a prefix with their values, unless their time is over.
+pub(super) fn keys(
+    conn: &Connection,
+    prefix: &str,
+    after: &str,
+    count: usize,
+    now: Timestamp,
+) -> Done<Vec<(DedupKey, Payload)>> {
+    let sql = "SELECT key, value FROM keys WHERE key >= ?1 AND key < ?2 AND key > ?3 AND until > ?4 \
+               ORDER BY key LIMIT ?5";
+    // No name holds a character behind this one.
+    let end = format!("{prefix}{}", char::MAX);
+    all(conn, sql, params![prefix, end, after, now.as_micros(), limit(count)], |row| {
+        Ok((named(DedupKey::new(text(row, 0)?), "a key")?, payload(row, 1)?))
+    })
+}
+
 pub(super) fn commands(conn: &Connection, to: &OwnerId, count: usize) -> Done<Vec<Command>> {
     let sql = "SELECT place, name, sent, payload FROM commands WHERE owner = ?1 ORDER BY place LIMIT ?2";
     all(conn, sql, params![to.as_str(), limit(count)], |row| {
