@@ -145,6 +145,9 @@ impl Intake {
     /// `None`: there is room. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        if self.board.look(|inner| inner.miscounted) {
+            self.count_waiting().await?;
+        }
         let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
         let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
         if policy.overlap == Overlap::Skip && busy {
@@ -189,7 +192,7 @@ impl Intake {
     /// Counts what waits, and notes it.
     pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
         let waiting = self.host.store().count_queued(&queue_of(&self.config.name)).await?;
-        self.board.change(|inner| inner.waiting = waiting);
+        self.board.change_quietly(|inner| (inner.waiting, inner.miscounted) = (waiting, false));
         Ok(waiting)
     }
 
@@ -200,6 +203,7 @@ impl Intake {
         origin: &mut Origin<'_>,
         cause: Option<Cause>,
     ) -> Result<Taken, StoreError> {
+        // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
         let payload = RunPayload { event: event.clone(), cause };
         let Ok(payload) = Payload::encode(&payload) else {
@@ -232,13 +236,12 @@ impl Intake {
     }
 
     fn cancel_running(&self) {
-        let sessions = self.board.change(|inner| {
+        self.board.change(|inner| {
             let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
             let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
             inner.unwanted.extend(without);
-            inner.running.values().filter_map(|active| active.session.clone()).collect::<Vec<_>>()
         });
-        sessions.iter().for_each(|session| session.cancel(CancelLevel::Graceful));
+        self.board.sessions().iter().for_each(|session| session.cancel(CancelLevel::Graceful));
     }
 
     /// A firing that becomes no run.

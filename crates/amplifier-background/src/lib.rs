@@ -12,6 +12,8 @@ mod config;
 mod error;
 mod intake;
 pub mod issue;
+mod keeper;
+mod lease;
 mod manager;
 mod pool;
 mod run;

@@ -5,7 +5,7 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::until::until;
@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use crate::config::BackgroundConfig;
 use crate::error::BackgroundError;
 use crate::intake::{Intake, Origin, Taken, row_key};
+use crate::keeper::Keeper;
 use crate::pool::Pool;
+use crate::run::queue_of;
 use crate::sources::{Source, Workshop};
 use crate::status::{BackgroundState, BackgroundStatus, Board, Counts, TriggerState, TriggerStatus};
 
@@ -47,6 +49,7 @@ struct Inner {
     owner: tokio::sync::Mutex<Option<Epoch>>,
     /// Ends with the manager.
     life: CancelToken,
+    keeper: OnceLock<Arc<Keeper>>,
     changed: watch::Sender<u64>,
     start: uuid::Uuid,
 }
@@ -67,7 +70,7 @@ impl Drop for Inner {
 
 #[derive(Debug, Clone)]
 struct Session {
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Ends its triggers.
     stop: CancelToken,
     handles: Handles,
@@ -97,6 +100,7 @@ impl BackgroundSessionManager {
             sessions: Mutex::default(),
             owner: tokio::sync::Mutex::new(None),
             life: CancelToken::new(),
+            keeper: OnceLock::new(),
             changed: watch::Sender::new(0),
             start,
         }))
@@ -231,13 +235,16 @@ impl BackgroundSessionManager {
             spawned: 0,
             active: Vec::new(),
             last_trigger: None,
+            limited: None,
             error: None,
             triggers: config.triggers.iter().map(status).collect(),
         };
         let board = Arc::new(Board::new(status, self.0.changed.clone()));
         let (host, config) = (self.host().clone(), Arc::new(config));
         let intake = Arc::new(Intake::new(host.clone(), Arc::clone(&config), Arc::clone(&board)));
-        let pool = Pool { host, config, board, intake };
+        let keeper = self.keeper()?;
+        let queue = queue_of(&config.name);
+        let pool = Pool::new(host, config, board, intake, Arc::clone(&keeper.lease), queue);
         let session = Session { pool, stop: self.0.life.child(), handles: Handles::default() };
         let name = session.pool.config.name.clone();
         let mut sessions = self.sessions();
@@ -246,8 +253,18 @@ impl BackgroundSessionManager {
         }
         sessions.insert(name, session.clone());
         drop(sessions);
-        tokio::spawn(session.pool.clone().run());
+        keeper.enter(&session.pool);
         Ok(session)
+    }
+
+    /// What looks after all pools; begun with the first.
+    fn keeper(&self) -> Result<Arc<Keeper>, StoreError> {
+        // Held, so that there is one.
+        let _sessions = self.sessions();
+        if self.0.keeper.get().is_none() {
+            let _ = self.0.keeper.set(Keeper::start(self.host(), self.0.life.child())?);
+        }
+        self.0.keeper.get().cloned().ok_or(StoreError::Closed)
     }
 
     fn listen(
@@ -342,7 +359,10 @@ impl BackgroundSessionManager {
     ) -> Result<BackgroundStatus, BackgroundError> {
         let session = self.session(name)?;
         session.stop.cancel(CancelLevel::Graceful, CancelReason::Requested);
-        session.pool.board.set(BackgroundState::Stopping);
+        session.pool.board.change(|inner| {
+            inner.status.state = BackgroundState::Stopping;
+            inner.end_if_empty();
+        });
         let ended = || self.ended(&session);
         let clock = self.host().clock();
         match how {
@@ -360,6 +380,9 @@ impl BackgroundSessionManager {
             }
         }
         self.sessions().remove(name);
+        if let Some(keeper) = self.0.keeper.get() {
+            keeper.leave(&session.pool.queue);
+        }
         Ok(session.pool.board.status())
     }
 

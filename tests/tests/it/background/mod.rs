@@ -4,6 +4,8 @@
 
 mod chains;
 mod faults;
+mod leases;
+mod limits;
 mod model;
 mod policies;
 mod pool;
