@@ -52,14 +52,21 @@ impl Feed {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Tells what a transaction of this process has written, and before it what others wrote.
-    pub(super) fn committed(&self, reader: &mut Reader<'_>, events: &[Arc<SessionEvent>], marks: &Marks) {
+    /// Tells what a transaction of this process has written, and before it what others wrote. `began` is the
+    /// tail from before it: who began to listen during it hears all of it, as nobody could read it before.
+    pub(super) fn committed(
+        &self,
+        reader: &mut Reader<'_>,
+        events: &[Arc<SessionEvent>],
+        began: u64,
+        marks: &Marks,
+    ) {
         let mut state = self.lock();
         if !state.is_heard() {
             return;
         }
         let first = events.first().and_then(|event| event.sequence).unwrap_or(marks.tail);
-        let mut next = *state.next.get_or_insert(first);
+        let mut next = *state.next.get_or_insert(began);
         if next < first {
             if let Err(error) = state.read(reader, first) {
                 tracing::warn!(?error, "events of others cannot be read; those who listen are told");
@@ -72,16 +79,33 @@ impl Feed {
         state.command_sent(marks.command);
     }
 
+    /// Takes note of where those who listen begin, and tells what they have not heard yet. The writer's
+    /// alone: another thread may see what a transaction has written before the writer has told it.
+    pub(super) fn note(&self, reader: &mut Reader<'_>) -> Done {
+        let mut state = self.lock();
+        if state.is_heard() && state.next.is_none() {
+            let marks = Marks::read(reader.conn)?;
+            (state.next, state.command) = (Some(marks.tail), marks.command);
+        }
+        drop(state);
+        self.catch_up(reader)
+    }
+
+    /// True while it is not known where those who listen begin.
+    pub(super) fn is_unnoted(&self) -> bool {
+        let is_unnoted = |state: MutexGuard<'_, State>| {
+            state.next.is_none() && state.listeners.iter().any(|listener| listener.strong_count() > 0)
+        };
+        self.is_active() && is_unnoted(self.lock())
+    }
+
     /// Tells what is in the database and was not told yet.
     pub(super) fn catch_up(&self, reader: &mut Reader<'_>) -> Done {
         let mut state = self.lock();
-        if !state.is_heard() {
+        if !state.is_heard() || state.next.is_none() {
             return Ok(());
         }
         let marks = Marks::read(reader.conn)?;
-        if state.next.is_none() {
-            (state.next, state.command) = (Some(marks.tail), marks.command);
-        }
         state.read(reader, marks.tail)?;
         state.command_sent(marks.command);
         Ok(())

@@ -37,6 +37,8 @@ enum Reply {
 struct Written {
     marks: Marks,
     events: Vec<Arc<SessionEvent>>,
+    /// The tail of the log from before it.
+    began: u64,
     /// True if there is something that other processes want to know.
     news: bool,
 }
@@ -68,7 +70,7 @@ pub(super) fn work(shared: &Shared) {
 
 /// Answers who asks whether the database is open, and takes note of those who listen.
 fn note(shared: &Shared, reader: &mut Reader<'_>, batch: Batch) {
-    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.catch_up(reader)) {
+    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.note(reader)) {
         tracing::warn!(?error, "the log cannot be read; it is tried again");
     }
     for job in batch.jobs {
@@ -105,7 +107,8 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batc
         Err(fault) => group.fail(conn, &fault),
         Ok(written) => {
             if shared.feed.is_active() {
-                shared.feed.committed(&mut Reader { conn, names }, &written.events, &written.marks);
+                let Written { marks, events, began, .. } = &written;
+                shared.feed.committed(&mut Reader { conn, names }, events, *began, marks);
             }
             written.news
         }
@@ -164,7 +167,7 @@ impl Group<'_> {
         super::sql::statement(conn, "COMMIT").map_err(fault_of)?.execute([]).map_err(Fault::of_commit)?;
         drop(passage);
         let news = before != (marks.tail, marks.command);
-        Ok(Written { marks, events, news })
+        Ok(Written { marks, events, began: before.0, news })
     }
 
     fn carry_out(

@@ -1,4 +1,4 @@
--- Version 2: of which run a session is an attempt. The row of the run names the last one alone.
+-- Of which run a session is an attempt. The row of a run names its last session alone.
 
 CREATE TABLE run_sessions (
     session TEXT PRIMARY KEY,
