@@ -29,6 +29,6 @@ pub use config::{
 pub use error::BackgroundError;
 pub use issue::ForemanSessionStorage;
 pub use manager::BackgroundSessionManager;
-pub use run::queue_of;
+pub use run::{firing_of, queue_of, why};
 pub use session_event::SessionEventTrigger;
 pub use status::{BackgroundState, BackgroundStatus, Counts, TriggerState, TriggerStatus};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use amplifier_core::event::CustomName;
 use amplifier_core::{
-    Cause, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId, SessionOutcome,
-    TriggerId,
+    Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    SessionOutcome, TriggerId,
 };
 use amplifier_foundation::EventRouter;
-use amplifier_foundation::router::DEFAULT_MAX_HOPS;
+use amplifier_foundation::router::{DEFAULT_MAX_HOPS, RouterError, Why};
 use amplifier_foundation::spawn::Together;
 use amplifier_store::{
     ActivationId, Commit, CounterName, Expect, QueueName, RunMove, RunRow, RunState, Write,
@@ -234,6 +234,21 @@ pub(crate) fn too_far_event(refused: &NewEvent, max: u32) -> NewEvent {
     (told.source, told.root) = (refused.source.clone(), refused.root.clone());
     (told.causation, told.correlation, told.hops) = (refused.causation, refused.correlation, refused.hops);
     told
+}
+
+/// The firing that became a run; `None` for a run of somebody else.
+pub fn firing_of(run: &RunRow) -> Option<TriggerEvent> {
+    run.payload.decode::<RunPayload>().ok().map(|payload| payload.event)
+}
+
+/// The chain from an event back to its first cause, through the runs of background sessions: each session of
+/// theirs is followed by its run, the trigger that fired, and the event that it has answered.
+pub async fn why(router: &EventRouter, event: EventId) -> Result<Why, RouterError> {
+    let answers = |run: &RunRow| match firing_of(run)?.cause {
+        amplifier_trigger::Cause::Event { event } => Some(event),
+        _ => None,
+    };
+    router.why_with(event, &answers).await
 }
 
 /// The trigger of a firing, as its run's row names it.

@@ -140,9 +140,11 @@ impl SqliteStore {
 
     /// Waits until the database is open; `Err` says why it is not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        if self.shared().is_open() {
-            return Ok(());
-        }
+        if self.shared().is_open() { Ok(()) } else { self.asked().await }
+    }
+
+    /// Waits until the writer has come to this place of its queue.
+    async fn asked(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.shared().queue.put(Job::Ready(reply))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -224,6 +226,9 @@ impl Store for SqliteStore {
 
     async fn tail(&self) -> Result<Cursor, StoreError> {
         let shared = Arc::clone(self.shared());
+        if shared.feed.is_unnoted() {
+            self.asked().await?;
+        }
         self.read(move |reader| {
             let end = Marks::read(reader.conn)?.end();
             if shared.feed.is_active() {

@@ -39,6 +39,8 @@ pub(super) struct Written {
     pub(super) events: Vec<Arc<SessionEvent>>,
     /// Where it has queued runs, and how often that was done before by whomever.
     pub(super) queued: (Vec<QueueName>, u64),
+    /// The tail of the log from before it.
+    pub(super) began: u64,
     /// True if there is something that other processes want to know.
     news: bool,
 }
@@ -70,7 +72,7 @@ pub(super) fn work(shared: &Shared) {
 
 /// Answers who asks whether the database is open, and takes note of those who listen.
 fn note(shared: &Shared, reader: &mut Reader<'_>, batch: Batch) {
-    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.catch_up(reader)) {
+    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.note(reader)) {
         tracing::warn!(?error, "the log cannot be read; it is tried again");
     }
     for job in batch.jobs {
@@ -166,7 +168,7 @@ impl Group<'_> {
         super::sql::statement(conn, "COMMIT").map_err(fault_of)?.execute([]).map_err(Fault::of_commit)?;
         drop(passage);
         let news = before != (marks.tail, marks.command, marks.queued);
-        Ok(Written { marks, events: told.0, queued: (told.1, before.2), news })
+        Ok(Written { marks, began: before.0, events: told.0, queued: (told.1, before.2), news })
     }
 
     fn carry_out(

@@ -87,7 +87,9 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens
     applied(&store, begun.write(note())).await;
     drop(store);
     let conn = rusqlite::Connection::open(folder.path().join("project/amplifier.db")).unwrap();
-    conn.execute_batch("DROP TABLE run_sessions; PRAGMA user_version = 2").unwrap();
+    let version: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    conn.execute_batch("DROP TABLE run_sessions").unwrap();
+    conn.pragma_update(None, "user_version", version - 1).unwrap();
     drop(conn);
     let stores: Vec<_> = (0..4).map(|_| sqlite(folder.path(), &fixed)).collect();
     for store in &stores {
@@ -350,6 +352,33 @@ async fn who_listens_is_told_what_it_missed_because_it_was_pruned() {
         heard.told(),
         Told { sequences: vec![8, 9, 10, 11], missed: vec![8], commands: 0, queued: vec![] }
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_begins_to_listen_while_something_is_written_hears_of_it_or_finds_it() {
+    for round in 0..24_u32 {
+        let (folder, fixed) = (tempfile::tempdir().unwrap(), Arc::new(Fixed::default()));
+        let mut options = options(folder.path(), &fixed);
+        options.simulated_flush = Some(Duration::from_millis(3));
+        let store = SqliteStore::open(options).unwrap();
+        store.ready().await.unwrap();
+        let log = store.tail().await.unwrap().log;
+        // Others look at the tail all the time, and notice what was written before the writer tells it.
+        let looking = store.clone();
+        let looks = tokio::spawn(async move { while looking.tail().await.unwrap().sequence < 3 {} });
+        store.post(note().into()).unwrap();
+        for _ in 0..round * 5_000 {
+            std::hint::spin_loop();
+        }
+        let heard = Heard::at(&store);
+        let found = store.events(Cursor { log, sequence: 1 }, 10).await.unwrap().events.len() as u64;
+        applied(&store, note()).await;
+        let mut sequences = heard.told().sequences;
+        assert_eq!(sequences.pop(), Some(2), "round {round}: what is committed later is told");
+        let first = sequences.first().copied().unwrap_or(2);
+        assert!(first <= found + 1, "round {round}: found {found}, heard from {first}");
+        looks.await.unwrap();
+    }
 }
 
 #[tokio::test]

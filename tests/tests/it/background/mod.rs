@@ -9,6 +9,7 @@ mod limits;
 mod model;
 mod policies;
 mod pool;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
