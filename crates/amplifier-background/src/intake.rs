@@ -15,13 +15,16 @@ use amplifier_store::{
 use amplifier_trigger::{Acceptance, Misfire, Overlap, TriggerEvent, TriggerKind, TriggerPolicy, TriggerRow};
 
 use crate::config::BackgroundConfig;
+use crate::report::left_out::{FIRED, LeftOut, REFUSED};
 use crate::run::{Count, RunPayload, queue_of, too_far_event, trigger_id};
 use crate::status::Board;
 
-/// How long it is remembered that a firing led to no run.
+/// How long it is remembered that a firing led to no run, and why.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// When a full queue is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What the keys of what is kept of triggers begin with.
+pub(crate) const TRIGGERS: &str = "trigger/";
 /// How often a commit is made anew that somebody else has overtaken.
 const TRIES: usize = 8;
 
@@ -65,7 +68,7 @@ pub(crate) struct Intake {
 
 /// The key of what the store keeps of a trigger.
 pub(crate) fn row_key(config: &BackgroundConfig, row: &TriggerRow) -> DedupKey {
-    key(format!("trigger/{}/{}", config.name, row.key))
+    key(format!("{TRIGGERS}{}/{}", config.name, row.key))
 }
 
 fn key(text: String) -> DedupKey {
@@ -201,7 +204,7 @@ impl Intake {
         cause: Option<Cause>,
     ) -> Result<Taken, StoreError> {
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
-        let payload = RunPayload { event: event.clone(), cause, priority };
+        let payload = RunPayload { event: event.clone(), cause, priority, retry_of: None };
         let Ok(payload) = Payload::encode(&payload) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
@@ -251,17 +254,23 @@ impl Intake {
     ) -> Result<Taken, StoreError> {
         let mut commit = more.map(Commit::from).unwrap_or_default();
         commit = self.counted(commit, event, Some(&as_what));
-        // What was refused for want of room may come again.
-        if as_what != Taken::Full {
-            let (value, retain) = (Payload::null(), REMEMBERED);
-            commit = commit.write(Write::PutKey { key: self.seen(event), value, retain });
+        if let Some(left_out) = LeftOut::of(event, &as_what, self.host.clock().now()) {
+            let (value, retain) = (left_out.value(), REMEMBERED);
+            // What was refused for want of room may come again.
+            let key = if as_what == Taken::Full { self.refused() } else { self.seen(event) };
+            commit = commit.write(Write::PutKey { key, value, retain });
         }
         Ok(if self.commit(commit, event, origin).await? { as_what } else { Taken::Repeated })
     }
 
     fn seen(&self, event: &TriggerEvent) -> DedupKey {
         let id = blake3::hash(event.id.as_str().as_bytes()).to_hex();
-        key(format!("fired/{}/{}", self.config.name, &id.as_str()[..32]))
+        key(format!("{FIRED}{}/{}", self.config.name, &id.as_str()[..32]))
+    }
+
+    fn refused(&self) -> DedupKey {
+        let id = self.host.ids().v7(self.host.clock().now());
+        key(format!("{REFUSED}{}/{id}", self.config.name))
     }
 
     /// The numbers of a firing, and of what its source has passed over before it.

@@ -14,6 +14,7 @@ mod intake;
 pub mod issue;
 mod manager;
 mod pool;
+mod report;
 mod run;
 mod session_event;
 mod sources;

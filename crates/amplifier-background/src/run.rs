@@ -35,12 +35,20 @@ pub(crate) struct RunPayload {
     /// The higher one goes first.
     #[serde(default)]
     pub(crate) priority: i8,
+    /// The run that somebody had made anew as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_of: Option<RunId>,
 }
 
 /// The queue of a background session.
 pub fn queue_of(name: &BackgroundName) -> QueueName {
     #[expect(clippy::expect_used, reason = "a name has at most 64 bytes")]
     QueueName::new(format!("background/{name}")).expect("a name")
+}
+
+/// The background session that a queue is of; `None` for a queue of something else.
+pub(crate) fn background_of(queue: &QueueName) -> Option<BackgroundName> {
+    BackgroundName::new(queue.as_str().strip_prefix("background/")?).ok()
 }
 
 /// One of the numbers that the conservation law is about.
