@@ -8,13 +8,14 @@
 
 #![warn(missing_docs)]
 
+mod bell;
 mod config;
 mod error;
 mod intake;
 pub mod issue;
 mod manager;
 mod pool;
-mod report;
+pub mod report;
 mod run;
 mod session_event;
 mod sources;

@@ -5,23 +5,25 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
-use amplifier_store::{Commit, Epoch, Expect, LeaseKey, Receipt, StoreError, Write};
+use amplifier_store::{Commit, Epoch, Expect, LeaseKey, LogListener, Receipt, StoreError, Write};
 use amplifier_trigger::{
     BackgroundName, BuiltTrigger, Cause, Generation, SourceEnv, TriggerConfig, TriggerEvent, TriggerEventId,
     TriggerHandle, TriggerKey, TriggerKind, TriggerPolicy, TriggerRegistry, TriggerRow, TriggerSpec,
 };
 use tokio::sync::watch;
 
+use crate::bell::Bell;
 use crate::config::BackgroundConfig;
 use crate::error::BackgroundError;
 use crate::intake::{Intake, Origin, Taken, row_key};
 use crate::pool::Pool;
+use crate::run::queue_of;
 use crate::sources::{Source, Workshop};
 use crate::status::{BackgroundState, BackgroundStatus, Board, Counts, TriggerState, TriggerStatus};
 
@@ -71,6 +73,8 @@ struct Session {
     /// Ends its triggers.
     stop: CancelToken,
     handles: Handles,
+    /// Wakes its pool when people have changed its queue; the store knows it as long as it is here.
+    _bell: Arc<Bell>,
 }
 
 fn lease_key() -> LeaseKey {
@@ -238,7 +242,11 @@ impl BackgroundSessionManager {
         let (host, config) = (self.host().clone(), Arc::new(config));
         let intake = Arc::new(Intake::new(host.clone(), Arc::clone(&config), Arc::clone(&board)));
         let pool = Pool { host, config, board, intake };
-        let session = Session { pool, stop: self.0.life.child(), handles: Handles::default() };
+        let bell = Arc::new(Bell { queue: queue_of(&pool.config.name), board: Arc::downgrade(&pool.board) });
+        let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
+        self.host().store().listen(listener);
+        let stop = self.0.life.child();
+        let session = Session { pool, stop, handles: Handles::default(), _bell: bell };
         let name = session.pool.config.name.clone();
         let mut sessions = self.sessions();
         if sessions.contains_key(&name) {

@@ -52,7 +52,9 @@ impl Pool {
                 continue;
             }
             let now = self.host.clock().monotonic();
+            let recount = self.board.change_quietly(|inner| std::mem::take(&mut inner.recount));
             let due = looked.is_none_or(|at: amplifier_core::MonoTime| now.saturating_since(at) >= LOOK);
+            let due = due || recount;
             if due {
                 looked = Some(now);
             }

@@ -145,6 +145,8 @@ pub(crate) struct Inner {
     pub(crate) waiting: u64,
     /// How often a run could not be started, one after the other.
     pub(crate) failures: BTreeMap<RunId, u32>,
+    /// What waits must be counted anew: somebody has changed the queue.
+    pub(crate) recount: bool,
     /// Runs whose cancellation was asked for before they had a session.
     pub(crate) unwanted: HashSet<RunId>,
 }
@@ -156,6 +158,7 @@ impl Board {
             running: BTreeMap::new(),
             waiting: 0,
             failures: BTreeMap::new(),
+            recount: false,
             unwanted: HashSet::new(),
         };
         Self { inner: Mutex::new(inner), wake: Notify::new(), changed }

@@ -7,6 +7,7 @@ mod faults;
 mod model;
 mod policies;
 mod pool;
+mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
