@@ -77,7 +77,7 @@ struct Session {
     _bell: Arc<Bell>,
 }
 
-fn lease_key() -> LeaseKey {
+pub(crate) fn lease_key() -> LeaseKey {
     #[expect(clippy::expect_used, reason = "`triggers` is a name")]
     LeaseKey::new("triggers").expect("a name")
 }

@@ -14,6 +14,7 @@ mod exit;
 mod later;
 mod output;
 mod run;
+mod runs;
 mod session;
 mod trigger;
 mod trust;
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => trigger::run(command),
+        Some(Command::Runs(args)) => runs::run(args),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

@@ -111,6 +111,12 @@ impl Runs {
         }
     }
 
+    /// True if a process that lives owns the triggers of the project, and so works on its runs.
+    pub async fn are_worked_on(&self) -> Result<bool, ReportError> {
+        let lease = self.host().store().lease(&crate::manager::lease_key()).await?;
+        Ok(lease.is_some_and(|lease| self.host().lives(&lease.owner)))
+    }
+
     async fn check_room(&self, queue: &QueueName) -> Result<(), ReportError> {
         let most = usize::try_from(MAX_QUEUE).unwrap_or(usize::MAX);
         let mut filter = RunFilter::default();
