@@ -148,10 +148,19 @@ impl Intake {
     /// `None`: there is room. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
-        let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
-        let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
-        if policy.overlap == Overlap::Skip && busy {
-            return Ok(Some(Taken::Skipped));
+        if self.board.look(|inner| inner.miscounted) {
+            self.count_waiting().await?;
+        }
+        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
+        let busy = |waiting| taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
+        if policy.overlap == Overlap::Skip && busy(waiting) {
+            // What waited may have been dropped by a person since it was counted.
+            if taken < places {
+                waiting = self.count_waiting().await?;
+            }
+            if busy(waiting) {
+                return Ok(Some(Taken::Skipped));
+            }
         }
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
@@ -191,8 +200,8 @@ impl Intake {
 
     /// Counts what waits, and notes it.
     pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
-        let waiting = self.queued().await?.len() as u64;
-        self.board.change(|inner| inner.waiting = waiting);
+        let waiting = self.host.store().count_queued(&queue_of(&self.config.name)).await?;
+        self.board.change_quietly(|inner| (inner.waiting, inner.miscounted) = (waiting, false));
         Ok(waiting)
     }
 
@@ -203,8 +212,9 @@ impl Intake {
         origin: &mut Origin<'_>,
         cause: Option<Cause>,
     ) -> Result<Taken, StoreError> {
+        // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
-        let payload = RunPayload { event: event.clone(), cause, priority, retry_of: None };
+        let payload = RunPayload { event: event.clone(), cause, retry_of: None };
         let Ok(payload) = Payload::encode(&payload) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
@@ -212,7 +222,7 @@ impl Intake {
         let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
         let delay = debounce.unwrap_or_default();
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
-        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, delay };
+        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);
         let replaces = origin.policy.overlap == Overlap::CancelPrevious;
         if replaces {
@@ -235,13 +245,12 @@ impl Intake {
     }
 
     fn cancel_running(&self) {
-        let sessions = self.board.change(|inner| {
+        self.board.change(|inner| {
             let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
             let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
             inner.unwanted.extend(without);
-            inner.running.values().filter_map(|active| active.session.clone()).collect::<Vec<_>>()
         });
-        sessions.iter().for_each(|session| session.cancel(CancelLevel::Graceful));
+        self.board.sessions().iter().for_each(|session| session.cancel(CancelLevel::Graceful));
     }
 
     /// A firing that becomes no run.

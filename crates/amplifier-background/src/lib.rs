@@ -8,11 +8,12 @@
 
 #![warn(missing_docs)]
 
-mod bell;
 mod config;
 mod error;
 mod intake;
 pub mod issue;
+mod keeper;
+mod lease;
 mod manager;
 mod pool;
 pub mod report;
@@ -29,6 +30,6 @@ pub use config::{
 pub use error::BackgroundError;
 pub use issue::ForemanSessionStorage;
 pub use manager::BackgroundSessionManager;
-pub use run::queue_of;
+pub use run::{firing_of, queue_of, why};
 pub use session_event::SessionEventTrigger;
 pub use status::{BackgroundState, BackgroundStatus, Counts, TriggerState, TriggerStatus};

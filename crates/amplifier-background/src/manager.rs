@@ -5,23 +5,23 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
-use amplifier_store::{Commit, Epoch, Expect, LeaseKey, LogListener, Receipt, StoreError, Write};
+use amplifier_store::{Commit, Epoch, Expect, LeaseKey, Receipt, StoreError, Write};
 use amplifier_trigger::{
     BackgroundName, BuiltTrigger, Cause, Generation, SourceEnv, TriggerConfig, TriggerEvent, TriggerEventId,
     TriggerHandle, TriggerKey, TriggerKind, TriggerPolicy, TriggerRegistry, TriggerRow, TriggerSpec,
 };
 use tokio::sync::watch;
 
-use crate::bell::Bell;
 use crate::config::BackgroundConfig;
 use crate::error::BackgroundError;
 use crate::intake::{Intake, Origin, Taken, row_key};
+use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::run::queue_of;
 use crate::sources::{Source, Workshop};
@@ -49,6 +49,7 @@ struct Inner {
     owner: tokio::sync::Mutex<Option<Epoch>>,
     /// Ends with the manager.
     life: CancelToken,
+    keeper: OnceLock<Arc<Keeper>>,
     changed: watch::Sender<u64>,
     start: uuid::Uuid,
 }
@@ -69,12 +70,10 @@ impl Drop for Inner {
 
 #[derive(Debug, Clone)]
 struct Session {
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Ends its triggers.
     stop: CancelToken,
     handles: Handles,
-    /// Wakes its pool when people have changed its queue; the store knows it as long as it is here.
-    _bell: Arc<Bell>,
 }
 
 pub(crate) fn lease_key() -> LeaseKey {
@@ -101,6 +100,7 @@ impl BackgroundSessionManager {
             sessions: Mutex::default(),
             owner: tokio::sync::Mutex::new(None),
             life: CancelToken::new(),
+            keeper: OnceLock::new(),
             changed: watch::Sender::new(0),
             start,
         }))
@@ -235,18 +235,17 @@ impl BackgroundSessionManager {
             spawned: 0,
             active: Vec::new(),
             last_trigger: None,
+            limited: None,
             error: None,
             triggers: config.triggers.iter().map(status).collect(),
         };
         let board = Arc::new(Board::new(status, self.0.changed.clone()));
         let (host, config) = (self.host().clone(), Arc::new(config));
         let intake = Arc::new(Intake::new(host.clone(), Arc::clone(&config), Arc::clone(&board)));
-        let pool = Pool { host, config, board, intake };
-        let bell = Arc::new(Bell { queue: queue_of(&pool.config.name), board: Arc::downgrade(&pool.board) });
-        let listener: Weak<dyn LogListener> = Arc::downgrade(&(Arc::clone(&bell) as Arc<dyn LogListener>));
-        self.host().store().listen(listener);
-        let stop = self.0.life.child();
-        let session = Session { pool, stop, handles: Handles::default(), _bell: bell };
+        let keeper = self.keeper()?;
+        let queue = queue_of(&config.name);
+        let pool = Pool::new(host, config, board, intake, Arc::clone(&keeper.lease), queue);
+        let session = Session { pool, stop: self.0.life.child(), handles: Handles::default() };
         let name = session.pool.config.name.clone();
         let mut sessions = self.sessions();
         if sessions.contains_key(&name) {
@@ -254,8 +253,18 @@ impl BackgroundSessionManager {
         }
         sessions.insert(name, session.clone());
         drop(sessions);
-        tokio::spawn(session.pool.clone().run());
+        keeper.enter(&session.pool);
         Ok(session)
+    }
+
+    /// What looks after all pools; begun with the first.
+    fn keeper(&self) -> Result<Arc<Keeper>, StoreError> {
+        // Held, so that there is one.
+        let _sessions = self.sessions();
+        if self.0.keeper.get().is_none() {
+            let _ = self.0.keeper.set(Keeper::start(self.host(), self.0.life.child())?);
+        }
+        self.0.keeper.get().cloned().ok_or(StoreError::Closed)
     }
 
     fn listen(
@@ -350,7 +359,10 @@ impl BackgroundSessionManager {
     ) -> Result<BackgroundStatus, BackgroundError> {
         let session = self.session(name)?;
         session.stop.cancel(CancelLevel::Graceful, CancelReason::Requested);
-        session.pool.board.set(BackgroundState::Stopping);
+        session.pool.board.change(|inner| {
+            inner.status.state = BackgroundState::Stopping;
+            inner.end_if_empty();
+        });
         let ended = || self.ended(&session);
         let clock = self.host().clock();
         match how {
@@ -368,6 +380,9 @@ impl BackgroundSessionManager {
             }
         }
         self.sessions().remove(name);
+        if let Some(keeper) = self.0.keeper.get() {
+            keeper.leave(&session.pool.queue);
+        }
         Ok(session.pool.board.status())
     }
 

@@ -4,13 +4,16 @@
 //! that. What must survive the process is in the store: its runs, and [`Counts`].
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use amplifier_core::activity::ActivityState;
 use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
 use amplifier_store::{Store, StoreError};
 use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
 use tokio::sync::{Notify, watch};
 
+use crate::pool::Ahead;
 use crate::run::Count;
 
 /// Where a background session is.
@@ -27,6 +30,13 @@ pub enum BackgroundState {
     Stopped,
     /// None of its triggers works any more, or somebody else owns the triggers.
     Failed,
+}
+
+impl BackgroundState {
+    /// True if runs are begun.
+    pub(crate) fn begins(self) -> bool {
+        matches!(self, Self::Running | Self::Failed)
+    }
 }
 
 /// Where a trigger is.
@@ -79,6 +89,8 @@ pub struct BackgroundStatus {
     pub active: Vec<SessionId>,
     /// When it was triggered last.
     pub last_trigger: Option<Timestamp>,
+    /// Why nothing begins, and until when as far as is known: a provider's rate limit.
+    pub limited: Option<(String, Timestamp)>,
     /// Its last error.
     pub error: Option<String>,
     /// Its triggers.
@@ -128,13 +140,31 @@ pub(crate) struct Active {
 }
 
 /// What changes while a background session runs.
-#[derive(Debug)]
 pub(crate) struct Board {
     // Held for a look or a change; never across an await.
     inner: Mutex<Inner>,
-    /// Something happened that may let a run begin or end the wait for it.
+    /// For the task that looks and waits for time to pass: it is roused.
     pub(crate) wake: Notify,
+    /// Starts that task.
+    start: OnceLock<Box<dyn Fn() + Send + Sync>>,
     changed: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// What there is to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Errand {
+    #[default]
+    None,
+    /// A place is free.
+    Free,
+    /// Runs may have been queued.
+    Queued,
 }
 
 #[derive(Debug)]
@@ -145,8 +175,13 @@ pub(crate) struct Inner {
     pub(crate) waiting: u64,
     /// How often a run could not be started, one after the other.
     pub(crate) failures: BTreeMap<RunId, u32>,
-    /// What waits must be counted anew: somebody has changed the queue.
-    pub(crate) recount: bool,
+    /// True if others may have queued or begun runs since `waiting` was counted.
+    pub(crate) miscounted: bool,
+    /// What was read of the queue, and is not begun yet.
+    pub(crate) ahead: Ahead,
+    errand: Errand,
+    /// True while a task looks.
+    looks: bool,
     /// Runs whose cancellation was asked for before they had a session.
     pub(crate) unwanted: HashSet<RunId>,
 }
@@ -158,10 +193,13 @@ impl Board {
             running: BTreeMap::new(),
             waiting: 0,
             failures: BTreeMap::new(),
-            recount: false,
+            miscounted: false,
+            ahead: Ahead::default(),
+            errand: Errand::None,
+            looks: false,
             unwanted: HashSet::new(),
         };
-        Self { inner: Mutex::new(inner), wake: Notify::new(), changed }
+        Self { inner: Mutex::new(inner), wake: Notify::new(), start: OnceLock::new(), changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -175,10 +213,63 @@ impl Board {
 
     /// Changes it, and lets everybody know.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        let changed = change(&mut self.lock());
+        let (changed, moved) = {
+            let mut inner = self.lock();
+            let before = inner.status.state;
+            let changed = change(&mut inner);
+            (changed, inner.status.state != before)
+        };
         self.changed.send_modify(|version| *version += 1);
-        self.wake.notify_one();
+        if moved {
+            self.rouse();
+        }
         changed
+    }
+
+    /// How a task that looks is started. Once.
+    pub(crate) fn on_rouse(&self, start: impl Fn() + Send + Sync + 'static) {
+        let _ = self.start.set(Box::new(start));
+    }
+
+    /// Lets the pool look: runs may have been queued, or may be begun now.
+    pub(crate) fn rouse(&self) {
+        self.send(Errand::Queued);
+    }
+
+    /// Lets the pool look: a place is free.
+    pub(crate) fn freed(&self) {
+        self.send(Errand::Free);
+    }
+
+    fn send(&self, errand: Errand) {
+        let looks = {
+            let mut inner = self.lock();
+            if inner.errand != Errand::Queued {
+                inner.errand = errand;
+            }
+            std::mem::replace(&mut inner.looks, true)
+        };
+        match self.start.get() {
+            Some(start) if !looks => start(),
+            _ => self.wake.notify_one(),
+        }
+    }
+
+    /// Begins a look; true if runs may have been queued since the one before.
+    pub(crate) fn begin_look(&self) -> bool {
+        std::mem::take(&mut self.lock().errand) == Errand::Queued
+    }
+
+    /// Ends the looking, if there is nothing more to look for.
+    pub(crate) fn may_rest(&self) -> bool {
+        let mut inner = self.lock();
+        inner.looks = inner.errand != Errand::None;
+        !inner.looks
+    }
+
+    /// The sessions that run.
+    pub(crate) fn sessions(&self) -> Vec<AmplifierSession> {
+        self.look(|inner| inner.running.values().filter_map(|active| active.session.clone()).collect())
     }
 
     /// Changes it for who looks next, without waking anybody: for the one that is awake.
@@ -195,6 +286,7 @@ impl Board {
             let mut status = inner.status.clone();
             let sessions = inner.running.values().filter_map(|active| active.session.as_ref());
             status.active = sessions.map(|session| session.id().clone()).collect();
+            status.limited = inner.limited();
             status
         })
     }
@@ -217,6 +309,23 @@ impl Board {
 }
 
 impl Inner {
+    /// Why and until when one of the sessions waits for a provider, as far as is known.
+    pub(crate) fn limited(&self) -> Option<(String, Timestamp)> {
+        let sessions = self.running.values().filter_map(|active| active.session.as_ref());
+        let waits = sessions.filter_map(|session| match session.env().activity.snapshot().state {
+            ActivityState::Waiting { reason, until } => Some((reason.to_string(), until)),
+            _ => None,
+        });
+        waits.max_by_key(|(_, until)| *until)
+    }
+
+    /// The last that ran has ended, where it was to be stopped.
+    pub(crate) fn end_if_empty(&mut self) {
+        if self.status.state == BackgroundState::Stopping && self.running.is_empty() {
+            self.status.state = BackgroundState::Stopped;
+        }
+    }
+
     /// How many places of the pool are taken.
     pub(crate) fn taken(&self) -> usize {
         self.running.values().filter(|active| !active.extra).count()

@@ -5,18 +5,14 @@
 //! life, and the conservation law holds without an exception, because the firing by hand is counted with its
 //! row. The new id follows from the old one, so that two who ask at once start one run.
 //!
-//! Guarantees: durable when it returns; who did it is told by an event of the same commit; whoever works on
-//! the queue, in whatever process, is woken by that event.
+//! Guarantees: durable when it returns; who did it is told by an event of the same commit.
 
 use amplifier_core::{
     CancelLevel, Cause, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
 };
 use amplifier_foundation::host::ReachError;
-use amplifier_store::{
-    Commit, Expect, QueueName, Receipt, RunFilter, RunMove, RunRow, RunState, StoreError, Write,
-};
+use amplifier_store::{Commit, Expect, QueueName, Receipt, RunMove, RunRow, RunState, StoreError, Write};
 use amplifier_trigger::{BackgroundName, Cause as FiredBy, Generation, TriggerEventId, TriggerKey};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ReportError;
@@ -25,6 +21,8 @@ use super::runs::Runs;
 use crate::config::MAX_QUEUE;
 use crate::run::{Count, RunPayload, background_of, trigger_id};
 
+/// What a person has asked for goes before what a trigger has.
+const PRIORITY: i8 = 1;
 /// How often a drop is tried of a run that changes meanwhile.
 const TRIES: usize = 8;
 
@@ -118,11 +116,8 @@ impl Runs {
     }
 
     async fn check_room(&self, queue: &QueueName) -> Result<(), ReportError> {
-        let most = usize::try_from(MAX_QUEUE).unwrap_or(usize::MAX);
-        let mut filter = RunFilter::default();
-        (filter.queue, filter.state) = (Some(queue.clone()), Some(RunState::Queued));
-        filter.limit = most;
-        match self.host().store().runs(&filter).await?.len() >= most {
+        let most = u64::from(MAX_QUEUE);
+        match self.host().store().count_queued(queue).await? >= most {
             true => Err(ReportError::Full { queue: queue.clone() }),
             false => Ok(()),
         }
@@ -139,7 +134,7 @@ impl Runs {
         payload.event.id = again(&payload.event.id, &row.id).ok_or_else(foreign)?;
         let run = payload.event.id.run_id().map_err(|_| foreign())?;
         let told = self.told(EventType::RunRetried, &row.id, Some(&run), &row.queue, by, payload.cause)?;
-        (payload.cause, payload.priority) = (Some(Cause::of(&told)), 1);
+        payload.cause = Some(Cause::of(&told));
         payload.event.fired = self.host().clock().now();
         payload.event.passed = amplifier_trigger::Passed::default();
         payload.retry_of = Some(row.id.clone());
@@ -152,7 +147,7 @@ impl Runs {
         let payload = Payload::encode(&payload).map_err(|_| foreign())?;
         let (queue, delay) = (row.queue.clone(), std::time::Duration::ZERO);
         let commit = Commit::from(Write::Append(Box::new(told)))
-            .write(Write::Enqueue { run: run.clone(), queue, trigger, payload, delay })
+            .write(Write::Enqueue { run: run.clone(), queue, trigger, payload, priority: PRIORITY, delay })
             .write(Write::AddCounter { counter: Count::Triggered.of(name), by: 1 })
             .when(Expect::RunState { run: row.id.clone(), state: row.state });
         Ok((run, commit))
@@ -269,14 +264,4 @@ pub(super) fn retry_id(run: &RunSummary) -> Result<RunId, ReportError> {
     let event = run.event.as_ref().ok_or_else(foreign)?;
     let id = again(&event.id, &run.id).ok_or_else(foreign)?;
     id.run_id().map_err(|_| foreign())
-}
-
-/// True for an event that says that a run of this queue was made anew or dropped.
-pub(crate) fn is_for(event: &SessionEvent, queue: &QueueName) -> bool {
-    #[derive(Deserialize)]
-    struct Said {
-        queue: String,
-    }
-    matches!(event.event_type, EventType::RunRetried | EventType::RunDropped)
-        && event.payload.decode::<Said>().is_ok_and(|said| said.queue == queue.as_str())
 }

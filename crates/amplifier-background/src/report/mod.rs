@@ -17,7 +17,6 @@ mod seen;
 mod sessions;
 mod totals;
 
-pub(crate) use change::is_for;
 pub use change::{Change, Dropped, Retried};
 pub use error::ReportError;
 pub use firing::{Became, FiringQuery, FiringRow, Firings};

@@ -326,6 +326,11 @@ impl Runs {
         {
             return Ok(id);
         }
+        if let Ok(session) = SessionId::new(text)
+            && let Some(row) = self.host.store().runs(&RunFilter::of_session(session)).await?.pop()
+        {
+            return Ok(row.id);
+        }
         let mut found = if text.is_empty() { Vec::new() } else { self.matching(text).await? };
         match (found.pop(), found.len()) {
             (Some(id), 0) => return Ok(id),
@@ -359,6 +364,9 @@ impl Runs {
 
     /// The run that a session was an attempt of.
     async fn run_of(&self, session: &SessionId) -> Result<Option<RunId>, ReportError> {
+        if let Some(row) = self.host.store().runs(&RunFilter::of_session(session.clone())).await?.pop() {
+            return Ok(Some(row.id));
+        }
         let stored = self.host.storage().load(session).await?;
         let metadata = serde_json::Value::Object(stored.metadata.extra);
         let Ok(of) = serde_json::from_value::<OfWorker>(metadata) else { return Ok(None) };

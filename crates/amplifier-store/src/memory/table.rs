@@ -41,6 +41,15 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.rows.range((key.map_or(Unbounded, Excluded), Unbounded))
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter()
+    }
+
+    /// The keys from one on, in order.
+    pub(super) fn from(&self, key: K) -> impl Iterator<Item = &K> {
+        self.rows.range(key..).map(|(key, _)| key)
+    }
+
     pub(super) fn put(&mut self, key: K, row: V) {
         let old = self.rows.insert(key.clone(), row);
         self.before.push((key, old));

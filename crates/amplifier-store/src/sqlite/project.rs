@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use super::{SqliteOptions, SqliteStore};
 use crate::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
-    Lease, LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled,
-    Store, StoreError,
+    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
+    SessionRow, Settled, Store, StoreError,
 };
 
 /// The log of a database that is not there yet. Its only place is the beginning of whatever log that
@@ -219,6 +219,27 @@ impl Store for ProjectStore {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
         match self.there()? {
             Some(store) => store.runs(filter).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {
+        match self.there()? {
+            Some(store) => store.ready_runs(queue, limit).await,
+            None => Ok(ReadyRuns::default()),
+        }
+    }
+
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError> {
+        match self.there()? {
+            Some(store) => store.count_queued(queue).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        match self.there()? {
+            Some(store) => store.queues().await,
             None => Ok(Vec::new()),
         }
     }

@@ -4,10 +4,13 @@
 
 mod chains;
 mod faults;
+mod leases;
+mod limits;
 mod model;
 mod policies;
 mod pool;
 mod report;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
