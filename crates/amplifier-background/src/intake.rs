@@ -18,13 +18,16 @@ use amplifier_trigger::{
 };
 
 use crate::config::BackgroundConfig;
+use crate::report::left_out::{FIRED, LeftOut, REFUSED};
 use crate::run::{Count, RunPayload, queue_of, too_far_event, trigger_id};
 use crate::status::Board;
 
-/// How long it is remembered that a firing led to no run.
+/// How long it is remembered that a firing led to no run, and why.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// When a full queue is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What the keys of what is kept of triggers begin with.
+pub(crate) const TRIGGERS: &str = "trigger/";
 /// How often a commit is made anew that somebody else has overtaken.
 const TRIES: usize = 8;
 
@@ -72,7 +75,7 @@ pub(crate) fn row_key(config: &BackgroundConfig, row: &TriggerRow) -> DedupKey {
 }
 
 fn row_key_of(name: &BackgroundName, trigger: &TriggerKey) -> DedupKey {
-    key(format!("trigger/{name}/{trigger}"))
+    key(format!("{TRIGGERS}{name}/{trigger}"))
 }
 
 /// What the store keeps of a trigger, if somebody has listened to it.
@@ -164,10 +167,16 @@ impl Intake {
         if self.board.look(|inner| inner.miscounted) {
             self.count_waiting().await?;
         }
-        let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
-        let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
-        if policy.overlap == Overlap::Skip && busy {
-            return Ok(Some(Taken::Skipped));
+        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
+        let busy = |waiting| taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
+        if policy.overlap == Overlap::Skip && busy(waiting) {
+            // What waited may have been dropped by a person since it was counted.
+            if taken < places {
+                waiting = self.count_waiting().await?;
+            }
+            if busy(waiting) {
+                return Ok(Some(Taken::Skipped));
+            }
         }
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
@@ -221,7 +230,7 @@ impl Intake {
     ) -> Result<Taken, StoreError> {
         // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
-        let payload = RunPayload { event: event.clone(), cause };
+        let payload = RunPayload { event: event.clone(), cause, retry_of: None };
         let Ok(payload) = Payload::encode(&payload) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
@@ -270,17 +279,23 @@ impl Intake {
     ) -> Result<Taken, StoreError> {
         let mut commit = more.map(Commit::from).unwrap_or_default();
         commit = self.counted(commit, event, Some(&as_what));
-        // What was refused for want of room may come again.
-        if as_what != Taken::Full {
-            let (value, retain) = (Payload::null(), REMEMBERED);
-            commit = commit.write(Write::PutKey { key: self.seen(event), value, retain });
+        if let Some(left_out) = LeftOut::of(event, &as_what, self.host.clock().now()) {
+            let (value, retain) = (left_out.value(), REMEMBERED);
+            // What was refused for want of room may come again.
+            let key = if as_what == Taken::Full { self.refused() } else { self.seen(event) };
+            commit = commit.write(Write::PutKey { key, value, retain });
         }
         Ok(if self.commit(commit, event, origin).await? { as_what } else { Taken::Repeated })
     }
 
     fn seen(&self, event: &TriggerEvent) -> DedupKey {
         let id = blake3::hash(event.id.as_str().as_bytes()).to_hex();
-        key(format!("fired/{}/{}", self.config.name, &id.as_str()[..32]))
+        key(format!("{FIRED}{}/{}", self.config.name, &id.as_str()[..32]))
+    }
+
+    fn refused(&self) -> DedupKey {
+        let id = self.host.ids().v7(self.host.clock().now());
+        key(format!("{REFUSED}{}/{id}", self.config.name))
     }
 
     /// The numbers of a firing, and of what its source has passed over before it.

@@ -19,6 +19,7 @@ mod lease;
 mod manager;
 mod manual;
 mod pool;
+pub mod report;
 mod run;
 mod session_event;
 mod sources;

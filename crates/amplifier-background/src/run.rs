@@ -35,6 +35,9 @@ pub(crate) struct RunPayload {
     /// The event of the log that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
+    /// The run that somebody had made anew as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_of: Option<RunId>,
 }
 
 /// The queue of a background session.
@@ -49,6 +52,11 @@ pub(crate) async fn running_of(host: &Host, name: &BackgroundName) -> Result<Vec
     filter.queue = Some(queue_of(name));
     filter.state = Some(RunState::Running);
     host.store().runs(&filter).await
+}
+
+/// The background session that a queue is of; `None` for a queue of something else.
+pub(crate) fn background_of(queue: &QueueName) -> Option<BackgroundName> {
+    BackgroundName::new(queue.as_str().strip_prefix("background/")?).ok()
 }
 
 /// One of the numbers that the conservation law is about.

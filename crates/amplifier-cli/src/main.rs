@@ -15,6 +15,7 @@ mod exit;
 mod later;
 mod output;
 mod run;
+mod runs;
 mod session;
 mod trigger;
 mod trust;
@@ -67,6 +68,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => trigger::run(command),
+        Some(Command::Runs(args)) => runs::run(args),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

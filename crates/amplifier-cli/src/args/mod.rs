@@ -7,6 +7,7 @@ pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod trigger;
 
@@ -57,7 +58,9 @@ pub(crate) enum Command {
     /// List and show the agents of a bundle
     #[command(subcommand)]
     Agents(AgentsCommand),
-    /// Tell when triggers would fire
+    /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
+    Runs(runs::RunsArgs),
+    /// Tell when triggers would fire, and what became of their firings
     #[command(subcommand)]
     Trigger(trigger::TriggerCommand),
     /// Trust a directory's own settings to widen permissions

@@ -10,6 +10,7 @@ mod tail;
 mod why;
 
 pub(crate) use emit::data;
+pub(crate) use why::{why_json, why_text};
 
 use amplifier_core::env::EmitError;
 use amplifier_foundation::router::RouterError;

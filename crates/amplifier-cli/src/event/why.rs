@@ -7,7 +7,7 @@ use amplifier_background::firing_of;
 use amplifier_background::trigger::{Cause, TriggerEvent};
 use amplifier_core::{EventId, TriggerId};
 use amplifier_foundation::Host;
-use amplifier_foundation::router::{CloudEvent, Link};
+use amplifier_foundation::router::{CloudEvent, Link, Why};
 use amplifier_foundation::storage::{self, ProjectScope};
 use amplifier_foundation::store::{RunRow, SessionRow};
 use serde_json::json;
@@ -26,12 +26,26 @@ pub(super) async fn why(args: WhyArgs, context: &Context) -> Result<Code, Failur
     if let [Link::Pruned(_)] = why.links.as_slice() {
         return Err(unknown(&args.id));
     }
+    let lines = if args.json { why_json(&why, &host).await? } else { why_text(&why, &host).await };
+    Ok(output::print(&lines))
+}
+
+/// A chain for people, the first cause first, one line each.
+pub(crate) async fn why_text(why: &Why, host: &Host) -> String {
     let mut lines = String::new();
     for link in why.links.iter().rev() {
-        let bundle = bundle(link, &host).await;
-        lines.push_str(&if args.json { as_json(link, bundle)? } else { as_text(link, bundle) });
+        lines.push_str(&as_text(link, bundle(link, host).await));
     }
-    Ok(output::print(&lines))
+    lines
+}
+
+/// A chain for programs, the first cause first, one JSON object a line.
+pub(crate) async fn why_json(why: &Why, host: &Host) -> Result<String, Failure> {
+    let mut lines = String::new();
+    for link in why.links.iter().rev() {
+        lines.push_str(&as_json(link, bundle(link, host).await)?);
+    }
+    Ok(lines)
 }
 
 /// The name of a session's bundle, if its files tell.

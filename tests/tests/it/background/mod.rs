@@ -9,6 +9,7 @@ mod limits;
 mod model;
 mod policies;
 mod pool;
+mod report;
 mod why;
 
 use std::sync::Arc;
