@@ -28,7 +28,9 @@ pub struct Secret(Box<[u8]>);
 #[non_exhaustive]
 pub enum SecretError {
     /// The variable is not set, or empty.
-    #[error("the variable {variable} is not set; set it, or write another name: without a secret anybody could call")]
+    #[error(
+        "the variable {variable} is not set; set it, or write another name: without a secret anybody could call"
+    )]
     Missing {
         /// The variable's name.
         variable: String,

@@ -214,8 +214,7 @@ async fn the_ping_of_github_starts_nothing_unless_it_is_asked_for() {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"12345678").unwrap();
     mac.update(b"{}");
     let digest = mac.finalize().into_bytes();
-    let signature =
-        format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let signature = format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     for (events, pinged, taken) in
         [(json!([]), 200, 1), (json!(["push"]), 200, 1), (json!(["push", "ping"]), 202, 2)]
     {
