@@ -109,6 +109,7 @@ kernel_events! {
     BackgroundSpawnError, "background_spawn_error", "background:spawn:error", "A session that a trigger started has not completed, or could not be started.";
     BackgroundError, "background_error", "background:error", "A trigger of a background session has failed.";
     RunDead, "run_dead", "run:dead", "A run has failed for good.";
+    IssueQuestion, "issue_question", "issue:question", "A worker asks something about its issue, and waits for the answer.";
 }
 
 /// Namespaces that custom names may not use, as `ns:…` or `ns_…`.
