@@ -29,13 +29,16 @@ impl Default for Rate {
     }
 }
 
+/// Who calls, and which path; `None` for all those that are not told apart.
+type Sender = Option<(IpAddr, String)>;
+
 /// Counts calls. Clones count together.
 #[derive(Debug, Clone)]
 pub(super) struct Limiter {
     rate: Rate,
     clock: Arc<dyn Clock>,
     // Held to count; never across an await.
-    buckets: Arc<Mutex<HashMap<Option<(IpAddr, String)>, Bucket>>>,
+    buckets: Arc<Mutex<HashMap<Sender, Bucket>>>,
 }
 
 /// What is left of a burst, in calls, and when that was so.
