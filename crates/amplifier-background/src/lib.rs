@@ -13,6 +13,7 @@ mod error;
 mod intake;
 pub mod issue;
 mod manager;
+pub mod notify;
 mod pool;
 mod run;
 mod session_event;
