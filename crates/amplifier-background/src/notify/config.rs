@@ -241,7 +241,7 @@ impl Reader<'_> {
         let mut arguments = Vec::new();
         for (at, word) in words.iter().take(MAX_ARGUMENTS).enumerate() {
             match Argument::parse(word) {
-                Ok(argument) if at == 0 && !argument.is_literal() => {
+                Ok(argument) if at == 0 && argument.literal().is_none() => {
                     self.fault("command[0]", "the program cannot come from an event; write its name");
                 }
                 Ok(_) if at == 0 && word.trim().is_empty() => {

@@ -43,6 +43,11 @@ pub trait Delivery: Send + Sync + fmt::Debug {
 
     /// Delivers. `Ok`: it was taken. Dropped, the delivery is cut off. Ends by itself, in bounded time.
     fn deliver<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), DeliveryError>>;
+
+    /// Ends what deliveries have left running. Nothing is delivered after that.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Why something was not delivered. The reason holds no secret.
@@ -84,6 +89,7 @@ pub struct Notifier {
     host: Host,
     stop: CancelToken,
     workers: JoinSet<()>,
+    deliveries: Vec<Arc<dyn Delivery>>,
 }
 
 impl Notifier {
@@ -95,11 +101,12 @@ impl Notifier {
     ) -> Result<Self, RouterError> {
         let opened = names::open(host, entries.iter().map(|(config, _)| config)).await?;
         let (stop, mut workers) = (CancelToken::new(), JoinSet::new());
+        let deliveries = entries.iter().map(|(_, delivery)| Arc::clone(delivery)).collect();
         for ((config, delivery), opened) in entries.into_iter().zip(opened) {
             let worker = Worker { host: host.clone(), config, delivery, key: opened.key, stop: stop.clone() };
             workers.spawn(worker.run(opened.consumer));
         }
-        Ok(Self { host: host.clone(), stop, workers })
+        Ok(Self { host: host.clone(), stop, workers, deliveries })
     }
 
     /// Begins no delivery any more, and waits for those that have begun, for so long at most. What was cut off
@@ -109,5 +116,8 @@ impl Notifier {
         let ended = async { while self.workers.join_next().await.is_some() {} };
         until(ended, self.host.clock().sleep(within)).await;
         self.workers.shutdown().await;
+        for delivery in &self.deliveries {
+            delivery.close().await;
+        }
     }
 }

@@ -73,9 +73,12 @@ impl Argument {
         Ok(Self(parts))
     }
 
-    /// True if nothing of an event stands in it.
-    pub fn is_literal(&self) -> bool {
-        self.0.iter().all(|part| matches!(part, Part::Text(_)))
+    /// The text, if nothing of an event stands in it.
+    pub fn literal(&self) -> Option<String> {
+        self.0
+            .iter()
+            .map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None })
+            .collect()
     }
 
     /// The argument for an event. A field that it lacks is empty.
