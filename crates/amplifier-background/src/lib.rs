@@ -9,11 +9,14 @@
 #![warn(missing_docs)]
 
 mod config;
+pub mod control;
+pub mod declared;
 mod error;
 mod intake;
 pub mod issue;
 mod manager;
 pub mod notify;
+mod manual;
 mod pool;
 mod run;
 mod session_event;
@@ -22,8 +25,8 @@ mod status;
 
 pub use amplifier_trigger as trigger;
 pub use config::{
-    BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF, MAX_BACKOFF,
-    MAX_POOL, MAX_QUEUE, QueueConfig,
+    BACKGROUND_KEYS, BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF,
+    MAX_BACKOFF, MAX_POOL, MAX_QUEUE, QueueConfig,
 };
 pub use error::BackgroundError;
 pub use issue::ForemanSessionStorage;

@@ -166,7 +166,8 @@ impl Pool {
         let allowed = self.overlap(&work) == Overlap::Allow;
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
         let begins = self.board.change_quietly(|inner| {
-            if inner.running.contains_key(&work.id) || inner.status.state == BackgroundState::Stopping {
+            let halted = matches!(inner.status.state, BackgroundState::Stopping | BackgroundState::Paused);
+            if halted || inner.running.contains_key(&work.id) {
                 return false;
             }
             let free = inner.taken() < places;
@@ -274,6 +275,7 @@ impl Pool {
         let mut request = request
             .name(self.config.id())
             .background(true)
+            .chosen_by_project(self.config.chosen_by_project)
             .permissions(self.permissions(&event.trigger))
             .limits(self.config.limits.clone())
             .metadata(self.metadata(work))

@@ -4,23 +4,28 @@
 //! that. What must survive the process is in the store: its runs, and [`Counts`].
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
 use amplifier_store::{Store, StoreError};
 use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use crate::run::Count;
 
 /// Where a background session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BackgroundState {
     /// It takes up what was left.
     Starting,
     /// It runs.
     Running,
+    /// Somebody has paused it: it takes in what is fired by hand, and starts nothing.
+    Paused,
     /// It starts nothing more, and waits for what runs.
     Stopping,
     /// It has ended.
@@ -29,8 +34,23 @@ pub enum BackgroundState {
     Failed,
 }
 
+impl BackgroundState {
+    /// Its name: `running`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Where a trigger is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TriggerState {
     /// It is listened to.
@@ -43,10 +63,26 @@ pub enum TriggerState {
     Failed,
     /// Its `enabled` is false.
     Disabled,
+    /// Its background session is paused.
+    Paused,
+}
+
+impl TriggerState {
+    /// Its name: `watching`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Watching => "watching",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// How a trigger stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TriggerStatus {
     /// What kind it is.
@@ -135,6 +171,8 @@ pub(crate) struct Board {
     /// Something happened that may let a run begin or end the wait for it.
     pub(crate) wake: Notify,
     changed: watch::Sender<u64>,
+    /// True if it has changed since it was published.
+    fresh: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -158,7 +196,7 @@ impl Board {
             failures: BTreeMap::new(),
             unwanted: HashSet::new(),
         };
-        Self { inner: Mutex::new(inner), wake: Notify::new(), changed }
+        Self { inner: Mutex::new(inner), wake: Notify::new(), changed, fresh: AtomicBool::new(true) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -173,6 +211,7 @@ impl Board {
     /// Changes it, and lets everybody know.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let changed = change(&mut self.lock());
+        self.fresh.store(true, Ordering::Release);
         self.changed.send_modify(|version| *version += 1);
         self.wake.notify_one();
         changed
@@ -181,6 +220,11 @@ impl Board {
     /// Changes it for who looks next, without waking anybody: for the one that is awake.
     pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         change(&mut self.lock())
+    }
+
+    /// The status, if it has changed since this was called.
+    pub(crate) fn take_fresh(&self) -> Option<BackgroundStatus> {
+        self.fresh.swap(false, Ordering::AcqRel).then(|| self.status())
     }
 
     pub(crate) fn set(&self, state: BackgroundState) {
@@ -193,6 +237,26 @@ impl Board {
             let sessions = inner.running.values().filter_map(|active| active.session.as_ref());
             status.active = sessions.map(|session| session.id().clone()).collect();
             status
+        })
+    }
+
+    /// Pauses it, or lets it go on; false if it stands so already, or ends.
+    pub(crate) fn pause(&self, paused: bool) -> bool {
+        self.change(|inner| {
+            use BackgroundState::{Paused, Stopped, Stopping};
+            let state = inner.status.state;
+            if matches!(state, Stopping | Stopped) || (state == Paused) == paused {
+                return false;
+            }
+            inner.status.state = if paused { Paused } else { BackgroundState::Running };
+            for trigger in inner.status.triggers.values_mut() {
+                match trigger.state {
+                    TriggerState::Disabled => {}
+                    _ if paused => trigger.state = TriggerState::Paused,
+                    _ => trigger.state = TriggerState::Watching,
+                }
+            }
+            true
         })
     }
 

@@ -10,12 +10,11 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 12] = [
     "provider",
     "tool",
     "module",
     "schema",
-    "background",
     "runs",
     "mcp",
     "store",

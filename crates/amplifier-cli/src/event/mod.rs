@@ -9,6 +9,8 @@ mod select;
 mod tail;
 mod why;
 
+pub(crate) use emit::data;
+
 use amplifier_core::env::EmitError;
 use amplifier_foundation::router::RouterError;
 use amplifier_foundation::store::StoreError;
