@@ -1,6 +1,7 @@
 //! What the programs `amplifier` and `foreman` share.
 //!
-//! [`Setup`] makes a host of settings, keys and trust; [`terminal`] has exit codes, signals and output.
+//! [`Setup`] makes a host of settings, keys and trust; [`terminal`] has exit codes, signals and output;
+//! [`listen`] is the HTTP server.
 //! Programs of others need neither: they build their host themselves.
 //!
 //! Never here: arguments, and what a command means.
@@ -8,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod detach;
+pub mod listen;
 pub mod setup;
 pub mod terminal;
 

@@ -18,6 +18,7 @@ mod keeper;
 mod lease;
 mod manager;
 mod manual;
+pub mod notify;
 mod pool;
 pub mod report;
 mod run;

@@ -111,6 +111,7 @@ kernel_events! {
     RunDead, "run_dead", "run:dead", "A run has failed for good.";
     RunDropped, "run_dropped", "run:dropped", "Somebody took a run off its queue, or had its session stopped.";
     RunRetried, "run_retried", "run:retried", "Somebody had a run made anew that was dead or cancelled.";
+    IssueQuestion, "issue_question", "issue:question", "A worker asks something about its issue, and waits for the answer.";
 }
 
 /// Namespaces that custom names may not use, as `ns:…` or `ns_…`.

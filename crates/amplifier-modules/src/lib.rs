@@ -10,6 +10,7 @@
 pub mod context;
 pub mod detect;
 pub mod hook;
+pub mod notify;
 pub mod orchestrator;
 mod price;
 #[cfg(feature = "http-providers")]

@@ -31,7 +31,7 @@ use amplifier_core::{CancelLevel, CancelReason, Clock, Ids, Limits, ModuleSpec, 
 use self::commands::Commands;
 use crate::bundle::{BundleError, BundleLoader, PreparedBundle};
 use crate::governor::ProcessGovernor;
-use crate::process::ProcessLedger;
+use crate::process::{ProcessLedger, Processes};
 use crate::redact::Redactor;
 use crate::router::EventRouter;
 use crate::spawn::SpawnError;
@@ -291,6 +291,12 @@ impl Host {
     /// Entropy.
     pub fn ids(&self) -> &Arc<dyn Ids> {
         &self.0.ids
+    }
+
+    /// What starts programs in the name of something that is no session; recorded like those of sessions.
+    pub fn processes(&self, of: SessionId) -> Arc<Processes> {
+        let ledger = self.0.processes.as_ref().map(|ledger| Arc::new(ledger.for_session(of)));
+        Processes::new(Arc::clone(self.clock()), self.ids().as_ref(), ledger)
     }
 
     /// The project directory: absolute, resolved.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use amplifier_core::{Clock, SessionEnv};
+use amplifier_core::{Clock, Ids, SessionEnv};
 use tokio::task::AbortHandle;
 
 use super::ledger::{LedgerError, SessionLedger};
@@ -69,14 +69,8 @@ impl Processes {
     /// recorded if the coordinator has a [`SessionLedger`] by then.
     pub fn of(env: &SessionEnv) -> Arc<Self> {
         env.coordinator.capability::<Self>().unwrap_or_else(|| {
-            let processes = Arc::new(Self {
-                mark: env.ids.v4().to_string(),
-                outer: mark::outer(),
-                since: own_start().unwrap_or_default(),
-                clock: Arc::clone(&env.clock),
-                ledger: env.coordinator.capability::<SessionLedger>(),
-                state: Mutex::default(),
-            });
+            let ledger = env.coordinator.capability::<SessionLedger>();
+            let processes = Self::new(Arc::clone(&env.clock), env.ids.as_ref(), ledger);
             env.coordinator.provide(Arc::clone(&processes));
             let ending = Arc::clone(&processes);
             env.coordinator.on_clean_up("processes of tools", move || {
@@ -89,6 +83,12 @@ impl Processes {
             });
             processes
         })
+    }
+
+    /// Those of what is no session, and ends them itself with [`Processes::end_all`].
+    pub(crate) fn new(clock: Arc<dyn Clock>, ids: &dyn Ids, ledger: Option<Arc<SessionLedger>>) -> Arc<Self> {
+        let (mark, outer, since) = (ids.v4().to_string(), mark::outer(), own_start().unwrap_or_default());
+        Arc::new(Self { mark, outer, since, clock, ledger, state: Mutex::default() })
     }
 
     /// The session's uuid: the mark of each of its trees is this, a dot and a number.

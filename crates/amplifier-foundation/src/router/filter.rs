@@ -319,7 +319,7 @@ fn extend(list: &mut Vec<SessionId>, more: impl IntoIterator<Item = SessionId>) 
 /// True for events that sessions tell their hooks, and the router only if somebody asks. A session's end is
 /// none of them: its terminal event stands for it; nor is what is told of runs, which is recorded.
 pub(super) fn is_bridged(event: &EventType) -> bool {
-    use EventType::{BackgroundError, BackgroundSpawnCompleted, BackgroundSpawnError};
+    use EventType::{BackgroundError, BackgroundSpawnCompleted, BackgroundSpawnError, IssueQuestion};
     use EventType::{Custom, RunDead, RunDropped, RunRetried, SessionCompleted, SessionEnd, SessionError};
     !matches!(
         event,
@@ -333,6 +333,7 @@ pub(super) fn is_bridged(event: &EventType) -> bool {
             | RunDead
             | RunDropped
             | RunRetried
+            | IssueQuestion
     )
 }
 

@@ -19,7 +19,7 @@ mod list;
 mod ollama;
 mod openai;
 mod openai_compatible;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use amplifier_core::{Clock, Payload, Timestamp};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub use hooks::{Hooks, PathTaken};
+pub use hooks::{HookClaim, Hooks, PathTaken};
 pub use response::Response;
 pub use scheme::Scheme;
 pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
@@ -137,7 +137,11 @@ impl WebhookHandle {
         let hook = &self.0;
         let wanted = &hook.config.events;
         let named = verified.event_name.as_deref().unwrap_or_default();
-        if !wanted.is_empty() && !wanted.iter().any(|event| event == named) {
+        let asks = wanted.iter().any(|event| event == named);
+        if hook.config.scheme.is_test(named) && !asks {
+            return Response::ignored("this is a test of the webhook, and it was received");
+        }
+        if !wanted.is_empty() && !asks {
             return Response::ignored("the trigger does not listen to this event");
         }
         if !hook.config.matching.matches(&verified.data) {

@@ -103,11 +103,17 @@ impl Scheme {
     pub(super) fn delivery(self, headers: &Headers) -> Option<String> {
         let names: &[&str] = match self {
             Self::Github => &["x-github-delivery"],
+            Self::Standard if family(headers) == SVIX => &["svix-id"],
             Self::Standard => &["webhook-id"],
             Self::Gitlab => &["idempotency-key", "x-gitlab-event-uuid"],
             Self::Bearer => &["idempotency-key", "webhook-id", "ce-id"],
         };
         names.iter().find_map(|name| headers.name(name))
+    }
+
+    /// True for an event that only tells whether the webhook works: what GitHub sends when one is made.
+    pub(super) fn is_test(self, event: &str) -> bool {
+        self == Self::Github && event == "ping"
     }
 
     /// The name of the event.
@@ -132,18 +138,36 @@ struct Typed {
     kind: Option<String>,
 }
 
+/// What senders that are older than the specification write in the place of `webhook`.
+const SVIX: &str = "svix";
+
+/// The beginning of the names of a call's headers: of one family, never mixed.
+fn family(headers: &Headers) -> &'static str {
+    if headers.get("webhook-id").is_none() && headers.get("svix-id").is_some() { SVIX } else { "webhook" }
+}
+
 /// Standard Webhooks: one of the signatures is that of id, time and body, and the time is near.
 fn standard(secret: &Secret, headers: &Headers, body: &[u8], now: Timestamp) -> Option<bool> {
-    let (id, time) = (headers.get("webhook-id")?, headers.get("webhook-timestamp")?);
+    let header = |name: &str| headers.get(&format!("{}-{name}", family(headers)));
+    let (id, time) = (header("id")?, header("timestamp")?);
     let seconds: i64 = time.parse().ok()?;
     let signed = Timestamp::from_micros(seconds.checked_mul(1_000_000)?);
     let near = now.saturating_since(signed) <= TOLERANCE && signed.saturating_since(now) <= TOLERANCE;
     let parts: [&[u8]; 5] = [id.as_bytes(), b".", time.as_bytes(), b".", body];
-    let signatures = headers.get("webhook-signature")?.split(' ').take(MAX_SIGNATURES);
+    let signatures = header("signature")?.split(' ').take(MAX_SIGNATURES);
     let right = signatures
         .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
         .fold(false, |right, signature| right | signs(secret, &parts, &signature));
     Some(near && right)
+}
+
+/// The header `webhook-signature` of a message that is sent: what [`Scheme::Standard`] verifies.
+pub(super) fn sign_standard(secret: &Secret, id: &str, seconds: i64, body: &[u8]) -> String {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.bytes()).expect("a key");
+    mac.update(format!("{id}.{seconds}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// True if this is the HMAC-SHA256 of the parts.

@@ -5,9 +5,16 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::Scheme;
+
+/// Some senders show their secrets without the `=` at the end.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The shortest secret, in bytes.
 pub const MIN_SECRET_BYTES: usize = 8;
@@ -21,7 +28,9 @@ pub struct Secret(Box<[u8]>);
 #[non_exhaustive]
 pub enum SecretError {
     /// The variable is not set, or empty.
-    #[error("the variable {variable} is not set; a webhook needs a secret, or anybody could call it")]
+    #[error(
+        "the variable {variable} is not set; set it, or write another name: without a secret anybody could call"
+    )]
     Missing {
         /// The variable's name.
         variable: String,
@@ -49,7 +58,7 @@ impl Secret {
         let bytes = match scheme {
             Scheme::Standard => {
                 let text = value.strip_prefix("whsec_").unwrap_or(value);
-                STANDARD.decode(text).map_err(|_| SecretError::Base64 { variable: variable() })?
+                BASE64.decode(text).map_err(|_| SecretError::Base64 { variable: variable() })?
             }
             Scheme::Github | Scheme::Gitlab | Scheme::Bearer => value.as_bytes().to_vec(),
         };
@@ -57,6 +66,12 @@ impl Secret {
             len if len < MIN_SECRET_BYTES => Err(SecretError::Short { variable: variable() }),
             _ => Ok(Self(bytes.into())),
         }
+    }
+
+    /// The header `webhook-signature` for a message that is sent, as Standard Webhooks have it: of its id, its
+    /// time in seconds since 1970 and its body.
+    pub fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
+        super::scheme::sign_standard(self, id, seconds, body)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -153,6 +153,112 @@ async fn the_vector_of_standard_webhooks_is_accepted_within_five_minutes() {
     assert_eq!(stage.taken(), 1);
 }
 
+/// What Svix sends is the same under other names; the two families are not mixed.
+#[tokio::test]
+async fn headers_of_the_older_family_are_verified_too() {
+    let (secret, id, time, body, signature) = STANDARD;
+    let at = Timestamp::from_micros(1_614_265_330_000_000).to_string();
+    let config = json!({"path": "std", "secret_env": "HOOK_SECRET", "scheme": "standard"});
+    // Some services show the secret without the padding.
+    let stage = stage(config, secret.trim_end_matches('='), &at, false);
+    let svix = vec![("svix-id", id), ("svix-timestamp", time), ("svix-signature", signature)];
+    assert_eq!(stage.call("std", &svix, body).await.status, 202);
+    assert_eq!(stage.call("std", &svix, body).await.status, 200);
+    let mixed = [vec![("webhook-id", "msg_other")], svix.clone()].concat();
+    assert_eq!(stage.call("std", &mixed, body).await.status, 401);
+    let half = vec![("svix-id", id), ("webhook-timestamp", time), ("webhook-signature", signature)];
+    assert_eq!(stage.call("std", &half, body).await.status, 401);
+}
+
+/// A sender that changes its secret signs with both for a while.
+#[tokio::test]
+async fn a_call_that_is_signed_with_the_old_and_the_new_secret_reaches_both() {
+    let at = Timestamp::from_micros(1_614_265_330_000_000).to_string();
+    let config = || json!({"path": "std", "secret_env": "HOOK_SECRET", "scheme": "standard"});
+    let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_bmV3IHNlY3JldCBvZiBtaW5l"];
+    let sign = |text| {
+        let secret = Secret::of(Scheme::Standard, "HOOK_SECRET", Some(text)).unwrap();
+        secret.sign("msg_1", 1_614_265_330, b"{}")
+    };
+    let both = format!("{} {}", sign(secrets[0]), sign(secrets[1]));
+    for secret in secrets {
+        let stage = stage(config(), secret, &at, false);
+        let call = |signature: String| {
+            let stage = &stage;
+            async move {
+                let headers = vec![
+                    ("webhook-id", "msg_1"),
+                    ("webhook-timestamp", "1614265330"),
+                    ("webhook-signature", signature.as_str()),
+                ];
+                stage.call("std", &headers, "{}").await.status
+            }
+        };
+        assert_eq!(call(both.clone()).await, 202);
+        let other = secrets.into_iter().find(|other| *other != secret).unwrap();
+        assert_eq!(call(sign(other)).await, 401);
+    }
+}
+
+#[test]
+fn what_is_signed_is_the_published_vector() {
+    let (secret, id, time, body, signature) = STANDARD;
+    let secret = Secret::of(Scheme::Standard, "HOOK_SECRET", Some(secret)).unwrap();
+    assert_eq!(secret.sign(id, time.parse().unwrap(), body.as_bytes()), signature);
+}
+
+/// GitHub sends a `ping` when a webhook is made: no work to do, unless somebody asks for it.
+#[tokio::test]
+async fn the_ping_of_github_starts_nothing_unless_it_is_asked_for() {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"12345678").unwrap();
+    mac.update(b"{}");
+    let digest = mac.finalize().into_bytes();
+    let signature = format!("sha256={}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    for (events, pinged, taken) in
+        [(json!([]), 200, 1), (json!(["push"]), 200, 1), (json!(["push", "ping"]), 202, 2)]
+    {
+        let config = json!({"path": "gh", "secret_env": "HOOK_SECRET", "scheme": "github", "events": events});
+        let stage = stage(config, "12345678", NOW, false);
+        let call = |event: &'static str, delivery: &'static str| {
+            let headers = vec![
+                ("X-Hub-Signature-256", signature.as_str()),
+                ("X-GitHub-Event", event),
+                ("X-GitHub-Delivery", delivery),
+            ];
+            let stage = &stage;
+            async move { stage.call("gh", &headers, "{}").await.status }
+        };
+        assert_eq!(call("ping", "1").await, pinged);
+        assert_eq!(call("push", "2").await, 202);
+        assert_eq!(stage.taken(), taken);
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_claimed_is_paused_until_somebody_takes_its_calls() {
+    let hooks = Hooks::new();
+    let claim = hooks.claim("jobs", "nightly").unwrap();
+    let taken = hooks.claim("jobs", "daily").unwrap_err().to_string();
+    assert!(taken.contains("nightly") && taken.contains("daily") && taken.contains("`jobs`"), "{taken}");
+    let call = async || {
+        let headers = [("authorization", b"Bearer 12345678".as_slice())];
+        soon("the answer", hooks.deliver("/hooks/jobs", headers, Bytes::from_static(b"{}"))).await
+    };
+    let paused = call().await;
+    assert_eq!(paused.status, 503);
+    assert!(paused.headers.contains(&("retry-after", "60".to_owned())), "{paused:?}");
+    let stage = stage(bearer(json!({})), "12345678", NOW, false);
+    claim.set(Some(stage.hook.clone()));
+    assert_eq!(call().await.status, 202);
+    claim.set(None);
+    assert_eq!(call().await.status, 503);
+    assert_eq!(hooks.paths(), [("jobs".to_owned(), "nightly".to_owned())]);
+    drop(claim);
+    assert_eq!(call().await.status, 404);
+    assert!(!hooks.has("jobs"));
+}
+
 #[tokio::test]
 async fn gitlab_and_bearer_send_the_secret_itself() {
     let config = json!({"path": "lab", "secret_env": "HOOK_SECRET", "scheme": "gitlab"});

@@ -320,7 +320,7 @@ fn coded_kind(codes: &[String], said: &str) -> Kind {
 }
 
 /// `Retry-After` in seconds or as a date, or its finer relative.
-fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(millis) = header("retry-after-ms").and_then(seconds) {
         return Some(millis / 1_000);

@@ -7,7 +7,7 @@
 pub(super) mod answer;
 mod anthropic;
 mod chat;
-pub(super) mod error;
+pub(crate) mod error;
 mod gemini;
 mod ollama;
 pub(super) mod request;

@@ -14,9 +14,18 @@ use amplifier_foundation::process::MARK;
 
 /// Changes to the inherited variables.
 #[derive(Debug, Default)]
-pub(super) struct Variables {
+pub(crate) struct Variables {
     pub(super) remove: Vec<OsString>,
     pub(super) set: Vec<(&'static str, String)>,
+}
+
+impl Variables {
+    /// Those of a program that no session starts, whose tree has this mark.
+    pub(crate) fn of_program(mark: &str) -> Self {
+        let held_back = |name: &OsString| is_secret(&name.to_string_lossy());
+        let remove = std::env::vars_os().map(|(name, _)| name).filter(held_back).collect();
+        Self { remove, set: vec![(MARK, mark.to_owned())] }
+    }
 }
 
 /// Parts of a name, between underscores, that make it a secret's wherever they stand.

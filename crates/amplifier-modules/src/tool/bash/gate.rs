@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 /// The variable is no part of any environment, and not exported.
 const SCRIPT: &str = r#"IFS= read -r amplifier_gate && exec "$@" </dev/null"#;
+/// The same, for a program that reads on what is written behind the gate's line: `read` takes no byte of it.
+const READING: &str = r#"IFS= read -r amplifier_gate && exec "$@""#;
 
 /// Variables that make a shell run or print something by itself; the gate passes them on.
 const OF_SHELLS: [&str; 3] = ["BASH_ENV", "SHELLOPTS", "BASHOPTS"];
@@ -21,8 +23,9 @@ const OF_SHELLS: [&str; 3] = ["BASH_ENV", "SHELLOPTS", "BASHOPTS"];
 pub(super) struct Gate(PipeWriter);
 
 impl Gate {
-    /// Makes the arguments of `shell -c command` such that it waits.
-    pub(super) fn shut(shell: &str, command: &str, onto: &mut Command) -> io::Result<Self> {
+    /// Makes `onto`, a `shell` without arguments, such that it waits and then becomes this program. With
+    /// `reads` the program reads what is written behind the gate, else nothing.
+    pub(super) fn shut(argv: &[OsString], reads: bool, onto: &mut Command) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let passed: Vec<OsString> = OF_SHELLS
             .iter()
@@ -32,17 +35,19 @@ impl Gate {
                 Some([OsString::from(name), "=".into(), value].into_iter().collect())
             })
             .collect();
-        onto.args(["-c", SCRIPT, "gate"]);
+        onto.args(["-c", if reads { READING } else { SCRIPT }, "gate"]);
         if !passed.is_empty() {
             onto.arg("env").args(passed);
         }
-        onto.args([shell, "-c", command]).stdin(Stdio::from(reader));
+        onto.args(argv).stdin(Stdio::from(reader));
         Ok(Self(writer))
     }
 
-    /// Lets the command begin. If its shell has ended meanwhile, that is for who waits for it.
-    pub(super) fn open(mut self) {
+    /// Lets the command begin, and gives what writes to it. If its shell has ended meanwhile, that is for
+    /// who waits for it.
+    pub(super) fn open(mut self) -> PipeWriter {
         let _ = self.0.write_all(b"\n");
+        self.0
     }
 }
 
@@ -52,7 +57,7 @@ mod tests {
 
     fn shell(command: &str) -> (Command, Gate) {
         let mut shell = Command::new("/bin/sh");
-        let gate = Gate::shut("/bin/sh", command, &mut shell).unwrap();
+        let gate = Gate::shut(&["/bin/sh", "-c", command].map(OsString::from), false, &mut shell).unwrap();
         shell.stdout(Stdio::piped()).stderr(Stdio::piped());
         (shell, gate)
     }
@@ -67,6 +72,19 @@ mod tests {
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{pid} /bin/sh 0\n0\n"));
         assert!(output.stderr.is_empty());
+    }
+
+    #[test]
+    fn a_program_that_reads_gets_what_is_written_behind_the_gate() {
+        let mut shell = Command::new("/bin/sh");
+        let gate = Gate::shut(&["cat".into()], true, &mut shell).unwrap();
+        let child = shell.stdout(Stdio::piped()).spawn().unwrap();
+        drop(shell);
+        let mut input = gate.open();
+        input.write_all(b"\n one\\n\ntwo").unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"\n one\\n\ntwo");
     }
 
     #[test]

@@ -8,10 +8,10 @@
 //! Never here: a sandbox that a bundle can turn off, and a promise about what other services
 //! (a container engine, systemd) start on behalf of a command.
 
-mod environment;
+pub(crate) mod environment;
 mod gate;
 mod output;
-mod run;
+pub(crate) mod run;
 mod sandbox;
 
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{resolve, schema, shown, whole};
-use run::{Ended, Report, Request};
+use run::{Ended, Program, Report, Request};
 pub use sandbox::SandboxOff;
 
 const DEFAULT_TIMEOUT_S: u64 = 120;
@@ -134,7 +134,7 @@ impl Tool for Bash {
         let timeout = Duration::from_secs(seconds);
         let tree = self.processes.begin().map_err(|closed| ToolError::Refused(closed.to_string()))?;
         let request = Request {
-            command: arguments.command,
+            program: Program::Shell(arguments.command),
             cwd: folder(cx, arguments.cwd.as_deref())?,
             variables: environment::of_child(cx.env, &self.passthrough, &tree.mark()),
             writable: writable(cx),

@@ -4,7 +4,8 @@
 //! passed; a background process that keeps the output open does not delay it by more than
 //! [`DRAIN`]; if the future is dropped, the tree is killed.
 
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -17,8 +18,9 @@ use amplifier_core::until::until;
 use amplifier_foundation::fs::tool_io::{self, Kind};
 use amplifier_foundation::process::Tree;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::task::AbortHandle;
 
 use super::environment::Variables;
 use super::gate::Gate;
@@ -33,33 +35,42 @@ const READ_BYTES: usize = 32 * 1024;
 
 /// What shall run.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) command: String,
-    pub(super) cwd: PathBuf,
-    pub(super) variables: Variables,
+pub(crate) struct Request {
+    pub(crate) program: Program,
+    pub(crate) cwd: PathBuf,
+    pub(crate) variables: Variables,
     /// `Some`: inside the sandbox, writing only there.
-    pub(super) writable: Option<Vec<PathBuf>>,
-    pub(super) timeout: Duration,
+    pub(crate) writable: Option<Vec<PathBuf>>,
+    pub(crate) timeout: Duration,
+}
+
+/// What a program is made of.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// A text that a shell reads.
+    Shell(String),
+    /// A program and its arguments, and what it can read. No shell reads them.
+    Argv { argv: Vec<OsString>, input: Vec<u8> },
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) output: String,
-    pub(super) ended: Ended,
+pub(crate) struct Report {
+    pub(crate) output: String,
+    pub(crate) ended: Ended,
     /// True if a part of its tree runs on.
-    pub(super) background: bool,
+    pub(crate) background: bool,
 }
 
 /// How the shell ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Exit(ExitStatus),
     TimedOut,
 }
 
 /// Runs a command; its processes belong to `tree`.
-pub(super) async fn run(
+pub(crate) async fn run(
     request: Request,
     mut tree: Tree,
     clock: &Arc<dyn Clock>,
@@ -68,14 +79,12 @@ pub(super) async fn run(
     tree.starting();
     let too_late = || ToolError::Refused("the command could not be started in time".into());
     let starting = until(start(request, tree.needs_gate()), clock.sleep_until(deadline)).await;
-    let Started { child, pipe, gate } = starting.ok_or_else(too_late)??;
+    let Started { child, pipe, gate, input } = starting.ok_or_else(too_late)??;
     if let Some(id) = child.id() {
         let recorded = until(tree.started(id), clock.sleep_until(deadline)).await.ok_or_else(too_late)?;
         recorded.map_err(|error| ToolError::failed("recording the command", error))?;
     }
-    if let Some(gate) = gate {
-        gate.open();
-    }
+    let _feeding = feed(gate, input);
     let mut running = Running { child, pipe: Some(pipe), capture: Capture::default(), status: None };
     let in_time = until(running.pump(), clock.sleep_until(deadline)).await;
     let ended = match in_time {
@@ -106,6 +115,27 @@ struct Started {
     child: Box<dyn ChildWrapper>,
     pipe: Receiver,
     gate: Option<Gate>,
+    /// What it can read, and where that is written unless it is behind the gate.
+    input: Option<(Vec<u8>, Option<PipeWriter>)>,
+}
+
+/// Opens the gate, and writes what the program can read for as long as the result lives.
+fn feed(gate: Option<Gate>, input: Option<(Vec<u8>, Option<PipeWriter>)>) -> Option<Feeding> {
+    let behind = gate.map(Gate::open);
+    let (bytes, pipe) = input?;
+    let mut pipe = Sender::from_owned_fd(OwnedFd::from(pipe.or(behind)?)).ok()?;
+    // A program that reads nothing of it has its reasons.
+    let writing = tokio::spawn(async move { drop(pipe.write_all(&bytes).await) });
+    Some(Feeding(writing.abort_handle()))
+}
+
+/// Writes until it is dropped.
+struct Feeding(AbortHandle);
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn start(request: Request, gated: bool) -> Result<Started, ToolError> {
@@ -114,16 +144,28 @@ async fn start(request: Request, gated: bool) -> Result<Started, ToolError> {
     let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
     let second = writer.try_clone().map_err(failed)?;
     let shell = shell();
-    let mut command = Command::new(shell);
+    let (argv, input) = match request.program {
+        Program::Shell(text) => (vec![shell.into(), "-c".into(), text.into()], None),
+        Program::Argv { argv, input } => (argv, Some(input)),
+    };
+    let (program, arguments) =
+        argv.split_first().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let mut command = Command::new(if gated { OsStr::new(shell) } else { program });
     command.current_dir(&request.cwd).stdin(Stdio::null()).stdout(writer).stderr(second);
     request.variables.remove.iter().for_each(|name| {
         command.env_remove(name);
     });
     command.envs(request.variables.set);
+    let mut own_pipe = None;
     let gate = match gated {
-        true => Some(Gate::shut(shell, &request.command, &mut command).map_err(failed)?),
+        true => Some(Gate::shut(&argv, input.is_some(), &mut command).map_err(failed)?),
         false => {
-            command.arg("-c").arg(&request.command);
+            command.args(arguments);
+            if input.is_some() {
+                let (reader, writer) = io::pipe().map_err(failed)?;
+                command.stdin(reader);
+                own_pipe = Some(writer);
+            }
             None
         }
     };
@@ -138,7 +180,7 @@ async fn start(request: Request, gated: bool) -> Result<Started, ToolError> {
             }
         })?,
     };
-    Ok(Started { child, pipe, gate })
+    Ok(Started { child, pipe, gate, input: input.map(|bytes| (bytes, own_pipe)) })
 }
 
 fn shell() -> &'static str {
