@@ -133,6 +133,10 @@ impl Store for FaultyStore {
         }
     }
 
+    fn refused_posts(&self) -> u64 {
+        self.inner.refused_posts()
+    }
+
     fn listen(&self, listener: Weak<dyn LogListener>) {
         self.inner.listen(listener);
     }

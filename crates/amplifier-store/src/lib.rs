@@ -86,9 +86,17 @@ pub trait Store: Debug + Send + Sync {
     /// a runtime. Needs no runtime and does not block on a disk or network.
     ///
     /// `Ok` says that the commit will be tried, after what this handle was given before and
-    /// before what it is given later, and not that it is durable or accepted; nobody is told
-    /// if it is refused. After a crash it may be missing. `Err`: it will not be tried.
+    /// before what it is given later, and not that it is durable or accepted; if it is refused that is
+    /// logged and counted in [`Store::refused_posts`], and nobody else is told. A commit whose future still
+    /// waits for room was not given yet: who needs an order waits for the first before the second. After a
+    /// crash it may be missing. `Err`: it will not be tried.
     fn post(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// How many commits that were posted here have been refused or could not be written after that.
+    /// 0 of a store that decides at the call.
+    fn refused_posts(&self) -> u64 {
+        0
+    }
 
     /// Says that a commit will come soon: a store that is made with its first commit begins to be made.
     /// Returns at once; what goes wrong is told by that commit.

@@ -1,7 +1,7 @@
 //! `docs/guarantees.md` names tests that exist, for every promise in its tables.
 //!
 //! `crate::a::b::name` is the test function `name` in `src/a/b.rs` or `tests/a/b.rs` of that crate,
-//! or in a `mod.rs` or `tests.rs` of such a folder.
+//! or in a `mod.rs` or `tests.rs` of such a folder; or a case that `each_store!` runs over several stores.
 
 use std::path::{Path, PathBuf};
 
@@ -71,10 +71,11 @@ fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let is_it = |line: &str| line.split(&format!("fn {name}(")).count() > 1;
     let above = |at: usize| {
-        lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+        let marks = ["#[", "//", "each_store!("];
+        lines[..at].iter().rev().take_while(move |line| marks.iter().any(|mark| line.starts_with(mark)))
     };
-    let marked =
-        |at: usize| above(at).any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+    let tests = ["#[test]", "#[tokio::test", &format!("each_store!({name}")];
+    let marked = |at: usize| above(at).any(|line| tests.iter().any(|test| line.starts_with(test)));
     (0..lines.len()).any(|at| is_it(lines[at]) && marked(at))
 }
 

@@ -4,8 +4,11 @@
 //! failure other than a reader that went away is told on stderr once.
 
 use std::io::{ErrorKind, Write};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::Notify;
 
 use super::Code;
@@ -15,13 +18,42 @@ use super::Code;
 pub struct Stdout {
     // Held for one write; never across an await.
     failed: Mutex<Option<ErrorKind>>,
-    gone: Notify,
+    gone: Arc<Notify>,
+}
+
+/// Blocks until nobody can read what is written; false if the system does not tell. A file always can.
+fn wait_for_hangup() -> bool {
+    let stdout = std::io::stdout();
+    loop {
+        // Nothing is asked for: that the other end is gone is told all the same.
+        let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+            Ok(_) => return fds.iter().any(|fd| fd.any().unwrap_or(false)),
+        }
+    }
 }
 
 impl Stdout {
     /// Standard output, nothing written yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same for what is written now and then: [`Stdout::closed`] also resolves when whoever reads goes
+    /// away while nothing is written. A thread waits for that as long as the process lives.
+    pub fn watched() -> Self {
+        let stdout = Self::new();
+        let gone = Arc::clone(&stdout.gone);
+        let watch = std::thread::Builder::new().name("stdout-watch".into());
+        // Without the thread the next write tells.
+        let _ = watch.spawn(move || {
+            if wait_for_hangup() {
+                gone.notify_one()
+            }
+        });
+        stdout
     }
 
     /// Writes and flushes.

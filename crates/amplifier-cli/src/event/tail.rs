@@ -24,7 +24,7 @@ pub(super) async fn tail(args: TailArgs, context: &Context) -> Result<Code, Fail
     let subscribed = host.router().subscribe_from(from, filter).await;
     let mut events = subscribed.map_err(|error| failure(&error))?;
     output::say(&format!("following the events of this project from {}; Ctrl+C ends", from.sequence));
-    let stdout = Stdout::new();
+    let stdout = Stdout::watched();
     let (mut left, mut lost) = (args.count, 0);
     while left != Some(0) {
         let next = tokio::select! {

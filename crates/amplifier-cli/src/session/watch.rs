@@ -18,7 +18,7 @@ use crate::output;
 pub(super) async fn logs(args: LogsArgs, context: &Context, host: Host) -> Result<Code, Failure> {
     let (host, summary) = super::find_anywhere(&args.id, context, host).await?;
     let mut followed = host.project_sessions().follow(&summary.id, Lines::Events).await?;
-    let stdout = Stdout::new();
+    let stdout = if args.follow { Stdout::watched() } else { Stdout::new() };
     let raw = args.json || followed.lines() == Lines::Events;
     if args.follow {
         return follow(&mut followed, &stdout, raw).await;
@@ -37,7 +37,7 @@ pub(super) async fn attach(args: AttachArgs, context: &Context, host: Host) -> R
     let (host, summary) = super::find_anywhere(&args.id, context, host).await?;
     let id = summary.id;
     let mut followed = host.project_sessions().follow(&id, Lines::Transcript).await?;
-    let stdout = Stdout::new();
+    let stdout = Stdout::watched();
     let code = follow(&mut followed, &stdout, args.json).await?;
     if code != Code::Success {
         if code == Code::Interrupted {

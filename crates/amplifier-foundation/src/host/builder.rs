@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use amplifier_core::approval::{Approver, Display, NoDisplay, NobodyToAsk};
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::{NoVariables, Variables};
 use amplifier_core::hook::Hook;
 use amplifier_core::module::Module;
@@ -240,7 +241,8 @@ impl HostBuilder {
     }
 
     /// A host for a project directory. Nothing is written before the first session is. What processes
-    /// that are gone have left running there is ended.
+    /// that are gone have left running there is ended; their sessions are settled once the store is opened,
+    /// beside whatever it was opened for.
     pub async fn open(self, project: impl AsRef<Path>) -> Result<Host, HostError> {
         let given = project.as_ref().to_path_buf();
         let opening = |source| HostError::Directory { path: given.clone(), source };
@@ -251,23 +253,33 @@ impl HostBuilder {
         };
         let paths = ProjectPaths::resolve(home.path(), &project)?;
         process::recover(&paths, self.clock.as_ref()).await;
-        Ok(self.assemble(project, Some(home), Some(paths)))
+        let (host, opened) = self.assemble(project, Some(home), Some(paths));
+        if let Some(opened) = opened {
+            tokio::spawn(host.recover_once(opened));
+        }
+        Ok(host)
     }
 
     /// A host that opens no file and no database, and promises nothing across a crash.
     pub fn in_memory(self) -> Host {
-        self.assemble(PathBuf::from("/"), None, None)
+        self.assemble(PathBuf::from("/"), None, None).0
     }
 
-    fn assemble(self, project: PathBuf, home: Option<AmplifierHome>, paths: Option<ProjectPaths>) -> Host {
+    /// The host, and what tells that its store was opened.
+    fn assemble(
+        self,
+        project: PathBuf,
+        home: Option<AmplifierHome>,
+        paths: Option<ProjectPaths>,
+    ) -> (Host, Option<Opened>) {
         let storage: Arc<dyn SessionStorage> = match (self.storage, &paths) {
             (Some(storage), _) => storage,
             (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
             (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
         };
         let owner = OwnerId::fresh(self.ids.as_ref());
-        let (store, owners) = match self.store {
-            Some(store) => (store, Owners::default()),
+        let (store, owners, opened) = match self.store {
+            Some(store) => (store, Owners::default(), None),
             None => default_store(paths.as_ref(), &owner, &self.clock, &self.ids),
         };
         let scope: Arc<str> = Arc::from(project.to_string_lossy().as_ref());
@@ -286,7 +298,7 @@ impl HostBuilder {
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         loader.offline = self.offline;
         loader.on_notice = self.on_notice;
-        Host::new(HostInner {
+        let host = Host::new(HostInner {
             registry: self.registry,
             tools: self.tools,
             hooks: self.hooks,
@@ -324,9 +336,13 @@ impl HostBuilder {
             turns: Turns::default(),
             nodes: Nodes::default(),
             plans: Mutex::default(),
-        })
+        });
+        (host, opened)
     }
 }
+
+/// True once a store was opened; false if it never will be.
+type Opened = BoxFuture<'static, bool>;
 
 /// The store of a project, in a file; in memory where there is no project.
 fn default_store(
@@ -334,7 +350,7 @@ fn default_store(
     owner: &OwnerId,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn Ids>,
-) -> (Arc<dyn Store>, Owners) {
+) -> (Arc<dyn Store>, Owners, Option<Opened>) {
     #[cfg(feature = "sqlite")]
     if let Some(paths) = paths {
         let (folder, run) = (paths.project(), process::run_folder(paths));
@@ -348,8 +364,10 @@ fn default_store(
             Arc::new(prepare),
         );
         let lives = move |owner: &OwnerId| amplifier_store::Instance::lives_in(&run, owner);
-        return (Arc::new(amplifier_store::ProjectStore::new(options)), Owners(Some(Arc::new(lives))));
+        let store = Arc::new(amplifier_store::ProjectStore::new(options));
+        let opened = Box::pin(store.opened());
+        return (store, Owners(Some(Arc::new(lives))), Some(opened));
     }
     let _ = (paths, owner);
-    (Arc::new(MemoryStore::new(Arc::clone(clock), ids.as_ref())), Owners::default())
+    (Arc::new(MemoryStore::new(Arc::clone(clock), ids.as_ref())), Owners::default(), None)
 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::approval::{Approver, Display};
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::Variables;
 use amplifier_core::hook::Hook;
 use amplifier_core::module::tool::Tool;
@@ -188,6 +189,18 @@ impl Host {
     /// A handle for the host's own tasks: it keeps the inside alive, and no session running.
     pub(crate) fn uncounted(&self) -> Self {
         Self(Arc::clone(&self.0), None)
+    }
+
+    /// Settles what processes that are gone have left, once the store is opened. It does not keep the host.
+    fn recover_once(&self, opened: BoxFuture<'static, bool>) -> impl Future<Output = ()> + Send + use<> {
+        let host = Arc::downgrade(&self.0);
+        async move {
+            let opened = opened.await;
+            let Some(host) = host.upgrade().filter(|_| opened) else { return };
+            if let Err(error) = crate::spawn::recover::recover(&Self(host, None)).await {
+                tracing::warn!(%error, "sessions whose process is gone could not be settled");
+            }
+        }
     }
 
     /// A handle for a task that starts a session: a shutdown waits for its end.

@@ -22,6 +22,8 @@ pub(super) struct Feed {
     // Held to fan out one batch, or to add or remove a reader; no await, no callback. Rings are locked within.
     state: Mutex<State>,
     listening: OnceLock<()>,
+    /// Set once the store has taken note of where we begin.
+    pub(super) noted: OnceLock<()>,
     /// One bit for each hook event that somebody asks for. Relaxed: who asks later sees what comes later.
     hooks: AtomicU64,
     /// Set with the lock held, so that no reader is added after the last was told; read without.

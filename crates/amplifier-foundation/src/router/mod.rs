@@ -141,7 +141,9 @@ impl EventRouter {
         Emitter::new(self.clone(), session)
     }
 
-    /// Subscribes to what is emitted from now on.
+    /// Subscribes to what is emitted from now on. Of what other processes emit, the first subscription of
+    /// all hears once the store has looked at the log for the first time, milliseconds later;
+    /// [`EventRouter::subscribe_from`] leaves nothing out.
     pub fn subscribe<F>(&self, filter: F) -> Result<Subscription, RouterError>
     where
         F: TryInto<EventFilter>,
@@ -156,6 +158,18 @@ impl EventRouter {
         Ok(Subscription::new(Arc::clone(feed), store, reader))
     }
 
+    /// A subscription that hears of what other processes record from now on too: else what they record
+    /// between a look at the log and the store's own first look would reach nobody.
+    async fn noted_subscription(&self, filter: EventFilter) -> Result<Subscription, RouterError> {
+        let subscription = self.subscription(filter)?;
+        let noted = &self.0.feed.noted;
+        // A log of no number is that of a store that is not there yet.
+        if noted.get().is_none() && self.tail().await?.log != 0 {
+            let _ = noted.set(());
+        }
+        Ok(subscription)
+    }
+
     /// Subscribes to a typed event.
     pub fn subscribe_to<E: Event>(&self) -> Result<Subscription, RouterError> {
         self.subscribe(E::NAME)
@@ -168,7 +182,7 @@ impl EventRouter {
         F: TryInto<EventFilter>,
         RouterError: From<F::Error>,
     {
-        let subscription = self.subscription(filter.try_into()?)?;
+        let subscription = self.noted_subscription(filter.try_into()?).await?;
         // The place alone is asked for: reading is the stream's.
         self.0.store.events(cursor, 0).await?;
         Ok(subscription.events_from(cursor))
@@ -187,7 +201,7 @@ impl EventRouter {
     {
         let filter: EventFilter = filter.try_into()?;
         let deadline = self.deadline(timeout);
-        let mut events = self.subscription(filter.clone())?.events();
+        let mut events = self.noted_subscription(filter.clone()).await?.events();
         if let Some(sources) = filter.ends_of()
             && let Some(ended) = self.ended(&filter, sources, |_, _| true).await?
         {
@@ -219,7 +233,7 @@ impl EventRouter {
         timeout: Duration,
     ) -> Result<Option<(Arc<SessionEvent>, Cursor)>, RouterError> {
         let deadline = self.deadline(timeout);
-        let mut events = self.subscription(filter)?.events_from(cursor);
+        let mut events = self.noted_subscription(filter).await?.events_from(cursor);
         let reading = deadline.saturating_add(READ_GRACE);
         let found = match until(events.replay(), self.0.clock.sleep_until(reading)).await {
             None => None,

@@ -39,6 +39,7 @@ struct Inner {
     listeners: Vec<Weak<dyn LogListener>>,
     /// Every commit that was applied, if they are recorded.
     journal: Option<Vec<(Timestamp, Commit)>>,
+    refused_posts: u64,
 }
 
 impl fmt::Debug for MemoryStore {
@@ -60,7 +61,7 @@ impl MemoryStore {
     }
 
     fn with(clock: Arc<dyn Clock>, log: u64, journal: Option<Vec<(Timestamp, Commit)>>) -> Self {
-        let inner = Inner { state: State::new(log), listeners: Vec::new(), journal };
+        let inner = Inner { state: State::new(log), listeners: Vec::new(), journal, refused_posts: 0 };
         Self { clock, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -86,7 +87,7 @@ impl MemoryStore {
             }
         }
         state.check()?;
-        let inner = Inner { state, listeners: Vec::new(), journal: Some(commits) };
+        let inner = Inner { state, listeners: Vec::new(), journal: Some(commits), refused_posts: 0 };
         Ok(Self { clock: Arc::clone(&self.clock), inner: Arc::new(Mutex::new(inner)) })
     }
 
@@ -139,9 +140,14 @@ impl Store for MemoryStore {
 
     fn post(&self, commit: Commit) -> Result<(), StoreError> {
         if let Err(error) = self.write(commit) {
+            self.lock().refused_posts += 1;
             tracing::warn!(%error, "a commit that nobody waits for was refused");
         }
         Ok(())
+    }
+
+    fn refused_posts(&self) -> u64 {
+        self.lock().refused_posts
     }
 
     fn append_now(&self, mut event: Arc<SessionEvent>) -> Result<(), Declined> {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the threads end when the last handle is dropped, and never keep it alive.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) feed: Feed,
     open: AtomicBool,
+    /// Commits that nobody waited for and that are not there.
+    refused_posts: AtomicU64,
     // Held to read or set it, and to wait for it.
     pub(super) closed: Mutex<bool>,
     pub(super) end: Condvar,
@@ -38,6 +40,16 @@ impl Shared {
 
     pub(super) fn set_open(&self, open: bool) {
         self.open.store(open, Ordering::Release);
+    }
+
+    /// Notes that a commit is not there of which nobody else will hear.
+    pub(super) fn refuse_post(&self, error: &StoreError) {
+        self.refused_posts.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, "a commit that nobody waits for was refused");
+    }
+
+    pub(super) fn refused_posts(&self) -> u64 {
+        self.refused_posts.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -57,7 +69,7 @@ struct End(Arc<Shared>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.close();
-        self.0.queue.clear();
+        (0..self.0.queue.clear()).for_each(|_| self.0.refuse_post(&StoreError::Closed));
         self.0.pool.close();
         *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.gone.notify_all();
@@ -77,6 +89,7 @@ impl Handle {
             pool: Pool::new(options.readers),
             feed: Feed::default(),
             open: AtomicBool::new(false),
+            refused_posts: AtomicU64::new(0),
             closed: Mutex::new(false),
             end: Condvar::new(),
             ended: Mutex::new(false),

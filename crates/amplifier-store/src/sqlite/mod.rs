@@ -216,6 +216,10 @@ impl Store for SqliteStore {
         self.shared().queue.post(commit)
     }
 
+    fn refused_posts(&self) -> u64 {
+        self.shared().refused_posts()
+    }
+
     fn listen(&self, listener: Weak<dyn LogListener>) {
         if self.shared().feed.add(listener) {
             self.handle.watch();

@@ -4,10 +4,12 @@
 //! opens at the same time. A database that is up to date is opened without a write.
 //! Never here: a look at the rows; opening costs the same however many there are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use amplifier_core::Ids;
+use amplifier_fs::read::{is_file, stamp};
+use amplifier_fs::tool_io::remove;
 use amplifier_fs::write::{Access, create, create_dirs, sync_dir};
 use rusqlite::{Connection, OpenFlags};
 
@@ -49,6 +51,10 @@ pub(super) fn prepare(path: &Path) -> Result<(), Fault> {
     };
     let fault = |error| Fault::io("make the folder of its database", error);
     create_dirs(folder, Access::Private).map_err(fault)?;
+    if !is_file(path) {
+        // Whoever has removed it begins anew.
+        let _ = remove(&made(path));
+    }
     match create(path, b"", Access::Private) {
         Ok(()) => sync_dir(folder).map_err(fault),
         // It is there, or whoever opens it will say what is wrong.
@@ -56,8 +62,30 @@ pub(super) fn prepare(path: &Path) -> Result<(), Fault> {
     }
 }
 
+/// A file beside the database that says that there was one: SQLite takes an empty file for a new database,
+/// and one that was cut to nothing would be begun anew without a word.
+fn made(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-made");
+    PathBuf::from(name)
+}
+
+/// Refuses a database that was cut to nothing.
+fn not_emptied(path: &Path) -> Result<(), Fault> {
+    let is_empty = stamp(path).is_ok_and(|stamp| stamp.bytes() == 0);
+    match is_empty && is_file(&made(path)) {
+        true => Err(Fault::Damaged(
+            "its file is empty and has held events; to begin anew remove it, which `amplifier session reindex` \
+             fills from the sessions' files"
+                .into(),
+        )),
+        false => Ok(()),
+    }
+}
+
 fn try_writer(options: &SqliteOptions) -> Result<Connection, Fault> {
     let fault = |error| Fault::of("open its database", error);
+    not_emptied(&options.path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(&options.path, flags).map_err(fault)?;
     if conn.is_readonly("main").map_err(fault)? {
@@ -84,6 +112,10 @@ fn try_writer(options: &SqliteOptions) -> Result<Connection, Fault> {
     let log = log(&conn, version).map_err(fault)?;
     if version < latest() || log.is_none() {
         migrate(&conn, options.ids.as_ref())?;
+    }
+    if !is_file(&made(&options.path)) {
+        // Without it the database is as good; the next start tries again.
+        let _ = create(&made(&options.path), b"", Access::Private);
     }
     if let Some(bytes) = options.max_bytes {
         let size: u64 =

@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use super::{SqliteOptions, SqliteStore};
 use crate::{
-    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
-    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
-    SessionRow, Settled, Store, StoreError,
+    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Expect, Grant,
+    Instance, Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow,
+    Settled, Store, StoreError, Write,
 };
 
-/// The log of a database that is not there yet. Its only place is the beginning of whatever log that
-/// database will have.
+/// The log of a database that is not there yet. A place in it is that place of whatever log the database
+/// will have; only the beginning can be asked for before.
 const NO_LOG: u64 = 0;
 
 /// What makes the folder of the project.
@@ -69,6 +70,8 @@ struct State {
     store: Option<SqliteStore>,
     /// Those who listen before there is anything to hear.
     listeners: Vec<Weak<dyn LogListener>>,
+    /// Who waits for the database to be opened.
+    awaited: Vec<oneshot::Sender<()>>,
 }
 
 impl fmt::Debug for ProjectStore {
@@ -82,6 +85,19 @@ impl ProjectStore {
     /// The store of a project. Touches nothing.
     pub fn new(options: ProjectStoreOptions) -> Self {
         Self { options, state: Mutex::default() }
+    }
+
+    /// Waits until this process has the database open, whatever opens it; false if it never does.
+    pub fn opened(&self) -> impl Future<Output = bool> + Send + 'static + use<> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        match state.store {
+            Some(_) => {
+                let _ = sender.send(());
+            }
+            None => state.awaited.push(sender),
+        }
+        async move { receiver.await.is_ok() }
     }
 
     /// True if there is a database.
@@ -111,6 +127,30 @@ impl ProjectStore {
         }
     }
 
+    /// A place that was named before there was a database, as one of its log.
+    async fn placed(store: &SqliteStore, cursor: Cursor) -> Result<Cursor, StoreError> {
+        match cursor.log {
+            NO_LOG => Ok(Cursor { log: store.tail().await?.log, ..cursor }),
+            _ => Ok(cursor),
+        }
+    }
+
+    /// The same for the places that a commit names.
+    async fn all_placed(store: &SqliteStore, commit: &mut Commit) -> Result<(), StoreError> {
+        let written = commit.writes.iter_mut().filter_map(|write| match write {
+            Write::SetCursor { cursor, .. } => Some(cursor),
+            _ => None,
+        });
+        let expected = commit.expects.iter_mut().filter_map(|expect| match expect {
+            Expect::CursorAt { cursor, .. } => cursor.as_mut(),
+            _ => None,
+        });
+        for cursor in written.chain(expected).filter(|cursor| cursor.log == NO_LOG) {
+            *cursor = Self::placed(store, *cursor).await?;
+        }
+        Ok(())
+    }
+
     fn open(&self, state: &mut State) -> Result<SqliteStore, StoreError> {
         let ProjectStoreOptions { path, run, owner, clock, ids, prepare } = &self.options;
         let failed = |action| move |source| StoreError::Backend { action, source: Box::new(source) };
@@ -120,6 +160,10 @@ impl ProjectStore {
         let store = SqliteStore::open(options)?;
         state.listeners.drain(..).for_each(|listener| store.listen(listener));
         state.store = Some(store.clone());
+        for waits in state.awaited.drain(..) {
+            // Who waited may have gone.
+            let _ = waits.send(());
+        }
         Ok(store)
     }
 }
@@ -129,12 +173,18 @@ const BEGINNING: Cursor = Cursor { log: NO_LOG, sequence: 1 };
 
 #[async_trait]
 impl Store for ProjectStore {
-    async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
-        self.made()?.commit(commit).await
+    async fn commit(&self, mut commit: Commit) -> Result<Receipt, StoreError> {
+        let store = self.made()?;
+        Self::all_placed(&store, &mut commit).await?;
+        store.commit(commit).await
     }
 
     fn post(&self, commit: Commit) -> Result<(), StoreError> {
         self.made()?.post(commit)
+    }
+
+    fn refused_posts(&self) -> u64 {
+        self.lock().store.as_ref().map_or(0, SqliteStore::refused_posts)
     }
 
     fn expect_commit(&self) {
@@ -164,11 +214,7 @@ impl Store for ProjectStore {
 
     async fn events(&self, from: Cursor, limit: usize) -> Result<EventPage, StoreError> {
         match self.there()? {
-            Some(store) if from == BEGINNING => {
-                let log = store.tail().await?.log;
-                store.events(Cursor { log, ..from }, limit).await
-            }
-            Some(store) => store.events(from, limit).await,
+            Some(store) => store.events(Self::placed(&store, from).await?, limit).await,
             None if from == BEGINNING => Ok(EventPage { events: Vec::new(), next: from }),
             None => Err(StoreError::Gone { oldest: BEGINNING }),
         }

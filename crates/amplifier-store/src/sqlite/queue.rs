@@ -215,9 +215,12 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// Throws away what is left, so that whoever waits for it is told.
-    pub(super) fn clear(&self) {
-        let left = std::mem::take(&mut self.lock().jobs);
+    /// Throws away what is left, so that whoever waits for it is told; how much of it nobody waits for.
+    pub(super) fn clear(&self) -> usize {
+        let mut state = self.lock();
+        let (left, posted) = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.posted));
+        drop(state);
         drop(left);
+        posted
     }
 }

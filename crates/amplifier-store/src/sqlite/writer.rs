@@ -86,16 +86,20 @@ fn refuse(shared: &Shared, batch: Batch, fault: &Fault) {
     for job in batch.jobs {
         match job {
             Job::Ready(reply) | Job::Task { reply, .. } => drop(reply.send(Err(fault.clone().into()))),
-            Job::Commit { reply, .. } => answer(reply, Err(fault.clone().into())),
+            Job::Commit { reply, .. } => answer(shared, reply, Err(fault.clone().into())),
         }
     }
 }
 
-fn answer(reply: Option<oneshot::Sender<Result<Receipt, StoreError>>>, result: Result<Receipt, StoreError>) {
+fn answer(
+    shared: &Shared,
+    reply: Option<oneshot::Sender<Result<Receipt, StoreError>>>,
+    result: Result<Receipt, StoreError>,
+) {
     match (reply, result) {
         // Whoever asked may have gone.
         (Some(reply), result) => drop(reply.send(result)),
-        (None, Err(error)) => tracing::warn!(%error, "a commit that nobody waits for was refused"),
+        (None, Err(error)) => shared.refuse_post(&error),
         (None, Ok(_)) => {}
     }
 }
@@ -121,7 +125,7 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batc
     let expected = count + shared.queue.len();
     for reply in replies {
         match reply {
-            Reply::Receipt(to, result) => answer(to, result),
+            Reply::Receipt(to, result) => answer(shared, to, result),
             Reply::Task(to, result) => drop(to.send(result)),
         }
     }

@@ -107,6 +107,39 @@ async fn a_truncated_file_is_damage() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_cut_to_nothing_is_damage_and_one_that_was_removed_is_begun_anew() {
+    let (folder, fixed) = filled().await;
+    let file = std::fs::OpenOptions::new().write(true).open(path(folder.path())).unwrap();
+    file.set_len(0).unwrap();
+    let store = sqlite(folder.path(), &fixed);
+    let error = store.commit(note().into()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("to begin anew remove it"), "{error}");
+    assert!(error.to_string().ends_with("restore a backup"), "{error}");
+    drop(store);
+    assert_eq!(file.metadata().unwrap().len(), 0, "it stays as it is");
+    std::fs::remove_file(path(folder.path())).unwrap();
+    let store = sqlite(folder.path(), &fixed);
+    applied(&store, note()).await;
+    drop(store);
+    assert_eq!(sqlite(folder.path(), &fixed).tail().await.unwrap().sequence, 2);
+}
+
+#[tokio::test]
+async fn a_post_that_is_refused_later_is_counted() {
+    let (folder, fixed) = filled().await;
+    let store = sqlite(folder.path(), &fixed);
+    store.post(note().into()).unwrap();
+    store.post(crate::store::settle("nobody", 1, "").into()).unwrap();
+    applied(&store, note()).await;
+    assert_eq!((store.refused_posts(), store.tail().await.unwrap().sequence), (1, 303));
+    let (_, memory) = crate::store::recording();
+    memory.post(crate::store::settle("nobody", 1, "").into()).unwrap();
+    memory.post(note().into()).unwrap();
+    assert_eq!(memory.refused_posts(), 1);
+}
+
+#[tokio::test]
 async fn a_check_finds_what_breaks_our_own_promises() {
     let (folder, fixed) = filled().await;
     let conn = Connection::open(path(folder.path())).unwrap();

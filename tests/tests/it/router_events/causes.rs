@@ -13,6 +13,7 @@ use amplifier_tests::stage::Stage;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+use super::At;
 use crate::spawn::spawn;
 
 /// The next event of this name.
@@ -36,10 +37,10 @@ fn chain(event: &SessionEvent) -> (Option<amplifier_core::EventId>, Option<ampli
     (event.causation, event.correlation, event.hops)
 }
 
-#[tokio::test]
-async fn what_a_session_says_is_caused_by_what_started_it_down_to_its_children_and_its_end() {
+each_store!(what_a_session_says_is_caused_by_what_started_it_down_to_its_children_and_its_end);
+async fn what_a_session_says_is_caused_by_what_started_it_down_to_its_children_and_its_end(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let first = emitted(&host, "begin").await;
     assert_eq!(chain(&first), (None, None, 0));
     let request = SpawnRequest::new("plain", "go").caused_by(Cause::of(&first)).keep_open();
@@ -62,10 +63,10 @@ async fn what_a_session_says_is_caused_by_what_started_it_down_to_its_children_a
     assert_eq!(chain(&last), (Some(end.id), Some(first.id), 2));
 }
 
-#[tokio::test]
-async fn a_resume_keeps_the_cause_unless_it_has_one_of_its_own() {
+each_store!(a_resume_keeps_the_cause_unless_it_has_one_of_its_own);
+async fn a_resume_keeps_the_cause_unless_it_has_one_of_its_own(at: At) {
     let stage = Stage::new();
-    let host = stage.host_on_disk().await;
+    let host = at.host(&stage).await;
     let (first, other) = (emitted(&host, "begin").await, emitted(&host, "again").await);
     let id = SessionId::new("kept").unwrap();
     let request = SpawnRequest::new("plain", "go").session_id(id.clone()).caused_by(Cause::of(&first));
@@ -80,12 +81,12 @@ async fn a_resume_keeps_the_cause_unless_it_has_one_of_its_own() {
     }
 }
 
-#[tokio::test]
-async fn a_chain_ends_at_the_limit_of_hops_with_an_event_that_says_so() {
+each_store!(a_chain_ends_at_the_limit_of_hops_with_an_event_that_says_so);
+async fn a_chain_ends_at_the_limit_of_hops_with_an_event_that_says_so(at: At) {
     let stage = Stage::new();
     let mut limits = amplifier_core::Limits::default();
     limits.max_hops = Some(3);
-    let host = stage.builder().limits(limits).in_memory();
+    let host = at.open(&stage, stage.builder().limits(limits)).await;
     let mut violations = host.router().subscribe("policy_violation").unwrap();
     let mut cause = emitted(&host, "begin").await;
     for hops in 1..=3 {
@@ -117,10 +118,10 @@ async fn a_chain_ends_at_the_limit_of_hops_with_an_event_that_says_so() {
     assert!(violations.next().await.is_none());
 }
 
-#[tokio::test]
-async fn an_event_beyond_the_limit_is_refused_where_it_is_emitted() {
+each_store!(an_event_beyond_the_limit_is_refused_where_it_is_emitted);
+async fn an_event_beyond_the_limit_is_refused_where_it_is_emitted(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let mut event = emitted(&host, "ping").await;
     for _ in 0..16 {
         let (router, last) = (host.router().clone(), Arc::clone(&event));
@@ -137,10 +138,10 @@ async fn an_event_beyond_the_limit_is_refused_where_it_is_emitted() {
     assert_eq!(host.router().tail().await.unwrap().sequence, before + 2, "each refusal says so");
 }
 
-#[tokio::test]
-async fn why_leads_from_an_event_back_to_the_first_cause() {
+each_store!(why_leads_from_an_event_back_to_the_first_cause);
+async fn why_leads_from_an_event_back_to_the_first_cause(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let first = emitted(&host, "begin").await;
     let id = |name: &str| SessionId::new(name).unwrap();
     let request = SpawnRequest::new("plain", "go").session_id(id("root")).caused_by(Cause::of(&first));

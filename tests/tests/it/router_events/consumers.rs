@@ -6,29 +6,26 @@ use std::time::Duration;
 
 use amplifier_foundation::EventRouter;
 use amplifier_foundation::router::{Consumer, Lease, RouterError};
-use amplifier_foundation::store::{ConsumerName, Cursor, MemoryStore, Store, Write};
+use amplifier_foundation::store::{ConsumerName, Cursor, Store, Write};
 use amplifier_tests::clock::ManualClock;
-use amplifier_tests::ids::SeededIds;
 use amplifier_tests::soon;
 
-use super::{SECOND, emit, of};
+use super::{At, SECOND, emit, flood, of};
 
 /// A store, and routers over it as of several processes.
 struct Shop {
     store: Arc<dyn Store>,
     clock: ManualClock,
+    at: At,
 }
 
 impl Shop {
-    fn new() -> Self {
-        let clock = ManualClock::new();
-        let store = MemoryStore::new(Arc::new(clock.clone()), &SeededIds::new(8));
-        Self { store: Arc::new(store), clock }
+    fn new(at: At) -> Self {
+        Self { store: at.store(0), clock: at.clock.clone(), at }
     }
 
     fn router(&self, process: u64) -> EventRouter {
-        let (clock, ids) = (Arc::new(self.clock.clone()), Arc::new(SeededIds::new(process)));
-        EventRouter::new(Arc::clone(&self.store), clock, ids, "/project")
+        self.at.router_of(process + 1)
     }
 
     async fn floor(&self, name: &str) -> u64 {
@@ -46,9 +43,9 @@ async fn nothing(consumer: &mut Consumer) {
     assert!(tokio::time::timeout(patience, consumer.next()).await.is_err(), "there is something");
 }
 
-#[tokio::test]
-async fn a_consumer_goes_on_where_it_was_left_also_in_another_process() {
-    let shop = Shop::new();
+each_store!(a_consumer_goes_on_where_it_was_left_also_in_another_process);
+async fn a_consumer_goes_on_where_it_was_left_also_in_another_process(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     emit(&router, "job", 0).await;
     let mut consumer = router.consumer("worker", "job").await.unwrap();
@@ -70,9 +67,9 @@ async fn a_consumer_goes_on_where_it_was_left_also_in_another_process() {
     nothing(&mut again).await;
 }
 
-#[tokio::test]
-async fn what_is_dropped_is_delivered_again_and_counted() {
-    let shop = Shop::new();
+each_store!(what_is_dropped_is_delivered_again_and_counted);
+async fn what_is_dropped_is_delivered_again_and_counted(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut consumer = router.consumer("worker", "job").await.unwrap();
     emit(&router, "job", 1).await;
@@ -85,9 +82,9 @@ async fn what_is_dropped_is_delivered_again_and_counted() {
     lease.ack().await.unwrap();
 }
 
-#[tokio::test]
-async fn acknowledgements_out_of_order_survive_a_restart() {
-    let shop = Shop::new();
+each_store!(acknowledgements_out_of_order_survive_a_restart);
+async fn acknowledgements_out_of_order_survive_a_restart(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut consumer = router.consumer("worker", "job").await.unwrap();
     let floor = shop.floor("worker").await;
@@ -112,9 +109,9 @@ async fn acknowledgements_out_of_order_survive_a_restart() {
     assert_eq!(shop.floor("worker").await, shop.store.tail().await.unwrap().sequence);
 }
 
-#[tokio::test]
-async fn readers_of_one_name_share_the_work() {
-    let shop = Shop::new();
+each_store!(readers_of_one_name_share_the_work);
+async fn readers_of_one_name_share_the_work(at: At) {
+    let shop = Shop::new(at);
     let emitter = shop.router(0);
     let first = emitter.consumer("worker", "job").await.unwrap();
     let mut readers = vec![first];
@@ -149,9 +146,9 @@ async fn readers_of_one_name_share_the_work() {
     assert_eq!(all, (0..200).collect::<Vec<_>>(), "each once, for nobody was slow");
 }
 
-#[tokio::test]
-async fn a_reader_that_takes_too_long_loses_the_event() {
-    let shop = Shop::new();
+each_store!(a_reader_that_takes_too_long_loses_the_event);
+async fn a_reader_that_takes_too_long_loses_the_event(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut slow = router.consumer("worker", "job").await.unwrap().lease_for(SECOND);
     let mut other = shop.router(2).consumer("worker", "job").await.unwrap();
@@ -172,9 +169,9 @@ async fn a_reader_that_takes_too_long_loses_the_event() {
     assert_eq!(shop.floor("worker").await, shop.store.tail().await.unwrap().sequence);
 }
 
-#[tokio::test]
-async fn another_filter_needs_a_reset() {
-    let shop = Shop::new();
+each_store!(another_filter_needs_a_reset);
+async fn another_filter_needs_a_reset(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut old = router.consumer("worker", "job").await.unwrap();
     emit(&router, "job", 1).await;
@@ -190,9 +187,9 @@ async fn another_filter_needs_a_reset() {
     assert_eq!(of(&next(&mut new).await.event), 1);
 }
 
-#[tokio::test]
-async fn what_was_pruned_is_told_with_its_count_and_the_consumer_goes_on() {
-    let shop = Shop::new();
+each_store!(what_was_pruned_is_told_with_its_count_and_the_consumer_goes_on);
+async fn what_was_pruned_is_told_with_its_count_and_the_consumer_goes_on(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     drop(router.consumer("worker", "job").await.unwrap());
     for number in 1..=10 {
@@ -209,24 +206,22 @@ async fn what_was_pruned_is_told_with_its_count_and_the_consumer_goes_on() {
     }
 }
 
-#[tokio::test]
-async fn a_consumer_that_has_nothing_to_do_does_not_hold_the_log() {
-    let shop = Shop::new();
+each_store!(a_consumer_that_has_nothing_to_do_does_not_hold_the_log);
+async fn a_consumer_that_has_nothing_to_do_does_not_hold_the_log(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut consumer = router.consumer("worker", "job").await.unwrap();
     emit(&router, "job", 0).await;
     next(&mut consumer).await.ack().await.unwrap();
-    for number in 0..3_000 {
-        emit(&router, "noise", number).await;
-    }
+    flood(&router, (0..3_000).map(|number| ("noise", number))).await;
     emit(&router, "job", 1).await;
     next(&mut consumer).await.ack().await.unwrap();
     assert_eq!(shop.floor("worker").await, shop.store.tail().await.unwrap().sequence);
 }
 
-#[tokio::test]
-async fn a_consumer_ends_with_its_router() {
-    let shop = Shop::new();
+each_store!(a_consumer_ends_with_its_router);
+async fn a_consumer_ends_with_its_router(at: At) {
+    let shop = Shop::new(at);
     let router = shop.router(1);
     let mut consumer = router.consumer("worker", "job").await.unwrap();
     let waiting = tokio::spawn(async move { consumer.next().await.is_none() });
@@ -235,9 +230,10 @@ async fn a_consumer_ends_with_its_router() {
     assert!(soon("the consumer", waiting).await.unwrap());
 }
 
-#[tokio::test]
-async fn names_that_cannot_be_are_refused() {
-    let router = Shop::new().router(1);
+each_store!(names_that_cannot_be_are_refused);
+async fn names_that_cannot_be_are_refused(at: At) {
+    let shop = Shop::new(at);
+    let router = shop.router(1);
     let names: BTreeSet<&str> = ["", " ", "a\nb"].into();
     for name in names {
         assert!(matches!(router.consumer(name, "job").await, Err(RouterError::Consumer(_))), "{name:?}");

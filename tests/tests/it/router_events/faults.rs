@@ -11,27 +11,21 @@ use amplifier_core::{Clock, MonoTime, Payload, Timestamp};
 use amplifier_foundation::EventRouter;
 use amplifier_foundation::host::RandomIds;
 use amplifier_foundation::router::{Delivery, RouterError};
-use amplifier_foundation::store::MemoryStore;
-use amplifier_tests::clock::ManualClock;
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};
-use amplifier_tests::ids::SeededIds;
 use amplifier_tests::soon;
 use serde_json::json;
 
-use super::{emit, number, of, router};
+use super::{At, emit, flood, number, of};
 
-fn faulty() -> (EventRouter, FaultyStore) {
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
-    let memory = MemoryStore::new(Arc::clone(&clock), &SeededIds::new(1));
-    let store = FaultyStore::new(Arc::new(memory), When::Never, StoreFault::Error);
-    let router = EventRouter::new(Arc::new(store.clone()), clock, Arc::new(SeededIds::new(2)), "/project");
-    (router, store)
+fn faulty(at: &At) -> (EventRouter, FaultyStore) {
+    let store = FaultyStore::new(at.store(1), When::Never, StoreFault::Error);
+    (at.over(Arc::new(store.clone()), 2), store)
 }
 
-#[tokio::test]
-async fn an_event_that_the_store_refuses_is_an_error_and_is_told_to_nobody() {
-    let (router, store) = faulty();
+each_store!(an_event_that_the_store_refuses_is_an_error_and_is_told_to_nobody);
+async fn an_event_that_the_store_refuses_is_an_error_and_is_told_to_nobody(at: At) {
+    let (router, store) = faulty(&at);
     let mut subscription = router.subscribe("tick").unwrap();
     store.set(When::At(0), StoreFault::Error);
     let refused = router.emit("tick", json!(1)).await.unwrap_err();
@@ -40,9 +34,9 @@ async fn an_event_that_the_store_refuses_is_an_error_and_is_told_to_nobody() {
     assert_eq!(number(&mut subscription).await, 2);
 }
 
-#[tokio::test]
-async fn an_event_of_which_the_store_is_not_sure_is_looked_for() {
-    let (router, store) = faulty();
+each_store!(an_event_of_which_the_store_is_not_sure_is_looked_for);
+async fn an_event_of_which_the_store_is_not_sure_is_looked_for(at: At) {
+    let (router, store) = faulty(&at);
     let mut subscription = router.subscribe("tick").unwrap();
     store.set(When::At(0), StoreFault::InDoubt);
     let id = router.emit("tick", json!(1)).await.unwrap();
@@ -50,9 +44,9 @@ async fn an_event_of_which_the_store_is_not_sure_is_looked_for() {
     assert_eq!(event.id, id);
 }
 
-#[tokio::test]
-async fn a_payload_over_a_mebibyte_is_refused_and_told_whole() {
-    let (router, _) = router();
+each_store!(a_payload_over_a_mebibyte_is_refused_and_told_whole);
+async fn a_payload_over_a_mebibyte_is_refused_and_told_whole(at: At) {
+    let (router, _) = at.router();
     let before = router.tail().await.unwrap();
     let refused = router.emit("big", json!("x".repeat(1 << 20))).await.unwrap_err();
     assert!(matches!(refused, EmitError::Payload(PayloadError::TooLarge { len }) if len == (1 << 20) + 2));
@@ -64,9 +58,9 @@ async fn a_payload_over_a_mebibyte_is_refused_and_told_whole() {
     assert_eq!(event.payload, largest);
 }
 
-#[tokio::test]
-async fn large_events_push_each_other_out_before_they_fill_the_memory() {
-    let (router, _) = router();
+each_store!(large_events_push_each_other_out_before_they_fill_the_memory);
+async fn large_events_push_each_other_out_before_they_fill_the_memory(at: At) {
+    let (router, _) = at.router();
     let mut slow = router.subscribe("big").unwrap();
     let payload = Payload::from(json!("x".repeat(1 << 19)));
     for _ in 0..200 {
@@ -92,11 +86,12 @@ impl Clock for Jumping {
     }
 }
 
-#[tokio::test]
-async fn a_clock_that_jumps_back_changes_no_order() {
+each_store!(a_clock_that_jumps_back_changes_no_order);
+async fn a_clock_that_jumps_back_changes_no_order(at: At) {
     let clock = Arc::new(Jumping(AtomicI64::new(1_800_000_000_000_000)));
     let ids = Arc::new(RandomIds::new());
-    let router = EventRouter::in_memory(clock.clone(), ids, "/project");
+    let store = at.fresh(1, clock.clone());
+    let router = EventRouter::new(store, clock.clone(), ids, "/project");
     let mut events = router.subscribe("tick").unwrap().events();
     for number in 0..10 {
         emit(&router, "tick", number).await;
@@ -111,9 +106,9 @@ async fn a_clock_that_jumps_back_changes_no_order() {
     }
 }
 
-#[tokio::test]
-async fn ten_thousand_subscribers_of_which_a_thousand_never_read() {
-    let (router, _) = router();
+each_store!(ten_thousand_subscribers_of_which_a_thousand_never_read);
+async fn ten_thousand_subscribers_of_which_a_thousand_never_read(at: At) {
+    let (router, _) = at.router();
     let stalled: Vec<_> = (0..1_000).map(|_| router.subscribe("tick").unwrap()).collect();
     let mut reading: Vec<_> = (0..9_000)
         .map(|number| match number % 3 {
@@ -124,9 +119,7 @@ async fn ten_thousand_subscribers_of_which_a_thousand_never_read() {
         .collect();
     assert_eq!(router.subscribers(), 10_000);
     for round in 0..20 {
-        for number in 0..100 {
-            emit(&router, "tick", round * 100 + number).await;
-        }
+        flood(&router, (0..100).map(|number| ("tick", round * 100 + number))).await;
         for subscription in reading.iter_mut().enumerate().filter(|(at, _)| at % 3 != 1).map(|(_, one)| one) {
             for expected in 0..100 {
                 assert_eq!(number(subscription).await, round * 100 + expected);
@@ -142,9 +135,9 @@ async fn ten_thousand_subscribers_of_which_a_thousand_never_read() {
     assert_eq!(router.subscribers(), 0);
 }
 
-#[tokio::test]
-async fn readers_end_with_the_last_handle_of_their_router() {
-    let (router, _) = router();
+each_store!(readers_end_with_the_last_handle_of_their_router);
+async fn readers_end_with_the_last_handle_of_their_router(at: At) {
+    let (router, _) = at.router();
     let mut events = router.subscribe("tick").unwrap().events();
     let waiting = tokio::spawn(async move { events.next().await.is_none() });
     emit(&router, "noise", 1).await;
@@ -153,9 +146,9 @@ async fn readers_end_with_the_last_handle_of_their_router() {
     assert!(soon("the reader", waiting).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_place_that_cannot_be_read_is_an_error_and_no_hang() {
-    let (router, _store) = faulty();
+each_store!(a_place_that_cannot_be_read_is_an_error_and_no_hang);
+async fn a_place_that_cannot_be_read_is_an_error_and_no_hang(at: At) {
+    let (router, _store) = faulty(&at);
     let tail = router.tail().await.unwrap();
     router.close();
     let closed = router.wait_after("tick", tail, Duration::ZERO).await.unwrap_err();

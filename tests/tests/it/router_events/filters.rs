@@ -9,16 +9,16 @@ use amplifier_tests::stage::Stage;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{emit, number, of, router};
+use super::{At, emit, number, of};
 use crate::spawn::spawn;
 
 fn id(name: &str) -> SessionId {
     SessionId::new(name).unwrap()
 }
 
-#[tokio::test]
-async fn a_field_of_the_payload_decides() {
-    let (router, _) = router();
+each_store!(a_field_of_the_payload_decides);
+async fn a_field_of_the_payload_decides(at: At) {
+    let (router, _) = at.router();
     let mut failed = router.subscribe("build data.status=failed").unwrap();
     let deep = EventFilter::all().field("error.codes.1", 7).unwrap();
     let mut deep = router.subscribe(deep).unwrap();
@@ -48,10 +48,10 @@ async fn a_field_of_the_payload_decides() {
     }
 }
 
-#[tokio::test]
-async fn a_tree_is_its_root_and_all_below() {
+each_store!(a_tree_is_its_root_and_all_below);
+async fn a_tree_is_its_root_and_all_below(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let open = |name: &str| SpawnRequest::new("plain", "go").session_id(id(name)).keep_open();
     let root = spawn(&host, open("root")).await;
     let child = spawn(&host, open("child").parent(root.session())).await;
@@ -74,9 +74,9 @@ async fn a_tree_is_its_root_and_all_below() {
     assert_eq!((end.source.as_ref(), end.root.as_ref()), (Some(&id("grandchild")), Some(&id("root"))));
 }
 
-#[tokio::test]
-async fn ephemeral_events_are_in_no_log_and_their_loss_is_counted() {
-    let (router, _) = router();
+each_store!(ephemeral_events_are_in_no_log_and_their_loss_is_counted);
+async fn ephemeral_events_are_in_no_log_and_their_loss_is_counted(at: At) {
+    let (router, _) = at.router();
     let start = router.tail().await.unwrap();
     let mut slow = router.subscribe("tick").unwrap();
     let mut events = router.subscribe("tick").unwrap().events();
@@ -104,9 +104,9 @@ async fn ephemeral_events_are_in_no_log_and_their_loss_is_counted() {
     assert!(router.publish_ephemeral(event).is_err());
 }
 
-#[tokio::test]
-async fn a_filter_that_no_event_can_pass_is_refused_at_the_call() {
-    let (router, _) = router();
+each_store!(a_filter_that_no_event_can_pass_is_refused_at_the_call);
+async fn a_filter_that_no_event_can_pass_is_refused_at_the_call(at: At) {
+    let (router, _) = at.router();
     for filter in ["session:ended", "tool", "work:done color=red", "work source=a/b", "w data.=1"] {
         assert!(matches!(router.subscribe(filter), Err(RouterError::Filter(_))), "{filter}");
     }
@@ -171,7 +171,7 @@ proptest! {
         filters in prop::collection::vec(filters(), 1..8),
         rounds in prop::collection::vec((events(), prop::option::of((0usize..8, filters()))), 1..30),
     ) {
-        let (router, _) = router();
+        let (router, _) = At::memory().router();
         let subscribe = |filter: &EventFilter| (filter.clone(), router.subscribe(filter.clone()).unwrap(), Vec::new());
         let mut readers: Vec<_> = filters.iter().map(subscribe).collect();
         for (event, change) in rounds {
@@ -198,9 +198,9 @@ proptest! {
     }
 }
 
-#[tokio::test]
-async fn readers_of_equal_filters_get_the_same_events_whenever_they_came() {
-    let (router, _) = router();
+each_store!(readers_of_equal_filters_get_the_same_events_whenever_they_came);
+async fn readers_of_equal_filters_get_the_same_events_whenever_they_came(at: At) {
+    let (router, _) = at.router();
     let mut first = router.subscribe("b,a").unwrap().events();
     emit(&router, "a", 1).await;
     let mut second = router.subscribe(["a", "b"]).unwrap().events();

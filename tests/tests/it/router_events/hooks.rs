@@ -9,6 +9,7 @@ use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
 use serde_json::{Value, json};
 
+use super::At;
 use crate::spawn::spawn;
 
 /// What a closed host's subscription has told: names, sequences, and payloads.
@@ -26,11 +27,11 @@ fn names(told: &[(String, Option<u64>, Value)]) -> Vec<&str> {
     told.iter().map(|(name, ..)| name.as_str()).collect()
 }
 
-#[tokio::test]
-async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data() {
+each_store!(who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data);
+async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data(at: At) {
     let stage = Stage::with_tools([FakeTool::new("tool-probe", Act::Say("it is blue"))]);
     stage.brain.then(Step::Call(vec![("probe", json!({"api_key": "sk-123", "path": "x"}))])).say("done");
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let tools = host.router().subscribe("tool:*").unwrap();
     let result = spawn(&host, ("plain", "go")).await;
     let told = all(&host, tools).await;
@@ -43,10 +44,10 @@ async fn who_asks_for_a_hook_event_gets_it_ephemeral_with_its_data() {
     }
 }
 
-#[tokio::test]
-async fn what_a_session_emits_holds_no_secret() {
+each_store!(what_a_session_emits_holds_no_secret);
+async fn what_a_session_emits_holds_no_secret(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let chat = spawn(&host, SpawnRequest::new("plain", "go").keep_open()).await;
     let mut emitted = host.router().subscribe("work:done").unwrap();
     let payload = json!({"api_key": "sk-123", "note": {"path": "x"}});
@@ -58,10 +59,10 @@ async fn what_a_session_emits_holds_no_secret() {
     chat.session().end().await;
 }
 
-#[tokio::test]
-async fn who_asks_for_everything_gets_what_is_recorded_and_no_hook_event() {
+each_store!(who_asks_for_everything_gets_what_is_recorded_and_no_hook_event);
+async fn who_asks_for_everything_gets_what_is_recorded_and_no_hook_event(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let everything = host.router().subscribe("*").unwrap();
     // Somebody else asks: that changes nothing for others.
     let _other = host.router().subscribe("session:*").unwrap();
@@ -71,11 +72,11 @@ async fn who_asks_for_everything_gets_what_is_recorded_and_no_hook_event() {
     assert!(told[0].1.is_some(), "recorded");
 }
 
-#[tokio::test]
-async fn all_hook_events_are_there_for_who_says_so_and_the_end_comes_once() {
+each_store!(all_hook_events_are_there_for_who_says_so_and_the_end_comes_once);
+async fn all_hook_events_are_there_for_who_says_so_and_the_end_comes_once(at: At) {
     let stage = Stage::new();
     stage.brain.say("fine");
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let everything = host.router().subscribe(EventFilter::all().with_hook_events()).unwrap();
     spawn(&host, ("plain", "go")).await;
     let told = all(&host, everything).await;
@@ -87,11 +88,11 @@ async fn all_hook_events_are_there_for_who_says_so_and_the_end_comes_once() {
     assert_eq!(ends.collect::<Vec<_>>(), [&"session_completed"]);
 }
 
-#[tokio::test]
-async fn a_filter_for_the_end_gets_the_terminal_event_and_no_hook_event() {
+each_store!(a_filter_for_the_end_gets_the_terminal_event_and_no_hook_event);
+async fn a_filter_for_the_end_gets_the_terminal_event_and_no_hook_event(at: At) {
     let stage = Stage::new();
     stage.brain.then(Step::Fail(ProviderErrorKind::Auth));
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let ends = host.router().subscribe("session:end").unwrap();
     spawn(&host, ("plain", "go")).await;
     let told = all(&host, ends).await;
@@ -99,10 +100,10 @@ async fn a_filter_for_the_end_gets_the_terminal_event_and_no_hook_event() {
     assert!(told[0].1.is_some(), "recorded");
 }
 
-#[tokio::test]
-async fn hook_events_come_from_the_sessions_that_were_asked_for() {
+each_store!(hook_events_come_from_the_sessions_that_were_asked_for);
+async fn hook_events_come_from_the_sessions_that_were_asked_for(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let id = |name: &str| amplifier_core::SessionId::new(name).unwrap();
     let mine = host.router().subscribe("prompt:submit source=mine").unwrap();
     let tree = host.router().subscribe("prompt:submit tree=other").unwrap();
@@ -116,10 +117,10 @@ async fn hook_events_come_from_the_sessions_that_were_asked_for() {
     assert_eq!(prompts(all(&host, tree).await), [json!("other")]);
 }
 
-#[tokio::test]
-async fn a_wait_for_a_hook_event_ends_with_it() {
+each_store!(a_wait_for_a_hook_event_ends_with_it);
+async fn a_wait_for_a_hook_event_ends_with_it(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let waiting = {
         let router = host.router().clone();
         let filter = EventFilter::names(["execution:start"]).unwrap();

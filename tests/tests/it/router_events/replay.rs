@@ -3,32 +3,27 @@
 use std::sync::Arc;
 
 use amplifier_core::{CustomName, EventId, Ids, NewEvent, SessionEvent, Timestamp};
-use amplifier_foundation::EventRouter;
 use amplifier_foundation::router::RouterError;
-use amplifier_foundation::store::{Cursor, MemoryStore, Store, Write};
-use amplifier_tests::clock::ManualClock;
+use amplifier_foundation::store::{Cursor, Write};
 use amplifier_tests::ids::SeededIds;
 use amplifier_tests::soon;
 use serde_json::json;
 
-use super::{SECOND, emit, number, of, router};
+use super::{At, SECOND, emit, flood, number, of};
 
-#[tokio::test]
-async fn a_replay_goes_over_into_what_comes_without_gap_or_repetition() {
-    let (router, _) = router();
+each_store!(a_replay_goes_over_into_what_comes_without_gap_or_repetition);
+async fn a_replay_goes_over_into_what_comes_without_gap_or_repetition(at: At) {
+    let (router, _) = at.router();
     let start = router.tail().await.unwrap();
-    for number in 0..5_000 {
-        emit(&router, if number % 2 == 0 { "tick" } else { "tock" }, number).await;
-    }
+    let one = |number: u64| (if number.is_multiple_of(2) { "tick" } else { "tock" }, number);
+    flood(&router, (0..5_000).map(one)).await;
     let mut events = router.subscribe_from(start, "tick").await.unwrap();
     let emitting = {
         let router = router.clone();
         tokio::spawn(async move {
-            for number in 5_000..10_000 {
-                emit(&router, if number % 2 == 0 { "tick" } else { "tock" }, number).await;
-                if number % 64 == 0 {
-                    tokio::task::yield_now().await;
-                }
+            for number in (5_000..10_000).step_by(50) {
+                flood(&router, (number..number + 50).map(one)).await;
+                tokio::task::yield_now().await;
             }
         })
     };
@@ -41,16 +36,16 @@ async fn a_replay_goes_over_into_what_comes_without_gap_or_repetition() {
     emitting.await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_replays_while_others_emit_see_the_same() {
-    let (router, _) = router();
+each_store!(many_replays_while_others_emit_see_the_same, threads);
+async fn many_replays_while_others_emit_see_the_same(at: At) {
+    let (router, _) = at.router();
     let start = router.tail().await.unwrap();
     let emitters: Vec<_> = (0..3)
         .map(|_| {
             let router = router.clone();
             tokio::spawn(async move {
-                for number in 0..2_000 {
-                    emit(&router, "tick", number).await;
+                for round in 0..40 {
+                    flood(&router, (0..50).map(|number| ("tick", round * 50 + number))).await;
                 }
             })
         })
@@ -72,9 +67,9 @@ async fn many_replays_while_others_emit_see_the_same() {
     }
 }
 
-#[tokio::test]
-async fn a_place_that_the_log_does_not_hold_is_refused_at_the_call() {
-    let (router, _) = router();
+each_store!(a_place_that_the_log_does_not_hold_is_refused_at_the_call);
+async fn a_place_that_the_log_does_not_hold_is_refused_at_the_call(at: At) {
+    let (router, _) = at.router();
     emit(&router, "tick", 1).await;
     let tail = router.tail().await.unwrap();
     // Behind the end: the log is a restored backup. Another log: a restored backup too.
@@ -91,16 +86,12 @@ async fn a_place_that_the_log_does_not_hold_is_refused_at_the_call() {
     assert_eq!(router.subscribers(), 0);
 }
 
-#[tokio::test]
-async fn what_another_router_of_the_store_records_is_told_here_in_one_order() {
-    let clock = ManualClock::new();
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(clock.clone()), &SeededIds::new(1)));
-    let process = |seed| {
-        let ids = Arc::new(SeededIds::new(seed));
-        EventRouter::new(Arc::clone(&store), Arc::new(clock.clone()), ids, "/project")
-    };
-    let (a, b) = (process(2), process(3));
+each_store!(what_another_router_of_the_store_records_is_told_here_in_one_order);
+async fn what_another_router_of_the_store_records_is_told_here_in_one_order(at: At) {
+    let (a, b, store) = (at.router_of(2), at.router_of(3), at.store(4));
     let (mut of_a, mut of_b) = (a.subscribe("tick").unwrap(), b.subscribe("tick").unwrap());
+    // What others record is heard from the first look at the log on.
+    assert_eq!(a.tail().await.unwrap().sequence, b.tail().await.unwrap().sequence);
     emit(&a, "tick", 1).await;
     emit(&b, "tick", 2).await;
     // And what is committed without any router.
@@ -116,11 +107,33 @@ async fn what_another_router_of_the_store_records_is_told_here_in_one_order() {
     }
 }
 
-#[tokio::test]
-async fn who_subscribes_to_nothing_makes_the_store_tell_nothing() {
-    let clock = Arc::new(ManualClock::new());
-    let store = MemoryStore::new(clock.clone(), &SeededIds::new(1));
-    let router = EventRouter::new(Arc::new(store), clock, Arc::new(SeededIds::new(2)), "/project");
+each_store!(who_begins_at_the_end_of_the_log_while_another_process_emits_misses_nothing, threads);
+async fn who_begins_at_the_end_of_the_log_while_another_process_emits_misses_nothing(at: At) {
+    let (busy, store) = (at.router_of(1), at.store(2));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let emitting = tokio::spawn(async move {
+        while !stop.is_closed() {
+            emit(&busy, "tick", 1).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    for round in 0..40 {
+        // Each is the first who listens to its store.
+        let router = at.over(Arc::clone(&store), 10 + round);
+        let tail = router.tail().await.unwrap();
+        let mut events = router.subscribe_from(tail, "tick").await.unwrap();
+        for expected in tail.sequence..tail.sequence + 4 {
+            let event = soon("an event", events.next()).await.unwrap().unwrap();
+            assert_eq!(event.sequence, Some(expected), "round {round}");
+        }
+    }
+    drop(stopped);
+    soon("the end", emitting).await.unwrap();
+}
+
+each_store!(who_subscribes_to_nothing_makes_the_store_tell_nothing);
+async fn who_subscribes_to_nothing_makes_the_store_tell_nothing(at: At) {
+    let (router, _) = at.router();
     emit(&router, "tick", 1).await;
     let mut late = router.subscribe("tick").unwrap();
     emit(&router, "tick", 2).await;

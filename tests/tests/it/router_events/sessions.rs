@@ -11,7 +11,7 @@ use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
 use serde_json::{Value, json};
 
-use super::{SECOND, emit, of};
+use super::{At, SECOND, emit, of};
 use crate::spawn::spawn;
 
 async fn open(host: &Host, name: &str) -> (SpawnResult, Arc<SessionEvents>) {
@@ -21,10 +21,10 @@ async fn open(host: &Host, name: &str) -> (SpawnResult, Arc<SessionEvents>) {
     (session, events)
 }
 
-#[tokio::test]
-async fn a_session_finds_what_was_emitted_since_its_start_each_once() {
+each_store!(a_session_finds_what_was_emitted_since_its_start_each_once);
+async fn a_session_finds_what_was_emitted_since_its_start_each_once(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     emit(host.router(), "ready", 0).await;
     let (_session, events) = open(&host, "s").await;
     for number in 1..=2 {
@@ -39,11 +39,11 @@ async fn a_session_finds_what_was_emitted_since_its_start_each_once() {
     assert_eq!(of(&events.wait("ready", Duration::ZERO).await.unwrap().unwrap()), 3);
 }
 
-#[tokio::test]
-async fn a_session_that_has_ended_before_is_found() {
+each_store!(a_session_that_has_ended_before_is_found);
+async fn a_session_that_has_ended_before_is_found(at: At) {
     let stage = Stage::new();
     stage.brain.say("early");
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let early = spawn(&host, ("plain", "go")).await;
     let ends = |id: &SessionId| format!("session:end source={id}");
     let found = host.router().wait_for_event(ends(early.id()), Duration::ZERO).await.unwrap().unwrap();
@@ -61,11 +61,11 @@ async fn a_session_that_has_ended_before_is_found() {
     drop(waiting);
 }
 
-#[tokio::test]
-async fn an_end_that_was_pruned_is_still_found() {
+each_store!(an_end_that_was_pruned_is_still_found);
+async fn an_end_that_was_pruned_is_still_found(at: At) {
     let stage = Stage::new();
     stage.brain.say("early");
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let early = spawn(&host, ("plain", "go")).await;
     let _ = host.store().commit(Write::Prune { before: u64::MAX }.into()).await.unwrap();
     let filter = format!("session_completed source={}", early.id());
@@ -76,10 +76,10 @@ async fn an_end_that_was_pruned_is_still_found() {
     assert!(host.router().wait_for_event(other, Duration::ZERO).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_wait_for_a_session_that_runs_ends_with_it_whatever_its_end() {
+each_store!(a_wait_for_a_session_that_runs_ends_with_it_whatever_its_end);
+async fn a_wait_for_a_session_that_runs_ends_with_it_whatever_its_end(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let (session, _) = open(&host, "s").await;
     let waiting = {
         let router = host.router().clone();
@@ -91,10 +91,10 @@ async fn a_wait_for_a_session_that_runs_ends_with_it_whatever_its_end() {
     assert_eq!(end.payload.decode::<Value>().unwrap()["outcome"], OutcomeKind::Cancelled.as_str());
 }
 
-#[tokio::test]
-async fn a_session_whose_place_was_pruned_is_told_once_and_goes_on() {
+each_store!(a_session_whose_place_was_pruned_is_told_once_and_goes_on);
+async fn a_session_whose_place_was_pruned_is_told_once_and_goes_on(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let (_session, events) = open(&host, "s").await;
     for number in 1..=5 {
         emit(host.router(), "ready", number).await;

@@ -1,5 +1,6 @@
 //! Subscriptions and waits: what subscribers are promised.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::env::{EmitError, EventSink};
@@ -7,17 +8,18 @@ use amplifier_core::event::{EventType, NewEvent};
 use amplifier_core::{Event, Payload, SessionId};
 use amplifier_foundation::SpawnRequest;
 use amplifier_foundation::router::{Cursor, Delivery, EventFilter, RouterError};
+use amplifier_foundation::store::Write;
 use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{SECOND, emit, number, of, router};
+use super::{At, SECOND, emit, flood, number, of};
 use crate::spawn::spawn;
 
-#[tokio::test]
-async fn a_subscription_is_registered_before_it_is_returned() {
-    let (router, _) = router();
+each_store!(a_subscription_is_registered_before_it_is_returned);
+async fn a_subscription_is_registered_before_it_is_returned(at: At) {
+    let (router, _) = at.router();
     emit(&router, "work:done", 0).await;
     let mut subscription = router.subscribe("work:*").unwrap();
     emit(&router, "work:done", 1).await;
@@ -29,9 +31,9 @@ async fn a_subscription_is_registered_before_it_is_returned() {
     assert_eq!(router.subscribers(), 0);
 }
 
-#[tokio::test]
-async fn an_event_says_who_when_and_where_in_the_log() {
-    let (router, clock) = router();
+each_store!(an_event_says_who_when_and_where_in_the_log);
+async fn an_event_says_who_when_and_where_in_the_log(at: At) {
+    let (router, clock) = at.router();
     clock.advance(SECOND);
     let mut subscription = router.subscribe("*").unwrap();
     let session = SessionId::new("s").unwrap();
@@ -42,9 +44,9 @@ async fn an_event_says_who_when_and_where_in_the_log() {
     assert_eq!(event.payload.decode::<Value>().unwrap(), json!({"n": 1}));
 }
 
-#[tokio::test]
-async fn a_wait_from_a_cursor_finds_what_came_before_it_and_nothing_twice() {
-    let (router, _) = router();
+each_store!(a_wait_from_a_cursor_finds_what_came_before_it_and_nothing_twice);
+async fn a_wait_from_a_cursor_finds_what_came_before_it_and_nothing_twice(at: At) {
+    let (router, _) = at.router();
     let start = router.tail().await.unwrap();
     emit(&router, "build", 1).await;
     emit(&router, "noise", 2).await;
@@ -61,9 +63,9 @@ async fn a_wait_from_a_cursor_finds_what_came_before_it_and_nothing_twice() {
     assert_eq!(event.payload.decode::<u64>().unwrap(), 4);
 }
 
-#[tokio::test]
-async fn a_wait_ends_with_nothing_when_its_time_is_up() {
-    let (router, clock) = router();
+each_store!(a_wait_ends_with_nothing_when_its_time_is_up);
+async fn a_wait_ends_with_nothing_when_its_time_is_up(at: At) {
+    let (router, clock) = at.router();
     let waiting = {
         let router = router.clone();
         tokio::spawn(async move { router.wait_for_event("build", SECOND).await })
@@ -75,9 +77,9 @@ async fn a_wait_ends_with_nothing_when_its_time_is_up() {
     assert_eq!(router.subscribers(), 0, "a wait leaves no subscription");
 }
 
-#[tokio::test]
-async fn a_wait_ends_with_the_event_that_comes_meanwhile() {
-    let (router, clock) = router();
+each_store!(a_wait_ends_with_the_event_that_comes_meanwhile);
+async fn a_wait_ends_with_the_event_that_comes_meanwhile(at: At) {
+    let (router, clock) = at.router();
     emit(&router, "build", 1).await;
     let waiting = {
         let router = router.clone();
@@ -89,13 +91,11 @@ async fn a_wait_ends_with_the_event_that_comes_meanwhile() {
     assert_eq!(event.payload.decode::<u64>().unwrap(), 2, "not the one from before");
 }
 
-#[tokio::test]
-async fn a_slow_reader_is_told_how_much_it_missed_and_where_to_read_on() {
-    let (router, _) = router();
+each_store!(a_slow_reader_is_told_how_much_it_missed_and_where_to_read_on);
+async fn a_slow_reader_is_told_how_much_it_missed_and_where_to_read_on(at: At) {
+    let (router, _) = at.router();
     let mut subscription = router.subscribe("tick").unwrap();
-    for number in 1..=1_500 {
-        emit(&router, "tick", number).await;
-    }
+    flood(&router, (1..=1_500).map(|number| ("tick", number))).await;
     let Some(Delivery::Lagged { missed, resume_at }) = subscription.next().await else { panic!("no lag") };
     assert_eq!((missed, resume_at.sequence), (1_500 - 1_024, 1));
     for expected in missed + 1..=1_500 {
@@ -107,16 +107,14 @@ async fn a_slow_reader_is_told_how_much_it_missed_and_where_to_read_on() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_of_events_fills_its_gaps_from_the_log() {
-    let (router, _) = router();
+each_store!(a_stream_of_events_fills_its_gaps_from_the_log);
+async fn a_stream_of_events_fills_its_gaps_from_the_log(at: At) {
+    let (router, _) = at.router();
     let mut events = router.subscribe("tick").unwrap().events();
     let mut next = 1;
     for round in 0..3 {
-        for number in 1..=3_000 {
-            emit(&router, "tick", round * 3_000 + number).await;
-            emit(&router, "noise", 0).await;
-        }
+        let both = |number| [("tick", round * 3_000 + number), ("noise", 0)];
+        flood(&router, (1..=3_000).flat_map(both)).await;
         while next <= (round + 1) * 3_000 {
             let event = soon("an event", events.next()).await.unwrap().unwrap();
             assert_eq!(event.payload.decode::<u64>().unwrap(), next);
@@ -125,16 +123,16 @@ async fn a_stream_of_events_fills_its_gaps_from_the_log() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_stream_that_lags_while_others_emit_misses_nothing_and_repeats_nothing() {
-    let (router, _) = router();
+each_store!(a_stream_that_lags_while_others_emit_misses_nothing_and_repeats_nothing, threads);
+async fn a_stream_that_lags_while_others_emit_misses_nothing_and_repeats_nothing(at: At) {
+    let (router, _) = at.router();
     let mut events = router.subscribe("tick").unwrap().events();
     let emitters: Vec<_> = (0..3)
         .map(|_| {
             let router = router.clone();
             tokio::spawn(async move {
-                for number in 0..4_000 {
-                    emit(&router, "tick", number).await;
+                for round in 0..40 {
+                    flood(&router, (0..100).map(|number| ("tick", round * 100 + number))).await;
                 }
             })
         })
@@ -148,38 +146,50 @@ async fn a_stream_that_lags_while_others_emit_misses_nothing_and_repeats_nothing
     }
 }
 
-#[tokio::test]
-async fn a_gap_that_the_log_no_longer_holds_is_an_error_and_the_stream_goes_on() {
-    let (router, _) = router();
+each_store!(a_gap_that_the_log_no_longer_holds_is_an_error_and_the_stream_goes_on);
+async fn a_gap_that_the_log_no_longer_holds_is_an_error_and_the_stream_goes_on(at: At) {
+    let store = at.store(1);
+    let router = at.over(Arc::clone(&store), 1);
     let mut events = router.subscribe("tick").unwrap().events();
-    for number in 1..=20_000 {
-        emit(&router, "tick", number).await;
-    }
+    flood(&router, (1..=3_000).map(|number| ("tick", number))).await;
+    let _ = store.commit(Write::Prune { before: 1_001 }.into()).await.unwrap();
     let gone = soon("an event", events.next()).await.unwrap().unwrap_err();
     let RouterError::Gone { oldest } = gone else { panic!("{gone}") };
-    assert_eq!(oldest.sequence, 20_000 - 16_384 + 1);
-    for expected in oldest.sequence..=20_000 {
+    assert_eq!(oldest.sequence, 1_001);
+    for expected in oldest.sequence..=3_000 {
         assert_eq!(of(&soon("an event", events.next()).await.unwrap().unwrap()), expected);
     }
-    emit(&router, "tick", 20_001).await;
-    assert_eq!(of(&soon("an event", events.next()).await.unwrap().unwrap()), 20_001);
+    emit(&router, "tick", 3_001).await;
+    assert_eq!(of(&soon("an event", events.next()).await.unwrap().unwrap()), 3_001);
 }
 
 #[tokio::test]
-async fn an_event_that_several_patterns_match_is_delivered_once() {
-    let (router, _) = router();
+async fn a_log_in_memory_drops_its_oldest_events_by_itself() {
+    let (router, _) = At::memory().router();
+    let start = router.tail().await.unwrap();
+    flood(&router, (1..=20_000).map(|number| ("tick", number))).await;
+    let gone = router.wait_after("*", start, Duration::ZERO).await.unwrap_err();
+    let RouterError::Gone { oldest } = gone else { panic!("{gone}") };
+    assert_eq!(oldest.sequence, 20_000 - 16_384 + 1);
+    let (event, _) = router.wait_after("*", oldest, Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(of(&event), oldest.sequence);
+}
+
+each_store!(an_event_that_several_patterns_match_is_delivered_once);
+async fn an_event_that_several_patterns_match_is_delivered_once(at: At) {
+    let (router, _) = at.router();
     let mut subscription = router.subscribe("work:done, work:*, *, **").unwrap();
     emit(&router, "work:done", 1).await;
     emit(&router, "work:done", 2).await;
     assert_eq!((number(&mut subscription).await, number(&mut subscription).await), (1, 2));
 }
 
-#[tokio::test]
-async fn a_filter_for_the_references_end_of_session_sees_both_ends() {
+each_store!(a_filter_for_the_references_end_of_session_sees_both_ends);
+async fn a_filter_for_the_references_end_of_session_sees_both_ends(at: At) {
     use amplifier_core::module::provider::ProviderErrorKind;
     let stage = Stage::new();
     stage.brain.say("fine").then(amplifier_tests::fake::Step::Fail(ProviderErrorKind::Auth));
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     for filter in ["session:end", "session_end", "session:completed,session:error"] {
         let mut ends = host.router().subscribe(filter).unwrap();
         stage.brain.say("fine").then(amplifier_tests::fake::Step::Fail(ProviderErrorKind::Auth));
@@ -192,10 +202,10 @@ async fn a_filter_for_the_references_end_of_session_sees_both_ends() {
     }
 }
 
-#[tokio::test]
-async fn nobody_can_emit_a_kernel_event() {
+each_store!(nobody_can_emit_a_kernel_event);
+async fn nobody_can_emit_a_kernel_event(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let chat = spawn(&host, SpawnRequest::new("plain", "1").keep_open()).await;
     let before = host.router().tail().await.unwrap();
     for name in ["session_completed", "session:end", "tool:pre", "run", "issue:opened", "", "Upper", "a b"] {
@@ -214,18 +224,18 @@ async fn nobody_can_emit_a_kernel_event() {
     assert_eq!(host.router().tail().await.unwrap(), before);
 }
 
-#[tokio::test]
-async fn a_malformed_filter_is_refused_at_the_call() {
-    let (router, _) = router();
+each_store!(a_malformed_filter_is_refused_at_the_call);
+async fn a_malformed_filter_is_refused_at_the_call(at: At) {
+    let (router, _) = at.router();
     for filter in ["", "Work", "a b", "a,,b"] {
         assert!(matches!(router.subscribe(filter), Err(RouterError::Filter(_))), "{filter:?}");
     }
     assert_eq!(router.subscribers(), 0);
 }
 
-#[tokio::test]
-async fn a_closed_router_delivers_what_it_has_and_takes_nothing_more() {
-    let (router, _) = router();
+each_store!(a_closed_router_delivers_what_it_has_and_takes_nothing_more);
+async fn a_closed_router_delivers_what_it_has_and_takes_nothing_more(at: At) {
+    let (router, _) = at.router();
     let mut subscription = router.subscribe("*").unwrap();
     let waiting = {
         let router = router.clone();
@@ -243,9 +253,9 @@ async fn a_closed_router_delivers_what_it_has_and_takes_nothing_more() {
     assert!(matches!(router.subscribe("*"), Err(RouterError::Closed)));
 }
 
-#[tokio::test]
-async fn a_hundred_subscribers_see_every_event_in_one_order() {
-    let (router, _) = router();
+each_store!(a_hundred_subscribers_see_every_event_in_one_order);
+async fn a_hundred_subscribers_see_every_event_in_one_order(at: At) {
+    let (router, _) = at.router();
     let readers: Vec<_> = (0..100)
         .map(|_| {
             let mut subscription = router.subscribe("tick").unwrap();
@@ -256,35 +266,32 @@ async fn a_hundred_subscribers_see_every_event_in_one_order() {
             })
         })
         .collect();
-    for number in 1..=500 {
-        emit(&router, "tick", number).await;
-    }
+    flood(&router, (1..=500).map(|number| ("tick", number))).await;
     for reader in readers {
         soon("a reader", reader).await.unwrap();
     }
     assert_eq!(router.subscribers(), 0);
 }
 
-#[tokio::test]
-async fn a_cursor_of_another_log_or_of_a_pruned_place_is_gone() {
-    let (router, _) = router();
+each_store!(a_cursor_of_another_log_or_of_a_pruned_place_is_gone);
+async fn a_cursor_of_another_log_or_of_a_pruned_place_is_gone(at: At) {
+    let store = at.store(1);
+    let router = at.over(Arc::clone(&store), 1);
     let tail = router.tail().await.unwrap();
     let foreign = Cursor { log: tail.log ^ 1, sequence: 1 };
     let error = router.wait_after("*", foreign, Duration::ZERO).await.unwrap_err();
     assert!(matches!(error, RouterError::Gone { oldest } if oldest == tail), "{error}");
-    let start = tail;
-    for number in 0..16_385 {
-        emit(&router, "tick", number).await;
-    }
-    let error = router.wait_after("*", start, Duration::ZERO).await.unwrap_err();
+    flood(&router, (0..10).map(|number| ("tick", number))).await;
+    let _ = store.commit(Write::Prune { before: 2 }.into()).await.unwrap();
+    let error = router.wait_after("*", tail, Duration::ZERO).await.unwrap_err();
     let RouterError::Gone { oldest } = error else { panic!("{error}") };
     let (event, _) = router.wait_after("*", oldest, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(event.payload.decode::<u64>().unwrap(), 1);
 }
 
-#[tokio::test]
-async fn a_filter_by_source_passes_those_sessions_alone() {
-    let (router, _) = router();
+each_store!(a_filter_by_source_passes_those_sessions_alone);
+async fn a_filter_by_source_passes_those_sessions_alone(at: At) {
+    let (router, _) = at.router();
     let id = |name: &str| SessionId::new(name).unwrap();
     let filter = EventFilter::names(["work:*"]).unwrap().from_sessions([id("a"), id("b")]);
     let mut subscription = router.subscribe(filter).unwrap();
@@ -308,10 +315,10 @@ impl Event for Findings {
     const NAME: &'static str = "analysis_complete";
 }
 
-#[tokio::test]
-async fn a_typed_event_arrives_as_its_type_with_its_source() {
+each_store!(a_typed_event_arrives_as_its_type_with_its_source);
+async fn a_typed_event_arrives_as_its_type_with_its_source(at: At) {
     let stage = Stage::new();
-    let host = stage.host_in_memory();
+    let host = at.host(&stage).await;
     let chat = spawn(&host, SpawnRequest::new("plain", "1").keep_open()).await;
     let mut events = host.router().subscribe_to::<Findings>().unwrap().events();
     let findings = Findings { found: vec!["x".into()] };

@@ -117,7 +117,7 @@ impl EventRouter {
         from: Option<Cursor>,
     ) -> Result<Consumer, RouterError> {
         let store = &self.0.store;
-        let subscription = self.subscription(filter.clone())?;
+        let subscription = self.noted_subscription(filter.clone()).await?;
         let generation = store.counter(&counter(&[name, "generation"])?).await?;
         let cursor = cursor_name(name, generation)?;
         let filters = counter(&[name, &generation.to_string(), "filter"])?;
@@ -159,7 +159,8 @@ async fn begin(
         .write(Write::AddCounter { counter: filters.clone(), by: mark })
         .when(Expect::CursorAt { consumer: cursor.clone(), cursor: None });
     match store.commit(commit).await {
-        Ok(_) => Ok(floor),
+        // Of a place that was named before there was a log, the store says which log it is of.
+        Ok(_) => Ok(store.cursor(cursor).await?.unwrap_or(floor)),
         Err(StoreError::CursorIs { found: Some(found), .. }) => Ok(found),
         Err(error) => Err(error.into()),
     }
