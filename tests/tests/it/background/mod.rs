@@ -9,6 +9,7 @@ mod limits;
 mod model;
 mod policies;
 mod pool;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
