@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, Weak};
 use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
 use amplifier_foundation::store::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease,
-    LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
-    SessionRow, Settled, Store, StoreError, Write,
+    LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, RunState,
+    SessionFilter, SessionRow, Settled, Store, StoreError, Write,
 };
 use async_trait::async_trait;
 
@@ -36,13 +36,17 @@ pub struct FaultyStore {
     fault: Arc<Mutex<(When, StoreFault)>>,
     reads: Arc<Mutex<Option<StoreFault>>>,
     commits: Arc<Mutex<Vec<&'static str>>>,
+    steps: Arc<Mutex<Vec<Step>>>,
 }
+
+/// A step of a run: from where to where.
+pub type Step = (RunState, RunState);
 
 impl FaultyStore {
     /// A store in front of `inner` that fails when `when` says so.
     pub fn new(inner: Arc<dyn Store>, when: When, fault: StoreFault) -> Self {
         let fault = Arc::new(Mutex::new((when, fault)));
-        Self { inner, fault, reads: Arc::default(), commits: Arc::default() }
+        Self { inner, fault, reads: Arc::default(), commits: Arc::default(), steps: Arc::default() }
     }
 
     /// Fails at other commits from now on.
@@ -58,6 +62,11 @@ impl FaultyStore {
     /// The commits that were tried, in order; those that nobody waited for too.
     pub fn commits(&self) -> Vec<&'static str> {
         self.commits.lock().unwrap().clone()
+    }
+
+    /// The steps of runs that the store has carried out, commit by commit.
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap().clone()
     }
 
     /// What shall become of a commit.
@@ -110,7 +119,18 @@ fn full(action: &'static str) -> StoreError {
 impl Store for FaultyStore {
     async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
         match self.verdict(&commit) {
-            None => self.inner.commit(commit).await,
+            None => {
+                let moves = commit.writes.iter().filter_map(|write| match write {
+                    Write::MoveRun(step) => Some((step.from, step.to)),
+                    _ => None,
+                });
+                let moves: Vec<Step> = moves.collect();
+                let receipt = self.inner.commit(commit).await?;
+                if matches!(receipt, Receipt::Applied(_)) {
+                    self.steps.lock().unwrap().extend(moves);
+                }
+                Ok(receipt)
+            }
             Some(StoreFault::Error) => Err(full("commit")),
             Some(StoreFault::Panic) => panic!("the store panicked"),
             Some(StoreFault::Wait(gate)) => {

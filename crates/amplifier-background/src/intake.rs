@@ -65,7 +65,8 @@ pub(crate) struct Intake {
     pub(crate) host: Host,
     pub(crate) config: Arc<BackgroundConfig>,
     pub(crate) board: Arc<Board>,
-    /// Firings are taken in one after the other: whether there is room must still hold at the commit.
+    /// Where a policy asks what runs or waits, firings are taken in one after the other: the answer must still
+    /// hold at the commit. Others take room and go on beside each other.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -92,6 +93,23 @@ fn key(text: String) -> DedupKey {
     DedupKey::new(text).expect("a key")
 }
 
+/// Room that is taken for a run, until it waits or is known not to.
+struct Room<'a> {
+    board: &'a Board,
+    /// Whether it waits now; `None` where whoever fired it has not waited for that.
+    taken: Option<bool>,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.board.change_quietly(|inner| {
+            inner.reserved -= 1;
+            inner.waiting += i64::from(self.taken == Some(true));
+            inner.miscounted |= self.taken.is_none();
+        });
+    }
+}
+
 impl Intake {
     pub(crate) fn new(host: Host, config: Arc<BackgroundConfig>, board: Arc<Board>) -> Self {
         Self { host, config, board, turn: tokio::sync::Mutex::new(()) }
@@ -103,7 +121,12 @@ impl Intake {
         event: &TriggerEvent,
         mut origin: Origin<'_>,
     ) -> Result<Taken, StoreError> {
-        let _turn = self.turn.lock().await;
+        let policy = origin.policy;
+        let asks = matches!(policy.overlap, Overlap::Skip | Overlap::CancelPrevious);
+        let _turn = match asks || policy.debounce.is_some() {
+            true => Some(self.turn.lock().await),
+            false => None,
+        };
         let mut result = Ok(Taken::Repeated);
         for _ in 0..TRIES {
             result = self.once(event, &mut origin).await;
@@ -152,7 +175,12 @@ impl Intake {
         match self.room(event, origin.policy).await? {
             Some(Taken::Wait) => Ok(Taken::Wait),
             Some(left_out) => self.count(event, origin, left_out, None).await,
-            None => self.enqueue(id, event, origin, cause).await,
+            None => {
+                let mut room = Room { board: &self.board, taken: None };
+                let taken = self.enqueue(id, event, origin, cause).await;
+                room.taken = Some(matches!(taken, Ok(Taken::Run(_))));
+                taken
+            }
         }
     }
 
@@ -161,18 +189,29 @@ impl Intake {
         Ok(self.host.store().event(*id).await?.map(|event| Cause::of(&event)))
     }
 
-    /// `None`: there is room. Else what becomes of the firing.
+    /// Takes room for a run, if there is any.
+    fn reserve(&self) -> bool {
+        let capacity = u64::from(self.config.queue.capacity);
+        self.board.change_quietly(|inner| {
+            let fits = inner.queued() < capacity;
+            inner.reserved += u64::from(fits);
+            fits
+        })
+    }
+
+    /// `None`: there is room, and it is taken. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
         if self.board.look(|inner| inner.miscounted) {
             self.count_waiting().await?;
         }
-        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
+        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.queued()));
         let busy = |waiting| taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
         if policy.overlap == Overlap::Skip && busy(waiting) {
             // What waited may have been dropped by a person since it was counted.
             if taken < places {
-                waiting = self.count_waiting().await?;
+                self.count_waiting().await?;
+                waiting = self.board.look(|inner| inner.queued());
             }
             if busy(waiting) {
                 return Ok(Some(Taken::Skipped));
@@ -184,8 +223,11 @@ impl Intake {
         {
             return Ok(Some(Taken::Coalesced));
         }
-        let capacity = u64::from(self.config.queue.capacity);
-        if waiting < capacity || self.count_waiting().await? < capacity {
+        if self.reserve() {
+            return Ok(None);
+        }
+        self.count_waiting().await?;
+        if self.reserve() {
             return Ok(None);
         }
         Ok(Some(match (&event.trigger, policy.misfire) {
@@ -215,10 +257,11 @@ impl Intake {
     }
 
     /// Counts what waits, and notes it.
-    pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn count_waiting(&self) -> Result<(), StoreError> {
         let waiting = self.host.store().count_queued(&queue_of(&self.config.name)).await?;
-        self.board.change_quietly(|inner| (inner.waiting, inner.miscounted) = (waiting, false));
-        Ok(waiting)
+        let counted = i64::try_from(waiting).unwrap_or(i64::MAX);
+        self.board.change_quietly(|inner| (inner.waiting, inner.miscounted) = (counted, false));
+        Ok(())
     }
 
     async fn enqueue(
@@ -232,6 +275,7 @@ impl Intake {
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
         let payload = RunPayload { event: event.clone(), cause, retry_of: None };
         let Ok(payload) = Payload::encode(&payload) else {
+            // It needs no room then.
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
         };
@@ -250,8 +294,8 @@ impl Intake {
         commit = commit.when(Expect::KeyAbsent(self.seen(event)));
         match self.commit(commit, event, origin).await? {
             true => {
-                self.board.change(|inner| inner.waiting = if replaces { 1 } else { inner.waiting + 1 });
                 if replaces {
+                    self.board.change_quietly(|inner| inner.waiting = 0);
                     self.cancel_running();
                 }
                 Ok(Taken::Run(run))

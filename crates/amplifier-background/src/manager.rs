@@ -51,7 +51,7 @@ pub struct BackgroundSessionManager(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    workshop: Workshop,
+    workshop: Arc<Workshop>,
     // Held for a look or a change; never across an await.
     sessions: Mutex<BTreeMap<BackgroundName, Session>>,
     /// The fence of the owner of the triggers. Held while it is taken.
@@ -113,7 +113,7 @@ impl BackgroundSessionManager {
         let env = SourceEnv::new(host.project(), Arc::clone(host.clock()), variable);
         let start = host.ids().v7(host.clock().now());
         Self(Arc::new(Inner {
-            workshop: Workshop { host: host.clone(), registry, env },
+            workshop: Arc::new(Workshop { host: host.clone(), registry, env }),
             sessions: Mutex::default(),
             owner: tokio::sync::Mutex::new(None),
             life: CancelToken::new(),
@@ -354,10 +354,12 @@ impl BackgroundSessionManager {
         for Listened { trigger, built, row } in triggers {
             let handles = Arc::clone(&session.handles);
             let note = move |key: &TriggerKey, handle| {
-                handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
+                if !matches!(handle, TriggerHandle::None) {
+                    handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
+                }
             };
             let source = Source {
-                workshop: self.0.workshop.clone(),
+                workshop: Arc::clone(&self.0.workshop),
                 key: trigger.key(),
                 config: trigger,
                 row,

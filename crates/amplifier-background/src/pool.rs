@@ -199,7 +199,7 @@ impl Pool {
                 pool.board.change(|inner| {
                     inner.running.remove(&id);
                     inner.unwanted.remove(&id);
-                    inner.waiting += u64::from(again);
+                    inner.waiting += i64::from(again);
                     inner.end_if_empty();
                 });
                 pool.board.freed();
@@ -242,7 +242,7 @@ impl Pool {
         let session = result.session().clone();
         let stop = self.board.change(|inner| {
             inner.status.spawned += 1;
-            inner.waiting = inner.waiting.saturating_sub(u64::from(resumed.is_none()));
+            inner.waiting -= i64::from(resumed.is_none());
             inner.failures.remove(&id);
             if let Some(active) = inner.running.get_mut(&id) {
                 active.session = Some(session.clone());
@@ -275,7 +275,7 @@ impl Pool {
         if to == RunState::Dead {
             self.board.change(|inner| {
                 inner.failures.remove(&work.id);
-                inner.waiting = inner.waiting.saturating_sub(1);
+                inner.waiting -= 1;
             });
         }
         // It has waited all along.

@@ -56,7 +56,7 @@ type OnHandle = dyn Fn(&TriggerKey, TriggerHandle) + Send + Sync;
 
 /// One trigger at work.
 pub(crate) struct Source {
-    pub(crate) workshop: Workshop,
+    pub(crate) workshop: Arc<Workshop>,
     pub(crate) config: TriggerConfig,
     pub(crate) key: TriggerKey,
     pub(crate) row: TriggerRow,
@@ -104,7 +104,7 @@ impl Source {
             let gives_up = last || !config.restart_on_failure || restarts >= config.max_restarts;
             let state = if gives_up { TriggerState::Failed } else { TriggerState::Restarting };
             self.set(state, restarts, Some(&error));
-            self.tell(&error, restarts, gives_up).await;
+            Box::pin(self.tell(&error, restarts, gives_up)).await;
             if gives_up {
                 return;
             }
@@ -159,7 +159,8 @@ impl Source {
                 }
                 Some(Ok(event)) => event,
             };
-            if let Some(ended) = self.take(&event).await {
+            // Apart, so that a source that waits does not carry what it takes to take a firing in.
+            if let Some(ended) = Box::pin(self.take(&event)).await {
                 return ended;
             }
         }

@@ -207,8 +207,11 @@ enum Errand {
 pub(crate) struct Inner {
     pub(crate) status: BackgroundStatus,
     pub(crate) running: BTreeMap<RunId, Active>,
-    /// Runs that wait, as far as known here: never too few.
-    pub(crate) waiting: u64,
+    /// Runs that wait, as far as known here. Less than none for a moment, while one begins before who
+    /// queued it has heard that it is durable.
+    pub(crate) waiting: i64,
+    /// Room that is taken for firings that are not durable yet.
+    pub(crate) reserved: u64,
     /// How often a run could not be started, one after the other.
     pub(crate) failures: BTreeMap<RunId, u32>,
     /// True if others may have queued or begun runs since `waiting` was counted.
@@ -228,6 +231,7 @@ impl Board {
             status,
             running: BTreeMap::new(),
             waiting: 0,
+            reserved: 0,
             failures: BTreeMap::new(),
             miscounted: false,
             ahead: Ahead::default(),
@@ -388,6 +392,11 @@ impl Inner {
         if self.status.state == BackgroundState::Stopping && self.running.is_empty() {
             self.status.state = BackgroundState::Stopped;
         }
+    }
+
+    /// How many runs wait, with those that will in a moment.
+    pub(crate) fn queued(&self) -> u64 {
+        u64::try_from(self.waiting).unwrap_or(0) + self.reserved
     }
 
     /// How many places of the pool are taken.

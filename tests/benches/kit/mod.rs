@@ -19,6 +19,7 @@ pub(crate) fn builder() -> HostBuilder {
 }
 
 /// A host in memory, and the bundle prepared.
+#[allow(dead_code, reason = "not every benchmark needs it")]
 pub(crate) async fn in_memory() -> (Host, Arc<PreparedBundle>) {
     let host = builder().in_memory();
     let bundle = host.prepare("bench").await.unwrap();

@@ -45,7 +45,7 @@ pub(super) fn read(bench: &str, runs: usize, report: &mut Report) -> Result<(), 
 }
 
 fn unit(name: &str) -> &'static str {
-    let known = ["ms", "µs", "times", "bytes", "KiB", "calls", "per s"];
+    let known = ["ms", "µs", "times", "bytes", "KiB", "calls", "per s", "percent"];
     known.into_iter().find(|known| *known == name).unwrap_or("?")
 }
 

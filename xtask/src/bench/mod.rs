@@ -4,6 +4,7 @@
 //! beside it; what cannot be measured here is named with the reason. A figure over
 //! its bound is marked and does not fail the task: times differ between machines.
 
+mod background;
 mod http;
 mod library;
 pub(crate) mod process;
@@ -41,6 +42,11 @@ const AREAS: &[Area] = &[
         name: "store",
         about: "the store in a file, alone and shared by processes",
         measure: store::measure,
+    },
+    Area {
+        name: "background",
+        about: "runs, pools and timers of background sessions in one process",
+        measure: background::measure,
     },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
     Area { name: "router", about: "events to their readers in one process", measure: router::measure },

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::{SqliteOptions, SqliteStore};
 use crate::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Expect, Grant,
-    Instance, Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow,
-    Settled, Store, StoreError, Write,
+    Instance, Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow,
+    SessionFilter, SessionRow, Settled, Store, StoreError, Write,
 };
 
 /// The log of a database that is not there yet. A place in it is that place of whatever log the database

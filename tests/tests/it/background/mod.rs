@@ -10,6 +10,7 @@ mod model;
 mod policies;
 mod pool;
 mod report;
+mod waits;
 mod why;
 
 use std::sync::Arc;

@@ -1,0 +1,346 @@
+//! What background sessions cost in time; started by `cargo xtask bench background`.
+//!
+//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. The store is a
+//! file, and sessions are kept in memory, so that what is measured is the queue. A durable wait is what a
+//! commit of one event takes at the same time on the same store; a slow disk is simulated by 4 ms a flush.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark measures real time on real files, and a failure shall stop it"
+)]
+
+mod kit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use amplifier_background::trigger::{BackgroundName, TriggerRegistry};
+use amplifier_background::{BackgroundConfig, BackgroundSessionManager, BackgroundState, queue_of};
+use amplifier_core::RunId;
+use amplifier_foundation::Host;
+use amplifier_foundation::host::{RandomIds, SystemClock};
+use amplifier_foundation::store::{
+    Commit, RunFilter, RunRow, RunState, SqliteOptions, SqliteStore, Store, Write,
+};
+use amplifier_tests::fake::{Brain, FakeContext, FakeLoop, LoopAct, ORCHESTRATOR, Step};
+use amplifier_tests::gate::Gate;
+use kit::Wanted::{AtLeast, AtMost, Nothing};
+use kit::{builder, row};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A flush of a disk that has other things to do.
+const SLOW: Duration = Duration::from_millis(4);
+/// Trivial runs that are timed together.
+const RUNS: usize = 6_000;
+/// The same with 4 ms for each flush.
+const SLOW_RUNS: usize = 3_000;
+/// Runs that wait at the start of a manager.
+const WAITING: usize = 100_000;
+/// Events of one measurement of the way to the first call.
+const EVENTS: usize = 50;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let runs: usize = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(15);
+    let only = args.iter().find(|arg| arg.starts_with(char::is_alphabetic));
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if wanted("forty") {
+        runtime.block_on(forty(runs.min(5)));
+    }
+    if wanted("first") {
+        runtime.block_on(first_call(runs));
+    }
+    if wanted("rate") {
+        runtime.block_on(rate(runs.min(5), None, RUNS, ("6,000 runs through a durable queue", 6_000.0)));
+        runtime.block_on(rate(runs.min(5), Some(SLOW), SLOW_RUNS, ("3,000 runs, 4 ms a flush", 1_500.0)));
+    }
+    if wanted("start") {
+        runtime.block_on(start(runs.min(3)));
+    }
+}
+
+/// A store in a file of its own.
+struct Disk {
+    _folder: TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl Disk {
+    fn new(slow: Option<Duration>) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let store = Arc::new(open(&folder, slow));
+        Self { _folder: folder, store }
+    }
+}
+
+fn open(folder: &TempDir, slow: Option<Duration>) -> SqliteStore {
+    let path = folder.path().join("amplifier.db");
+    let mut options = SqliteOptions::new(path, Arc::new(SystemClock::new()), Arc::new(RandomIds::new()));
+    options.simulated_flush = slow;
+    SqliteStore::open(options).unwrap()
+}
+
+fn name() -> BackgroundName {
+    BackgroundName::new("night").unwrap()
+}
+
+fn config(more: Value) -> BackgroundConfig {
+    let mut map = json!({"name": "night", "bundle": "bench", "queue": {"capacity": 100_000}});
+    for (key, value) in more.as_object().unwrap() {
+        map[key] = value.clone();
+    }
+    BackgroundConfig::parse(&map, &TriggerRegistry::new()).unwrap()
+}
+
+/// Waits until so many runs of the queue have completed.
+async fn completed(manager: &BackgroundSessionManager, host: &Host, count: usize) {
+    let mut changes = manager.watch();
+    loop {
+        let spawned = manager.status(&name()).unwrap();
+        if spawned.spawned >= count as u64 && spawned.active.is_empty() {
+            break;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+    }
+    let mut filter = RunFilter::default();
+    (filter.queue, filter.state, filter.limit) =
+        (Some(queue_of(&name())), Some(RunState::Completed), count + 1);
+    let rows: Vec<RunRow> = host.store().runs(&filter).await.unwrap();
+    assert_eq!(rows.len(), count, "each run has completed once");
+}
+
+/// 40 events that lead to 100 ms of work each, four at once; and the same work in four tasks.
+async fn forty(runs: usize) {
+    let (mut took, mut over, mut rivals) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..=runs {
+        let disk = Disk::new(None);
+        let slow = kit::BUNDLE.replace("{text: done}", "{text: done, delay_ms: 100}");
+        let host = builder().bundle("slow", slow).store(disk.store.clone()).in_memory();
+        let manager = BackgroundSessionManager::new(&host);
+        let triggers = json!([{"type": "session_event", "config": {"event_names": ["work:new"]}}]);
+        manager.start(config(json!({"bundle": "slow", "pool_size": 4, "triggers": triggers}))).await.unwrap();
+        let flush = a_wait(&host).await;
+        let began = Instant::now();
+        for at in 0..40 {
+            host.router().emit("work:new", json!({ "at": at })).await.unwrap();
+        }
+        completed(&manager, &host, 40).await;
+        let all = began.elapsed().as_secs_f64() * 1e3;
+        took.push(all);
+        over.push((all - 1_000.0) / (20.0 * flush * 1e3));
+        let began = Instant::now();
+        let workers = (0..4).map(|_| {
+            tokio::spawn(async {
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+        });
+        for worker in workers.collect::<Vec<_>>() {
+            worker.await.unwrap();
+        }
+        rivals.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    row("40 events, pool 4, 100 ms of work each", "ms", AtMost(1_100.0), &took[1..]);
+    row("what is over 1.0 s, in 20 durable waits", "times", AtMost(1.0), &over[1..]);
+    row("rival: the same sleeps in four tasks", "ms", Nothing, &rivals[1..]);
+}
+
+/// What a commit of one event takes now, in seconds: the median of a few.
+async fn a_wait(host: &Host) -> f64 {
+    let mut each = Vec::new();
+    for _ in 0..21 {
+        let began = Instant::now();
+        host.router().emit("bench:wait", json!({})).await.unwrap();
+        each.push(began.elapsed().as_secs_f64());
+    }
+    each.sort_by(f64::total_cmp);
+    each[10]
+}
+
+/// From an event that is emitted to the first call of the provider, in an idle pool.
+async fn first_call(runs: usize) {
+    let disk = Disk::new(None);
+    let durable = fake().store(disk.store.clone());
+    let (each, waits) = way(durable, runs).await;
+    let over: Vec<f64> = each.iter().zip(&waits).map(|(took, wait)| took - 2.0 * wait).collect();
+    row("event to first provider call, durable", "ms", Nothing, &each);
+    row("what is over two durable waits", "ms", AtMost(1.0), &over);
+    row("one durable wait", "ms", Nothing, &waits);
+    let (each, _) = way(fake(), runs).await;
+    row("event to first provider call, store in memory", "ms", AtMost(0.2), &each);
+}
+
+fn fake() -> amplifier_foundation::HostBuilder {
+    Host::builder()
+}
+
+async fn way(host: amplifier_foundation::HostBuilder, runs: usize) -> (Vec<f64>, Vec<f64>) {
+    let brain = Brain::new();
+    let host = host
+        .modules([
+            Arc::new(brain.clone()) as Arc<dyn amplifier_core::module::Module>,
+            Arc::new(FakeLoop(ORCHESTRATOR, LoopAct::Plain)),
+            Arc::new(FakeContext::default()),
+        ])
+        .bundle("bench", amplifier_tests::stage::Stage::new().plain())
+        .in_memory();
+    let manager = BackgroundSessionManager::new(&host);
+    let triggers = json!([{"type": "session_event", "config": {"event_names": ["work:new"]}}]);
+    manager.start(config(json!({"pool_size": 4, "triggers": triggers}))).await.unwrap();
+    let (mut medians, mut waits, mut count) = (Vec::new(), Vec::new(), 0);
+    for run in 0..=runs {
+        let mut each = Vec::new();
+        let wait = a_wait(&host).await * 1e3;
+        for at in 0..EVENTS {
+            let gate = Gate::new();
+            brain.then(Step::Late("done".into(), gate.clone()));
+            let began = Instant::now();
+            host.router().emit("work:new", json!({ "at": at })).await.unwrap();
+            gate.reached(1).await;
+            each.push(began.elapsed().as_secs_f64() * 1e3);
+            gate.open();
+            count += 1;
+            completed(&manager, &host, count).await;
+        }
+        each.sort_by(f64::total_cmp);
+        if run > 0 {
+            medians.push(each[EVENTS / 2]);
+            waits.push(wait);
+        }
+    }
+    (medians, waits)
+}
+
+/// Runs that are fired while others run, 64 callers and 64 places; and those that wait already.
+async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): (&str, f64)) {
+    let (mut fired, mut waited, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..=runs {
+        let disk = Disk::new(slow);
+        let host = builder().store(disk.store.clone()).in_memory();
+        let manager = BackgroundSessionManager::new(&host);
+        manager.start(config(json!({"pool_size": 64}))).await.unwrap();
+        let began = Instant::now();
+        let callers = (0..64).map(|caller| {
+            let manager = manager.clone();
+            tokio::spawn(async move {
+                for at in (caller..count).step_by(64) {
+                    manager.fire(&name(), json!(at)).await.unwrap();
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        completed(&manager, &host, count).await;
+        fired.push(count as f64 / began.elapsed().as_secs_f64());
+        drop(manager);
+
+        let disk = Disk::new(None);
+        let host = builder().store(disk.store.clone()).in_memory();
+        fill(disk.store.as_ref(), count).await;
+        let manager = BackgroundSessionManager::new(&host);
+        let began = Instant::now();
+        manager.start(config(json!({"pool_size": 64}))).await.unwrap();
+        completed(&manager, &host, count).await;
+        waited.push(count as f64 / began.elapsed().as_secs_f64());
+
+        let host = builder().store(Disk::new(slow).store).in_memory();
+        let bundle = host.prepare("bench").await.unwrap();
+        let began = Instant::now();
+        let callers = (0..64).map(|caller| {
+            let (host, bundle) = (host.clone(), Arc::clone(&bundle));
+            tokio::spawn(async move {
+                for _ in (caller..count).step_by(64) {
+                    let request = amplifier_foundation::SpawnRequest::new(Arc::clone(&bundle), "hi");
+                    amplifier_foundation::spawn_bundle(&host, request).await.unwrap().output().await.unwrap();
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        sessions.push(count as f64 / began.elapsed().as_secs_f64());
+    }
+    row(&format!("{what}: fired meanwhile"), "per s", Nothing, &fired[1..]);
+    row(&format!("{what}: waiting already"), "per s", AtLeast(least), &waited[1..]);
+    row(&format!("{what}: rival, the sessions alone"), "per s", Nothing, &sessions[1..]);
+}
+
+/// Fills the queue with runs that a person has fired.
+async fn fill(store: &SqliteStore, count: usize) {
+    let event = json!({
+        "event": {
+            "id": "night/manual/1/m-0", "trigger": "manual", "due": 0, "fired": 0,
+            "cause": "manual", "payload": {"at": 1},
+        },
+    });
+    let payload: amplifier_core::Payload = sample(store).await.unwrap_or_else(|| event.into());
+    for part in (0..count).collect::<Vec<_>>().chunks(1_000) {
+        for at in part {
+            let enqueue = Write::Enqueue {
+                run: RunId::new(format!("filled:{at}")).unwrap(),
+                queue: queue_of(&name()),
+                trigger: None,
+                payload: payload.clone(),
+                priority: 0,
+                delay: Duration::ZERO,
+            };
+            store.post(enqueue.into()).unwrap_or_default();
+        }
+        let _ = store.commit(Commit::new()).await.unwrap();
+    }
+}
+
+/// The payload of a run as an intake writes it.
+async fn sample(_store: &SqliteStore) -> Option<amplifier_core::Payload> {
+    let host = builder().in_memory();
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config(json!({}))).await.ok()?;
+    let run = manager.fire(&name(), json!({"at": 1})).await.ok()?;
+    Some(host.store().run(&run).await.ok()??.payload)
+}
+
+/// A manager that starts where many runs wait.
+async fn start(runs: usize) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fill(&open(&folder, None), WAITING).await;
+    let (mut took, mut firsts) = (Vec::new(), Vec::new());
+    for _ in 0..=runs {
+        let brain = Brain::new();
+        let gate = Gate::new();
+        for _ in 0..4 {
+            brain.then(Step::Late("done".into(), gate.clone()));
+        }
+        let store = Arc::new(open(&folder, None));
+        let host = Host::builder()
+            .modules([
+                Arc::new(brain.clone()) as Arc<dyn amplifier_core::module::Module>,
+                Arc::new(FakeLoop(ORCHESTRATOR, LoopAct::Plain)),
+                Arc::new(FakeContext::default()),
+            ])
+            .bundle("bench", amplifier_tests::stage::Stage::new().plain())
+            .store(store)
+            .in_memory();
+        let began = Instant::now();
+        let manager = BackgroundSessionManager::new(&host);
+        manager.start(config(json!({"pool_size": 4}))).await.unwrap();
+        let mut changes = manager.watch();
+        let _ = changes
+            .wait_for(|_| manager.status(&name()).unwrap().state == BackgroundState::Running)
+            .await
+            .unwrap();
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+        gate.reached(4).await;
+        firsts.push(began.elapsed().as_secs_f64() * 1e3);
+        gate.open();
+        manager.shutdown(amplifier_foundation::Shutdown::Now).await;
+        host.shutdown(amplifier_foundation::Shutdown::Now).await;
+    }
+    row("start where 100,000 runs wait", "ms", AtMost(500.0), &took[1..]);
+    row("its first four calls of a provider", "ms", Nothing, &firsts[1..]);
+}
