@@ -10,9 +10,12 @@ use amplifier_core::{CancelLevel, Cause, EventType, NewEvent, Payload, RunId};
 use amplifier_foundation::Host;
 use amplifier_foundation::router::DEFAULT_MAX_HOPS;
 use amplifier_store::{
-    Commit, DedupKey, Expect, Receipt, RunFilter, RunMove, RunRow, RunState, StoreError, Write,
+    Commit, DedupKey, Expect, Receipt, RunFilter, RunMove, RunRow, RunState, Store, StoreError, Write,
 };
-use amplifier_trigger::{Acceptance, Misfire, Overlap, TriggerEvent, TriggerKind, TriggerPolicy, TriggerRow};
+use amplifier_trigger::{
+    Acceptance, BackgroundName, Misfire, Overlap, TriggerEvent, TriggerKey, TriggerKind, TriggerPolicy,
+    TriggerRow,
+};
 
 use crate::config::BackgroundConfig;
 use crate::report::left_out::{FIRED, LeftOut, REFUSED};
@@ -68,7 +71,20 @@ pub(crate) struct Intake {
 
 /// The key of what the store keeps of a trigger.
 pub(crate) fn row_key(config: &BackgroundConfig, row: &TriggerRow) -> DedupKey {
-    key(format!("{TRIGGERS}{}/{}", config.name, row.key))
+    row_key_of(&config.name, &row.key)
+}
+
+fn row_key_of(name: &BackgroundName, trigger: &TriggerKey) -> DedupKey {
+    key(format!("{TRIGGERS}{name}/{trigger}"))
+}
+
+/// What the store keeps of a trigger, if somebody has listened to it.
+pub(crate) async fn trigger_row(
+    store: &dyn Store,
+    name: &BackgroundName,
+    trigger: &TriggerKey,
+) -> Result<Option<TriggerRow>, StoreError> {
+    Ok(store.key(&row_key_of(name, trigger)).await?.and_then(|kept| kept.decode().ok()))
 }
 
 fn key(text: String) -> DedupKey {

@@ -9,12 +9,15 @@
 #![warn(missing_docs)]
 
 mod config;
+pub mod control;
+pub mod declared;
 mod error;
 mod intake;
 pub mod issue;
 mod keeper;
 mod lease;
 mod manager;
+mod manual;
 mod pool;
 pub mod report;
 mod run;
@@ -24,8 +27,8 @@ mod status;
 
 pub use amplifier_trigger as trigger;
 pub use config::{
-    BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF, MAX_BACKOFF,
-    MAX_POOL, MAX_QUEUE, QueueConfig,
+    BACKGROUND_KEYS, BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF,
+    MAX_BACKOFF, MAX_POOL, MAX_QUEUE, QueueConfig,
 };
 pub use error::BackgroundError;
 pub use issue::ForemanSessionStorage;

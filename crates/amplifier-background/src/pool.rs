@@ -297,6 +297,7 @@ impl Pool {
         let mut request = request
             .name(self.config.id())
             .background(true)
+            .chosen_by_project(self.config.chosen_by_project)
             .permissions(self.permissions(&event.trigger))
             .limits(self.config.limits.clone())
             .metadata(self.metadata(work))

@@ -10,11 +10,12 @@ use amplifier_core::{
     Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
     SessionOutcome, TriggerId,
 };
-use amplifier_foundation::EventRouter;
 use amplifier_foundation::router::{DEFAULT_MAX_HOPS, RouterError, Why};
 use amplifier_foundation::spawn::Together;
+use amplifier_foundation::{EventRouter, Host};
 use amplifier_store::{
-    ActivationId, Commit, CounterName, Expect, QueueName, RunMove, RunRow, RunState, Write,
+    ActivationId, Commit, CounterName, Expect, QueueName, RunFilter, RunMove, RunRow, RunState, StoreError,
+    Write,
 };
 use amplifier_trigger::{BackgroundName, TriggerEvent};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,14 @@ pub(crate) struct RunPayload {
 pub fn queue_of(name: &BackgroundName) -> QueueName {
     #[expect(clippy::expect_used, reason = "a name has at most 64 bytes")]
     QueueName::new(format!("background/{name}")).expect("a name")
+}
+
+/// The runs of a background session that run, wherever.
+pub(crate) async fn running_of(host: &Host, name: &BackgroundName) -> Result<Vec<RunRow>, StoreError> {
+    let mut filter = RunFilter::default();
+    filter.queue = Some(queue_of(name));
+    filter.state = Some(RunState::Running);
+    host.store().runs(&filter).await
 }
 
 /// The background session that a queue is of; `None` for a queue of something else.

@@ -5,25 +5,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use amplifier_core::activity::ActivityState;
 use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
 use amplifier_store::{Store, StoreError};
 use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use crate::pool::Ahead;
 use crate::run::Count;
 
 /// Where a background session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BackgroundState {
     /// It takes up what was left.
     Starting,
     /// It runs.
     Running,
+    /// Somebody has paused it: it takes in what is fired by hand, and starts nothing.
+    Paused,
     /// It starts nothing more, and waits for what runs.
     Stopping,
     /// It has ended.
@@ -37,10 +42,23 @@ impl BackgroundState {
     pub(crate) fn begins(self) -> bool {
         matches!(self, Self::Running | Self::Failed)
     }
+
+    /// Its name: `running`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Where a trigger is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TriggerState {
     /// It is listened to.
@@ -53,10 +71,26 @@ pub enum TriggerState {
     Failed,
     /// Its `enabled` is false.
     Disabled,
+    /// Its background session is paused.
+    Paused,
+}
+
+impl TriggerState {
+    /// Its name: `watching`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Watching => "watching",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// How a trigger stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TriggerStatus {
     /// What kind it is.
@@ -148,6 +182,8 @@ pub(crate) struct Board {
     /// Starts that task.
     start: OnceLock<Box<dyn Fn() + Send + Sync>>,
     changed: watch::Sender<u64>,
+    /// True if it has changed since it was published.
+    fresh: AtomicBool,
 }
 
 impl fmt::Debug for Board {
@@ -199,7 +235,8 @@ impl Board {
             looks: false,
             unwanted: HashSet::new(),
         };
-        Self { inner: Mutex::new(inner), wake: Notify::new(), start: OnceLock::new(), changed }
+        let fresh = AtomicBool::new(true);
+        Self { inner: Mutex::new(inner), wake: Notify::new(), start: OnceLock::new(), changed, fresh }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -219,6 +256,7 @@ impl Board {
             let changed = change(&mut inner);
             (changed, inner.status.state != before)
         };
+        self.fresh.store(true, Ordering::Release);
         self.changed.send_modify(|version| *version += 1);
         if moved {
             self.rouse();
@@ -277,6 +315,11 @@ impl Board {
         change(&mut self.lock())
     }
 
+    /// The status, if it has changed since this was called.
+    pub(crate) fn take_fresh(&self) -> Option<BackgroundStatus> {
+        self.fresh.swap(false, Ordering::AcqRel).then(|| self.status())
+    }
+
     pub(crate) fn set(&self, state: BackgroundState) {
         self.change(|inner| inner.status.state = state);
     }
@@ -288,6 +331,27 @@ impl Board {
             status.active = sessions.map(|session| session.id().clone()).collect();
             status.limited = inner.limited();
             status
+        })
+    }
+
+    /// Pauses it, or lets it go on; false if it stands so already, or ends.
+    pub(crate) fn pause(&self, paused: bool) -> bool {
+        self.change(|inner| {
+            use BackgroundState::{Paused, Stopped, Stopping};
+            let state = inner.status.state;
+            if matches!(state, Stopping | Stopped) || (state == Paused) == paused {
+                return false;
+            }
+            // What was left is taken up again before anything is begun.
+            inner.status.state = if paused { Paused } else { BackgroundState::Starting };
+            for trigger in inner.status.triggers.values_mut() {
+                match trigger.state {
+                    TriggerState::Disabled => {}
+                    _ if paused => trigger.state = TriggerState::Paused,
+                    _ => trigger.state = TriggerState::Watching,
+                }
+            }
+            true
         })
     }
 

@@ -10,12 +10,11 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 11] = [
     "provider",
     "tool",
     "module",
     "schema",
-    "background",
     "mcp",
     "store",
     "init",

@@ -7,6 +7,7 @@
 mod agents;
 mod approve;
 mod args;
+mod background;
 mod bundle;
 mod context;
 mod event;
@@ -63,6 +64,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
         Some(Command::Event(command)) => event::run(command),
+        Some(Command::Background(command)) => background::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => trigger::run(command),

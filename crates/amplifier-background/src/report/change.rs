@@ -111,7 +111,7 @@ impl Runs {
 
     /// True if a process that lives owns the triggers of the project, and so works on its runs.
     pub async fn are_worked_on(&self) -> Result<bool, ReportError> {
-        let lease = self.host().store().lease(&crate::manager::lease_key()).await?;
+        let lease = self.host().store().lease(&crate::control::lease_key()).await?;
         Ok(lease.is_some_and(|lease| self.host().lives(&lease.owner)))
     }
 

@@ -3,6 +3,7 @@
 //! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2;
 //! `--help` is a result and goes to stdout.
 
+pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod run;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Emit events, follow them, wait for one, and see what led to one
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Run background sessions, see how they stand, fire and stop them
+    #[command(subcommand)]
+    Background(background::BackgroundCommand),
     /// List, show, choose and check bundles
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),

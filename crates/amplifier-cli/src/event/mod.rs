@@ -9,6 +9,7 @@ mod select;
 mod tail;
 mod why;
 
+pub(crate) use emit::data;
 pub(crate) use why::{why_json, why_text};
 
 use amplifier_core::env::EmitError;
