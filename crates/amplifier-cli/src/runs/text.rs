@@ -45,8 +45,16 @@ fn astray(totals: &Totals) -> String {
 fn of_when(args: &RunsArgs) -> String {
     match args.since {
         _ if args.all => "at all".to_owned(),
-        Since::Span(span) => format!("in the last {}", duration::format(span.0)),
+        Since::Span(span) => format!("in the last {}", in_hours(span.0)),
         Since::Time(time) => format!("since {}", minute(time)),
+    }
+}
+
+/// Up to three days in hours, as people say of a night.
+fn in_hours(span: std::time::Duration) -> String {
+    match span.as_secs() {
+        seconds @ 3_600..=259_200 if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
+        _ => duration::format(span),
     }
 }
 

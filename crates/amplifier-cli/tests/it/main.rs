@@ -10,6 +10,7 @@ mod formats;
 mod kit;
 mod permissions;
 mod reach;
+mod runs;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;
