@@ -32,6 +32,9 @@ pub enum BackgroundError {
         #[source]
         source: BuildError,
     },
+    /// Two webhooks of the project have one path.
+    #[error(transparent)]
+    Path(#[from] amplifier_trigger::webhook::PathTaken),
     /// One of that name runs here.
     #[error("background session {name} runs already; stop it first")]
     Running {

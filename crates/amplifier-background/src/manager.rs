@@ -12,9 +12,10 @@ use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken, Clock, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_store::{Commit, Epoch, Expect, StoreError, Write};
+use amplifier_trigger::webhook::HookClaim;
 use amplifier_trigger::{
-    BackgroundName, BuiltTrigger, SourceEnv, TriggerConfig, TriggerHandle, TriggerKey, TriggerRegistry,
-    TriggerRow, TriggerSpec,
+    BackgroundName, BuiltTrigger, Hooks, SourceEnv, TriggerConfig, TriggerHandle, TriggerKey,
+    TriggerRegistry, TriggerRow, TriggerSpec,
 };
 use tokio::sync::watch;
 
@@ -61,6 +62,8 @@ struct Inner {
     keeper: OnceLock<Arc<Keeper>>,
     changed: watch::Sender<u64>,
     start: uuid::Uuid,
+    /// The webhooks of all of them.
+    hooks: Hooks,
     /// How those stood that have ended since it was published. Held for a look or a change.
     ended: Mutex<Vec<BackgroundStatus>>,
 }
@@ -85,6 +88,8 @@ struct Session {
     /// Ends its triggers; another one after each pause. Held for a look or a change.
     stop: Arc<Mutex<CancelToken>>,
     handles: Handles,
+    /// The paths of its webhooks.
+    claims: Arc<BTreeMap<TriggerKey, HookClaim>>,
 }
 
 impl Session {
@@ -94,6 +99,7 @@ impl Session {
 
     /// Listens to its triggers no more.
     fn hush(&self) {
+        self.claims.values().for_each(|claim| claim.set(None));
         self.stop().cancel(CancelLevel::Graceful, CancelReason::Requested);
     }
 }
@@ -120,6 +126,7 @@ impl BackgroundSessionManager {
             keeper: OnceLock::new(),
             changed: watch::Sender::new(0),
             start,
+            hooks: Hooks::new(),
             ended: Mutex::default(),
         }))
     }
@@ -143,9 +150,10 @@ impl BackgroundSessionManager {
         self.check(&config).await?;
         let built = self.build(&config)?;
         let fence = self.fence().await?;
+        let claims = self.claim(&config)?;
         let triggers = self.with_rows(&config, built, &fence).await?;
         let paused = paused_since(self.host().store().as_ref(), &config.name).await?.is_some();
-        let session = self.enter(config, paused)?;
+        let session = self.enter(config, claims, paused)?;
         if !paused {
             self.listen(&session, triggers, &fence);
         }
@@ -168,6 +176,24 @@ impl BackgroundSessionManager {
             Ok((trigger.clone(), built))
         });
         built.collect()
+    }
+
+    /// Reserves the paths of its webhooks.
+    fn claim(&self, config: &BackgroundConfig) -> Result<BTreeMap<TriggerKey, HookClaim>, BackgroundError> {
+        let mut claims = BTreeMap::new();
+        for trigger in config.triggers.iter().filter(|trigger| trigger.policy.enabled) {
+            if let TriggerSpec::Webhook(webhook) = &trigger.spec {
+                let owner = format!("background session {}", config.name);
+                claims.insert(trigger.key(), self.0.hooks.claim(&webhook.path, &owner)?);
+            }
+        }
+        Ok(claims)
+    }
+
+    /// The webhooks of all of them, as they come and go: what an HTTP server asks. One that is paused is answered
+    /// with 503 and `Retry-After`.
+    pub fn hooks(&self) -> Hooks {
+        self.0.hooks.clone()
     }
 
     async fn with_rows(
@@ -224,7 +250,7 @@ impl BackgroundSessionManager {
     /// Works on the runs of a background session without its triggers: beside the process that owns them.
     pub async fn work(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
         self.check(&config).await?;
-        self.enter(config, false).map(drop)
+        self.enter(config, BTreeMap::new(), false).map(drop)
     }
 
     async fn check(&self, config: &BackgroundConfig) -> Result<(), BackgroundError> {
@@ -317,7 +343,12 @@ impl BackgroundSessionManager {
         Ok(row)
     }
 
-    fn enter(&self, config: BackgroundConfig, paused: bool) -> Result<Session, BackgroundError> {
+    fn enter(
+        &self,
+        config: BackgroundConfig,
+        claims: BTreeMap<TriggerKey, HookClaim>,
+        paused: bool,
+    ) -> Result<Session, BackgroundError> {
         let board = Arc::new(Board::new(manual::status_of(&config), self.0.changed.clone()));
         if paused {
             board.pause(true);
@@ -328,7 +359,7 @@ impl BackgroundSessionManager {
         let queue = queue_of(&config.name);
         let pool = Pool::new(host, config, board, intake, Arc::clone(&keeper.lease), queue);
         let stop = Arc::new(Mutex::new(self.0.life.child()));
-        let session = Session { pool, stop, handles: Handles::default() };
+        let session = Session { pool, stop, handles: Handles::default(), claims: Arc::new(claims) };
         let name = session.pool.config.name.clone();
         let mut sessions = self.sessions();
         if sessions.contains_key(&name) {
@@ -352,8 +383,11 @@ impl BackgroundSessionManager {
 
     fn listen(&self, session: &Session, triggers: Vec<Listened>, fence: &Expect) {
         for Listened { trigger, built, row } in triggers {
-            let handles = Arc::clone(&session.handles);
-            let note = move |key: &TriggerKey, handle| {
+            let (handles, claims) = (Arc::clone(&session.handles), Arc::clone(&session.claims));
+            let note = move |key: &TriggerKey, handle: TriggerHandle| {
+                if let (TriggerHandle::Webhook(hook), Some(claim)) = (&handle, claims.get(key)) {
+                    claim.set(Some(hook.clone()));
+                }
                 if !matches!(handle, TriggerHandle::None) {
                     handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
                 }

@@ -4,7 +4,7 @@
 //! Guarantees: every fault of every file is told at once, with file, line, field and what to write instead;
 //! a name has one declaration. What a project's own file says widens nothing while nobody vouches for
 //! its directory: each thing that does not count is told.
-//! Never here: starting anything, and what `notify` means.
+//! Never here: starting anything.
 
 mod merge;
 mod place;
@@ -14,13 +14,14 @@ mod short;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amplifier_bundle::bundle::{BundleError, Diagnostic, Node, PreparedBundle, Severity};
+use amplifier_bundle::bundle::{BundleError, Diagnostic, PreparedBundle, Severity};
 use amplifier_bundle::settings::home::FOLDER;
 use amplifier_foundation::Host;
 use amplifier_foundation::fs::read::ReadError;
 use amplifier_trigger::{BackgroundName, TriggerRegistry};
 
 use crate::config::BackgroundConfig;
+use crate::notify::NotifyConfig;
 
 pub use place::{relative_to, resolved};
 pub use short::in_short;
@@ -31,8 +32,10 @@ pub const FILE_NAME: &str = "background.yaml";
 pub const LIST: &str = "background_sessions";
 /// The key of the file beside it.
 pub const NOTIFY: &str = "notify";
+/// The key of the file for the hosts that requests to its webhooks may name.
+pub const HOSTS: &str = "allowed_hosts";
 /// The keys of the file.
-pub const FILE_KEYS: [&str; 2] = [LIST, NOTIFY];
+pub const FILE_KEYS: [&str; 3] = [LIST, NOTIFY, HOSTS];
 
 /// A background session, and where it is declared.
 #[derive(Debug, Clone)]
@@ -87,9 +90,10 @@ impl Sources {
 pub struct Declarations {
     /// In the order of the bundle, then of the file.
     pub sessions: Vec<Declared>,
-    /// The value of `notify:` in the project's file; `None` where there is none, and in a directory for which
-    /// nobody vouches.
-    pub notify: Option<Node>,
+    /// `notify:` of the project's file; nothing in a directory for which nobody vouches.
+    pub notify: Vec<NotifyConfig>,
+    /// `allowed_hosts:` of the project's file, as it is written; nothing in such a directory.
+    pub allowed_hosts: Vec<String>,
     /// What a person should be told; no errors among it.
     pub diagnostics: Vec<Diagnostic>,
 }

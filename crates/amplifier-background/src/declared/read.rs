@@ -12,8 +12,9 @@ use amplifier_foundation::fs::read;
 use amplifier_trigger::{ConfigFault, TriggerRegistry};
 
 use super::merge::Said;
-use super::{Declarations, DeclareError, Declared, DeclaredAt, FILE_KEYS, LIST, NOTIFY, place};
+use super::{Declarations, DeclareError, Declared, DeclaredAt, FILE_KEYS, HOSTS, LIST, NOTIFY, place};
 use crate::config::BackgroundConfig;
+use crate::notify::NotifyConfig;
 
 /// Background sessions of one project at most.
 const MAX_SESSIONS: usize = 100_000;
@@ -93,10 +94,39 @@ impl<'r> Reading<'r> {
                     self.session(&said, voucher);
                 }
             }
-            if key == NOTIFY && trusted {
-                self.found.notify = Some(entry.value.clone());
-            } else if key == NOTIFY {
-                self.ignored(path, entry.key_position, NOTIFY.to_owned());
+            match key {
+                NOTIFY | HOSTS if !trusted => self.ignored(path, entry.key_position, key.to_owned()),
+                NOTIFY => self.notify(&entry.value, path),
+                HOSTS => self.hosts(&entry.value, path),
+                _ => {}
+            }
+        }
+    }
+
+    fn notify(&mut self, node: &Node, path: &Path) {
+        match NotifyConfig::parse_list(node) {
+            Ok(entries) => self.found.notify = entries,
+            Err(error) => {
+                for fault in &error.faults {
+                    let entry = fault.field.split(['[', ']']).nth(1).and_then(|at| at.parse::<usize>().ok());
+                    let entry = entry.and_then(|at| node.as_seq()?.get(at)).unwrap_or(node);
+                    let error = Diagnostic::new(Severity::Error, Code::BadValue, path, fault.to_string());
+                    self.found.diagnostics.push(error.at(entry.position));
+                }
+            }
+        }
+    }
+
+    fn hosts(&mut self, node: &Node, path: &Path) {
+        let hosts: Option<Vec<String>> = node
+            .as_seq()
+            .and_then(|hosts| hosts.iter().map(|host| host.as_str().map(str::to_owned)).collect());
+        match hosts {
+            Some(hosts) => self.found.allowed_hosts = hosts,
+            None if node.is_null() => {}
+            None => {
+                let help = "write the names under which webhooks are called, such as `- hooks.example.com`";
+                self.fault(path, node.position, format!("`{HOSTS}` is no list of texts"), help);
             }
         }
     }

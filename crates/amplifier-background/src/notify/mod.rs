@@ -22,7 +22,7 @@ use amplifier_core::clock::BoxFuture;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken};
 use amplifier_foundation::Host;
-use amplifier_foundation::router::RouterError;
+use amplifier_foundation::router::{Cursor, RouterError};
 use tokio::task::JoinSet;
 
 pub use config::{DEFAULT_EVENTS, DEFAULT_TIMEOUT, NotifyConfig, NotifyTarget};
@@ -94,12 +94,14 @@ pub struct Notifier {
 
 impl Notifier {
     /// Starts to tell. `Ok`: the place of each entry in the log is durable, so that nothing is missed from now on.
+    /// A new entry begins at `since`, else at the end of the log.
     /// Entries that are declared no more are forgotten; one whose events have changed goes on where it was.
     pub async fn start(
         host: &Host,
         entries: Vec<(NotifyConfig, Arc<dyn Delivery>)>,
+        since: Option<Cursor>,
     ) -> Result<Self, RouterError> {
-        let opened = names::open(host, entries.iter().map(|(config, _)| config)).await?;
+        let opened = names::open(host, entries.iter().map(|(config, _)| config), since).await?;
         let (stop, mut workers) = (CancelToken::new(), JoinSet::new());
         let deliveries = entries.iter().map(|(_, delivery)| Arc::clone(delivery)).collect();
         for ((config, delivery), opened) in entries.into_iter().zip(opened) {

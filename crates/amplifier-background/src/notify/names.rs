@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use amplifier_core::Payload;
 use amplifier_foundation::Host;
-use amplifier_foundation::router::{Consumer, RouterError};
+use amplifier_foundation::router::{Consumer, Cursor, RouterError};
 use amplifier_store::{Commit, ConsumerName, CounterName, DedupKey, Receipt, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,7 @@ fn hash(text: &str) -> String {
 pub(super) async fn open<'a>(
     host: &Host,
     entries: impl IntoIterator<Item = &'a NotifyConfig> + Clone,
+    since: Option<Cursor>,
 ) -> Result<Vec<Opened>, RouterError> {
     let store = host.store().as_ref();
     let known = read(store).await?;
@@ -123,7 +124,7 @@ pub(super) async fn open<'a>(
         let Some(row) = rows.get(&key) else { continue };
         let from = match &row.before {
             Some(before) => store.cursor(&ConsumerName::new(before)?).await?,
-            None => None,
+            None => since,
         };
         let router = host.router();
         let consumer = match from {

@@ -1,7 +1,5 @@
 //! `amplifier background …`: what was typed.
 
-use std::net::SocketAddr;
-
 use amplifier_foundation::settings::duration::HumanDuration;
 use clap::{Args, Subcommand};
 
@@ -24,9 +22,12 @@ pub(crate) struct StartArgs {
     /// The bundle whose `background_sessions:` count, by name, path or URI; the active one by default
     #[arg(short = 'B', long, value_name = "NAME|URI")]
     pub(crate) bundle: Option<String>,
-    /// Serve the webhooks at this address
-    #[arg(long, value_name = "ADDR", hide = true)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Serve webhooks (/hooks/…) and /healthz at this address, such as 127.0.0.1:8733; port 0 is any
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// A host that webhooks may be called by, beside loopback and `allowed_hosts`
+    #[arg(long = "allow-host", value_name = "HOST", requires = "listen")]
+    pub(crate) allow_hosts: Vec<String>,
     /// How long sessions that run may go on after the first Ctrl+C, SIGTERM or `background stop`
     #[arg(long, value_name = "D", default_value = "10m")]
     pub(crate) drain_timeout: HumanDuration,

@@ -4,6 +4,7 @@
 //! processes, whoever asks; what is asked of an owner is done when the command returns.
 //! Never here: when something starts, and what happens then.
 
+mod beside;
 mod fire;
 mod render;
 mod start;

@@ -2,6 +2,7 @@
 //!
 //! Guarantees: what others wrote moves no cursor; times are UTC, RFC 3339.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use amplifier_background::control::{Change, OwnerInfo, Standing, TriggerStanding};
@@ -41,6 +42,18 @@ impl Log {
                 let sessions: Vec<Value> = standings.iter().map(standing_json).collect();
                 json!({ "type": "ready", "pid": pid, "project": host.project(), "background_sessions": sessions })
             },
+        );
+    }
+
+    /// Where webhooks are served, and which.
+    pub(super) fn listening(&self, address: SocketAddr, paths: &[String]) {
+        let hooks: Vec<String> = paths.iter().map(|path| format!("/hooks/{path}")).collect();
+        self.tell(
+            || {
+                let hooks = if hooks.is_empty() { "no webhooks".to_owned() } else { hooks.join(", ") };
+                format!("listening at http://{address}: {hooks}")
+            },
+            || json!({ "type": "listening", "address": address, "hooks": hooks }),
         );
     }
 

@@ -3,7 +3,6 @@
 //! Guarantees: everything that is declared runs, or the command ends with all that is wrong; it ends in order at
 //! the first signal, at once at the second, and when another process asks.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use amplifier_app::terminal::Signals;
@@ -16,12 +15,12 @@ use amplifier_foundation::settings::Flags;
 use amplifier_foundation::{Host, Shutdown};
 use tokio::sync::mpsc;
 
+use super::beside::Beside;
 use super::render::Log;
 use super::{refused, sources, undeclared};
 use crate::args::background::StartArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure, Signalled, chain};
-use crate::later;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
@@ -37,7 +36,9 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
     let host = host(context).await?;
     let keys = context.variables();
     let manager = BackgroundSessionManager::with(&host, TriggerRegistry::new(), move |name| keys.get(name));
-    let mut options = OwnerOptions::new(sources(args.bundle.as_deref(), context, &host));
+    let sources = sources(args.bundle.as_deref(), context, &host);
+    let beside = Beside::prepare(args, context, &host, &sources).await?;
+    let mut options = OwnerOptions::new(sources);
     options.drain = args.drain_timeout.0;
     let started = tokio::select! {
         biased;
@@ -48,7 +49,7 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
         }
     };
     let code = match started {
-        Ok(owner) => run(args, &host, owner, signals).await,
+        Ok(owner) => run(args, &host, owner, beside, signals).await,
         Err(failure) => Err(failure),
     };
     host.shutdown(Shutdown::Now).await;
@@ -62,22 +63,35 @@ async fn host(context: &Context) -> Result<Host, Failure> {
     builder.open(context.cwd()).await.map_err(|error| Failure::config(&error))
 }
 
-async fn run(args: &StartArgs, host: &Host, owner: Owner, mut signals: Signals) -> Result<Code, Failure> {
+async fn run(
+    args: &StartArgs,
+    host: &Host,
+    owner: Owner,
+    beside: Beside,
+    mut signals: Signals,
+) -> Result<Code, Failure> {
     let manager = owner.manager().clone();
     let log = Log::new(args.json, &manager);
     context::tell(owner.declared().warnings());
-    let _listening = listen(&manager, args.listen).await?;
+    let running = match beside.begin(host, &manager).await {
+        Ok(running) => running,
+        Err(failure) => {
+            manager.shutdown(Shutdown::Now).await;
+            return Err(failure);
+        }
+    };
     let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
     let (_, now) =
         standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
     log.ready(host, &now);
+    running.tell(&log);
     let (stop, stops) = mpsc::channel(4);
     let mut by: Option<Signalled> = None;
-    let mut running = Box::pin(owner.run(stops));
+    let mut owning = Box::pin(owner.run(stops));
     let ended = loop {
         tokio::select! {
             biased;
-            ended = &mut running => break ended,
+            ended = &mut owning => break ended,
             signal = signals.next() => {
                 by.get_or_insert(signal);
                 log.stopping(args.drain_timeout.0);
@@ -87,16 +101,9 @@ async fn run(args: &StartArgs, host: &Host, owner: Owner, mut signals: Signals) 
             Some(change) = progress.next() => log.change(&change),
         }
     };
+    running.end().await;
     log.ended(&ended);
     Ok(by.map_or(Code::Success, Signalled::code))
-}
-
-/// Serves the webhooks of `manager` at an address, for as long as the result lives.
-async fn listen(_manager: &BackgroundSessionManager, address: Option<SocketAddr>) -> Result<(), Failure> {
-    match address {
-        Some(_) => Err(later::not_yet("`--listen`")),
-        None => Ok(()),
-    }
 }
 
 fn not_started(error: &StartError) -> Failure {
