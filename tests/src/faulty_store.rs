@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, Weak};
 use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
 use amplifier_foundation::store::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease,
-    LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store,
-    StoreError, Write,
+    LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
+    SessionRow, Settled, Store, StoreError, Write,
 };
 use async_trait::async_trait;
 
@@ -196,6 +196,18 @@ impl Store for FaultyStore {
         self.inner.runs(filter).await
     }
 
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {
+        self.inner.ready_runs(queue, limit).await
+    }
+
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError> {
+        self.inner.count_queued(queue).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        self.inner.queues().await
+    }
+
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         self.inner.lease(key).await
     }
@@ -215,5 +227,15 @@ impl Store for FaultyStore {
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
         self.read().await?;
         self.inner.key(key).await
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        self.read().await?;
+        self.inner.keys(prefix, after, limit).await
     }
 }

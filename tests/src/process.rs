@@ -59,7 +59,9 @@ fn is_stale(binary: &Path, package: &str) -> bool {
         "crates/amplifier-fs",
         "crates/amplifier-bundle",
         "crates/amplifier-store",
+        "crates/amplifier-trigger",
         "crates/amplifier-foundation",
+        "crates/amplifier-background",
         "crates/amplifier-modules",
         "crates/amplifier-app",
     ];

@@ -128,8 +128,14 @@ impl Writer {
 
     fn enqueue(&self, round: usize) -> Commit {
         let (queue, payload) = (self.queue(), json!({"round": round}).into());
-        let enqueue =
-            Write::Enqueue { run: self.run(round), queue, trigger: None, payload, delay: Duration::ZERO };
+        let enqueue = Write::Enqueue {
+            run: self.run(round),
+            queue,
+            trigger: None,
+            payload,
+            priority: 0,
+            delay: Duration::ZERO,
+        };
         let key = Write::PutKey { key: self.key(round), value: json!(round).into(), retain: HOUR };
         Commit::from(enqueue).write(key).write(self.count("triggered", 1))
     }

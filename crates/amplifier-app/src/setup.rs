@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use amplifier_core::env::Variables;
 use amplifier_core::permission::{Mode, Permissions};
 use amplifier_core::turn::RetryPolicy;
 use amplifier_core::{Clock, Limits, ModuleSpec};
@@ -131,6 +132,11 @@ impl Setup {
         &self.cwd
     }
 
+    /// True if nobody vouches for the project's own files.
+    pub fn is_untrusted(&self) -> bool {
+        self.untrusted
+    }
+
     /// The user's folder.
     pub fn home(&self) -> &AmplifierHome {
         &self.home
@@ -208,6 +214,11 @@ impl Setup {
             builder = builder.override_module(module.clone(), set.value.config.clone());
         }
         builder
+    }
+
+    /// Where keys and secrets are looked up: the environment, then `keys.env`.
+    pub fn variables(&self) -> Arc<dyn Variables> {
+        Arc::clone(&self.keys) as Arc<_>
     }
 
     /// Values that must never be written.

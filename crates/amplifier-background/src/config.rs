@@ -32,7 +32,8 @@ pub const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest wait before another attempt.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
-const KEYS: [&str; 13] = [
+/// The keys of a background session.
+pub const BACKGROUND_KEYS: [&str; 13] = [
     "name",
     "bundle",
     "triggers",
@@ -95,6 +96,9 @@ pub struct BackgroundConfig {
     pub queue: QueueConfig,
     /// What each session is told before its instruction; its author's words, so that mentions in it are followed.
     pub context: Option<String>,
+    /// True if a file of the project has chosen the bundle, and no person: see
+    /// [`SpawnRequest::chosen_by_project`](amplifier_foundation::SpawnRequest::chosen_by_project).
+    pub chosen_by_project: bool,
 }
 
 impl BackgroundConfig {
@@ -115,6 +119,7 @@ impl BackgroundConfig {
             permissions: None,
             queue: QueueConfig::default(),
             context: None,
+            chosen_by_project: false,
         }
     }
 
@@ -254,7 +259,10 @@ impl Reader {
         config.context = self.take("context", "text");
         for key in std::mem::take(&mut self.map).keys() {
             let shown: String = key.escape_debug().take(60).collect();
-            self.fault(&shown, format!("this key is not known here; there are {}", KEYS.join(", ")));
+            self.fault(
+                &shown,
+                format!("this key is not known here; there are {}", BACKGROUND_KEYS.join(", ")),
+            );
         }
         (config.triggers, config.limits, config.permissions) = (triggers, limits, permissions);
         config.template = template.unwrap_or(config.template);

@@ -1,5 +1,6 @@
 //! Why a background session does not start, is not fired or is not known.
 
+use crate::control::OwnerInfo;
 use amplifier_foundation::bundle::BundleError;
 use amplifier_store::StoreError;
 use amplifier_trigger::{BackgroundName, BuildError, ConfigError, TriggerKey};
@@ -45,11 +46,11 @@ pub enum BackgroundError {
     },
     /// Somebody else owns the triggers of the project.
     #[error(
-        "the triggers of this project are owned by {owner}; stop that process, or let this one work on its runs only"
+        "the background sessions of this project are run by {owner}; stop that one with `amplifier background stop`"
     )]
     Owned {
         /// Who.
-        owner: String,
+        owner: OwnerInfo,
     },
     /// The queue is full.
     #[error("the queue of background session {name} is full; try again later")]

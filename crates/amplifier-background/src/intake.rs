@@ -10,18 +10,24 @@ use amplifier_core::{CancelLevel, Cause, EventType, NewEvent, Payload, RunId};
 use amplifier_foundation::Host;
 use amplifier_foundation::router::DEFAULT_MAX_HOPS;
 use amplifier_store::{
-    Commit, DedupKey, Expect, Receipt, RunFilter, RunMove, RunRow, RunState, StoreError, Write,
+    Commit, DedupKey, Expect, Receipt, RunFilter, RunMove, RunRow, RunState, Store, StoreError, Write,
 };
-use amplifier_trigger::{Acceptance, Misfire, Overlap, TriggerEvent, TriggerKind, TriggerPolicy, TriggerRow};
+use amplifier_trigger::{
+    Acceptance, BackgroundName, Misfire, Overlap, TriggerEvent, TriggerKey, TriggerKind, TriggerPolicy,
+    TriggerRow,
+};
 
 use crate::config::BackgroundConfig;
+use crate::report::left_out::{FIRED, LeftOut, REFUSED};
 use crate::run::{Count, RunPayload, queue_of, too_far_event, trigger_id};
 use crate::status::Board;
 
-/// How long it is remembered that a firing led to no run.
+/// How long it is remembered that a firing led to no run, and why.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// When a full queue is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What the keys of what is kept of triggers begin with.
+pub(crate) const TRIGGERS: &str = "trigger/";
 /// How often a commit is made anew that somebody else has overtaken.
 const TRIES: usize = 8;
 
@@ -65,7 +71,20 @@ pub(crate) struct Intake {
 
 /// The key of what the store keeps of a trigger.
 pub(crate) fn row_key(config: &BackgroundConfig, row: &TriggerRow) -> DedupKey {
-    key(format!("trigger/{}/{}", config.name, row.key))
+    row_key_of(&config.name, &row.key)
+}
+
+fn row_key_of(name: &BackgroundName, trigger: &TriggerKey) -> DedupKey {
+    key(format!("{TRIGGERS}{name}/{trigger}"))
+}
+
+/// What the store keeps of a trigger, if somebody has listened to it.
+pub(crate) async fn trigger_row(
+    store: &dyn Store,
+    name: &BackgroundName,
+    trigger: &TriggerKey,
+) -> Result<Option<TriggerRow>, StoreError> {
+    Ok(store.key(&row_key_of(name, trigger)).await?.and_then(|kept| kept.decode().ok()))
 }
 
 fn key(text: String) -> DedupKey {
@@ -145,10 +164,19 @@ impl Intake {
     /// `None`: there is room. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
-        let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
-        let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
-        if policy.overlap == Overlap::Skip && busy {
-            return Ok(Some(Taken::Skipped));
+        if self.board.look(|inner| inner.miscounted) {
+            self.count_waiting().await?;
+        }
+        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
+        let busy = |waiting| taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
+        if policy.overlap == Overlap::Skip && busy(waiting) {
+            // What waited may have been dropped by a person since it was counted.
+            if taken < places {
+                waiting = self.count_waiting().await?;
+            }
+            if busy(waiting) {
+                return Ok(Some(Taken::Skipped));
+            }
         }
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
@@ -188,8 +216,8 @@ impl Intake {
 
     /// Counts what waits, and notes it.
     pub(crate) async fn count_waiting(&self) -> Result<u64, StoreError> {
-        let waiting = self.queued().await?.len() as u64;
-        self.board.change(|inner| inner.waiting = waiting);
+        let waiting = self.host.store().count_queued(&queue_of(&self.config.name)).await?;
+        self.board.change_quietly(|inner| (inner.waiting, inner.miscounted) = (waiting, false));
         Ok(waiting)
     }
 
@@ -200,8 +228,9 @@ impl Intake {
         origin: &mut Origin<'_>,
         cause: Option<Cause>,
     ) -> Result<Taken, StoreError> {
+        // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
-        let payload = RunPayload { event: event.clone(), cause, priority };
+        let payload = RunPayload { event: event.clone(), cause, retry_of: None };
         let Ok(payload) = Payload::encode(&payload) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
@@ -209,7 +238,7 @@ impl Intake {
         let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
         let delay = debounce.unwrap_or_default();
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
-        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, delay };
+        let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);
         let replaces = origin.policy.overlap == Overlap::CancelPrevious;
         if replaces {
@@ -232,13 +261,12 @@ impl Intake {
     }
 
     fn cancel_running(&self) {
-        let sessions = self.board.change(|inner| {
+        self.board.change(|inner| {
             let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
             let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
             inner.unwanted.extend(without);
-            inner.running.values().filter_map(|active| active.session.clone()).collect::<Vec<_>>()
         });
-        sessions.iter().for_each(|session| session.cancel(CancelLevel::Graceful));
+        self.board.sessions().iter().for_each(|session| session.cancel(CancelLevel::Graceful));
     }
 
     /// A firing that becomes no run.
@@ -251,17 +279,23 @@ impl Intake {
     ) -> Result<Taken, StoreError> {
         let mut commit = more.map(Commit::from).unwrap_or_default();
         commit = self.counted(commit, event, Some(&as_what));
-        // What was refused for want of room may come again.
-        if as_what != Taken::Full {
-            let (value, retain) = (Payload::null(), REMEMBERED);
-            commit = commit.write(Write::PutKey { key: self.seen(event), value, retain });
+        if let Some(left_out) = LeftOut::of(event, &as_what, self.host.clock().now()) {
+            let (value, retain) = (left_out.value(), REMEMBERED);
+            // What was refused for want of room may come again.
+            let key = if as_what == Taken::Full { self.refused() } else { self.seen(event) };
+            commit = commit.write(Write::PutKey { key, value, retain });
         }
         Ok(if self.commit(commit, event, origin).await? { as_what } else { Taken::Repeated })
     }
 
     fn seen(&self, event: &TriggerEvent) -> DedupKey {
         let id = blake3::hash(event.id.as_str().as_bytes()).to_hex();
-        key(format!("fired/{}/{}", self.config.name, &id.as_str()[..32]))
+        key(format!("{FIRED}{}/{}", self.config.name, &id.as_str()[..32]))
+    }
+
+    fn refused(&self) -> DedupKey {
+        let id = self.host.ids().v7(self.host.clock().now());
+        key(format!("{REFUSED}{}/{id}", self.config.name))
     }
 
     /// The numbers of a firing, and of what its source has passed over before it.

@@ -9,11 +9,17 @@
 #![warn(missing_docs)]
 
 mod config;
+pub mod control;
+pub mod declared;
 mod error;
 mod intake;
 pub mod issue;
+mod keeper;
+mod lease;
 mod manager;
+mod manual;
 mod pool;
+pub mod report;
 mod run;
 mod session_event;
 mod sources;
@@ -21,12 +27,12 @@ mod status;
 
 pub use amplifier_trigger as trigger;
 pub use config::{
-    BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF, MAX_BACKOFF,
-    MAX_POOL, MAX_QUEUE, QueueConfig,
+    BACKGROUND_KEYS, BackgroundConfig, DEFAULT_ATTEMPTS, DEFAULT_QUEUE, DEFAULT_RESTARTS, FIRST_BACKOFF,
+    MAX_BACKOFF, MAX_POOL, MAX_QUEUE, QueueConfig,
 };
 pub use error::BackgroundError;
 pub use issue::ForemanSessionStorage;
 pub use manager::BackgroundSessionManager;
-pub use run::queue_of;
+pub use run::{firing_of, queue_of, why};
 pub use session_event::SessionEventTrigger;
 pub use status::{BackgroundState, BackgroundStatus, Counts, TriggerState, TriggerStatus};

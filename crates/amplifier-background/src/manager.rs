@@ -5,25 +5,29 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use amplifier_core::until::until;
-use amplifier_core::{CancelLevel, CancelReason, CancelToken, Payload, RunId};
+use amplifier_core::{CancelLevel, CancelReason, CancelToken, Clock, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
-use amplifier_store::{Commit, Epoch, Expect, LeaseKey, Receipt, StoreError, Write};
+use amplifier_store::{Commit, Epoch, Expect, StoreError, Write};
 use amplifier_trigger::{
-    BackgroundName, BuiltTrigger, Cause, Generation, SourceEnv, TriggerConfig, TriggerEvent, TriggerEventId,
-    TriggerHandle, TriggerKey, TriggerKind, TriggerPolicy, TriggerRegistry, TriggerRow, TriggerSpec,
+    BackgroundName, BuiltTrigger, SourceEnv, TriggerConfig, TriggerHandle, TriggerKey, TriggerRegistry,
+    TriggerRow, TriggerSpec,
 };
 use tokio::sync::watch;
 
 use crate::config::BackgroundConfig;
+use crate::control::{OwnerInfo, PUBLISH_EVERY, Publisher, lease_key, owner_write, paused_since, set_paused};
 use crate::error::BackgroundError;
-use crate::intake::{Intake, Origin, Taken, row_key};
+use crate::intake::{Intake, row_key};
+use crate::keeper::Keeper;
+use crate::manual;
 use crate::pool::Pool;
+use crate::run::queue_of;
 use crate::sources::{Source, Workshop};
-use crate::status::{BackgroundState, BackgroundStatus, Board, Counts, TriggerState, TriggerStatus};
+use crate::status::{BackgroundState, BackgroundStatus, Board, Counts};
 
 /// How long the ownership of the triggers lasts without a sign of life.
 const OWNERSHIP: Duration = Duration::from_secs(60);
@@ -31,6 +35,13 @@ const OWNERSHIP: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long sessions may take to stop after they were asked to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// A trigger that is listened to.
+struct Listened {
+    trigger: TriggerConfig,
+    built: BuiltTrigger,
+    row: TriggerRow,
+}
 
 type Handles = Arc<Mutex<BTreeMap<TriggerKey, TriggerHandle>>>;
 
@@ -47,8 +58,11 @@ struct Inner {
     owner: tokio::sync::Mutex<Option<Epoch>>,
     /// Ends with the manager.
     life: CancelToken,
+    keeper: OnceLock<Arc<Keeper>>,
     changed: watch::Sender<u64>,
     start: uuid::Uuid,
+    /// How those stood that have ended since it was published. Held for a look or a change.
+    ended: Mutex<Vec<BackgroundStatus>>,
 }
 
 impl Drop for Inner {
@@ -67,15 +81,21 @@ impl Drop for Inner {
 
 #[derive(Debug, Clone)]
 struct Session {
-    pool: Pool,
-    /// Ends its triggers.
-    stop: CancelToken,
+    pool: Arc<Pool>,
+    /// Ends its triggers; another one after each pause. Held for a look or a change.
+    stop: Arc<Mutex<CancelToken>>,
     handles: Handles,
 }
 
-fn lease_key() -> LeaseKey {
-    #[expect(clippy::expect_used, reason = "`triggers` is a name")]
-    LeaseKey::new("triggers").expect("a name")
+impl Session {
+    fn stop(&self) -> MutexGuard<'_, CancelToken> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to its triggers no more.
+    fn hush(&self) {
+        self.stop().cancel(CancelLevel::Graceful, CancelReason::Requested);
+    }
 }
 
 impl BackgroundSessionManager {
@@ -97,8 +117,10 @@ impl BackgroundSessionManager {
             sessions: Mutex::default(),
             owner: tokio::sync::Mutex::new(None),
             life: CancelToken::new(),
+            keeper: OnceLock::new(),
             changed: watch::Sender::new(0),
             start,
+            ended: Mutex::default(),
         }))
     }
 
@@ -114,39 +136,95 @@ impl BackgroundSessionManager {
         self.sessions().get(name).cloned().ok_or_else(|| BackgroundError::Unknown { name: name.clone() })
     }
 
-    /// Starts a background session: what was left of its runs goes on, and its triggers are listened to.
+    /// Starts a background session: what was left of its runs goes on, and its triggers are listened to. One
+    /// that is [paused](Self::pause) starts nothing.
     /// `Err`: nothing was started. `Ok`: its triggers are durable, so that nothing is missed from now on.
     pub async fn start(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
         self.check(&config).await?;
-        let mut triggers = Vec::new();
-        for trigger in config.triggers.iter().filter(|trigger| trigger.policy.enabled) {
-            // Issues are fed by who has them.
-            if matches!(trigger.spec, TriggerSpec::Manual) {
-                continue;
-            }
+        let built = self.build(&config)?;
+        let fence = self.fence().await?;
+        let triggers = self.with_rows(&config, built, &fence).await?;
+        let paused = paused_since(self.host().store().as_ref(), &config.name).await?.is_some();
+        let session = self.enter(config, paused)?;
+        if !paused {
+            self.listen(&session, triggers, &fence);
+        }
+        Ok(())
+    }
+
+    /// The sources of its triggers that somebody has to listen to. Issues are fed by who has them.
+    fn build(
+        &self,
+        config: &BackgroundConfig,
+    ) -> Result<Vec<(TriggerConfig, BuiltTrigger)>, BackgroundError> {
+        let listened =
+            |trigger: &&TriggerConfig| trigger.policy.enabled && !matches!(trigger.spec, TriggerSpec::Manual);
+        let built = config.triggers.iter().filter(listened).map(|trigger| {
             let built = self.0.workshop.build(trigger).map_err(|source| BackgroundError::Trigger {
                 name: config.name.clone(),
                 trigger: trigger.key(),
                 source,
             })?;
-            triggers.push((trigger.clone(), built));
+            Ok((trigger.clone(), built))
+        });
+        built.collect()
+    }
+
+    async fn with_rows(
+        &self,
+        config: &BackgroundConfig,
+        built: Vec<(TriggerConfig, BuiltTrigger)>,
+        fence: &Expect,
+    ) -> Result<Vec<Listened>, BackgroundError> {
+        let mut listened = Vec::with_capacity(built.len());
+        for (trigger, built) in built {
+            let row = self.row(config, &trigger, fence).await?;
+            listened.push(Listened { trigger, built, row });
         }
-        let fence = self.own().await?;
-        let mut rows = Vec::new();
-        for (trigger, _) in &triggers {
-            rows.push(self.row(&config, trigger, &fence).await?);
+        Ok(listened)
+    }
+
+    /// Pauses a background session, durably: its triggers are listened to no more, what waits stays, what runs
+    /// ends by itself. What is due meanwhile meets the misfire policy of its trigger when it goes on.
+    /// True if it went on until now.
+    pub async fn pause(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
+        let session = self.session(name)?;
+        set_paused(self.host(), name, true).await?;
+        let paused = session.pool.board.pause(true);
+        session.hush();
+        Ok(paused)
+    }
+
+    /// Lets a paused background session go on, durably. False if it was not paused.
+    /// `Err`: its triggers cannot be listened to, and it stays paused here.
+    pub async fn resume(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
+        let session = self.session(name)?;
+        let config = Arc::clone(&session.pool.config);
+        let built = self.build(&config)?;
+        let fence = self.fence().await?;
+        let triggers = self.with_rows(&config, built, &fence).await?;
+        set_paused(self.host(), name, false).await?;
+        if !session.pool.board.pause(false) {
+            return Ok(false);
         }
-        let session = self.enter(config)?;
-        for ((trigger, built), row) in triggers.into_iter().zip(rows) {
-            self.listen(&session, trigger, built, row, fence.clone());
-        }
+        self.keeper()?.enter(&session.pool);
+        *session.stop() = self.0.life.child();
+        self.listen(&session, triggers, &fence);
+        Ok(true)
+    }
+
+    /// Looks at the queue of a background session at once: somebody else has put something there.
+    pub async fn look(&self, name: &BackgroundName) -> Result<(), BackgroundError> {
+        let session = self.session(name)?;
+        session.pool.intake.count_waiting().await?;
+        session.pool.board.rouse();
         Ok(())
     }
 
     /// Works on the runs of a background session without its triggers: beside the process that owns them.
     pub async fn work(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
         self.check(&config).await?;
-        self.enter(config).map(drop)
+        self.enter(config, false).map(drop)
     }
 
     async fn check(&self, config: &BackgroundConfig) -> Result<(), BackgroundError> {
@@ -162,30 +240,57 @@ impl BackgroundSessionManager {
         Ok(())
     }
 
-    /// Makes this manager the owner of the project's triggers; what its commits are fenced with.
-    async fn own(&self) -> Result<Expect, BackgroundError> {
+    /// Makes this manager the owner of the project's triggers, if it is not yet. `Err`: somebody else is.
+    pub async fn own(&self) -> Result<(), BackgroundError> {
+        self.fence().await.map(drop)
+    }
+
+    /// What the commits of the owner are fenced with.
+    async fn fence(&self) -> Result<Expect, BackgroundError> {
         let mut held = self.0.owner.lock().await;
         let host = self.host();
-        let owner = host.owner().clone();
-        if held.is_none() {
-            let over = host.store().lease(&lease_key()).await?;
-            let over = over.filter(|lease| !host.lives(&lease.owner)).map(|lease| lease.epoch);
-            let take = Write::TakeLease { key: lease_key(), owner: owner.clone(), ttl: OWNERSHIP, over };
-            let receipt = match host.store().commit(take.into()).await {
-                Ok(receipt) => receipt,
-                Err(StoreError::LeaseTaken { owner, .. }) => {
-                    return Err(BackgroundError::Owned { owner: owner.to_string() });
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let epochs = receipt.applied().map(|applied| applied.epochs).unwrap_or_default();
-            let epoch = epochs.first().map(|(_, epoch)| *epoch);
-            let epoch = epoch.ok_or(StoreError::Malformed { what: "a lease that was taken has an epoch" })?;
-            *held = Some(epoch);
+        let epoch = match *held {
+            Some(epoch) => epoch,
+            None => self.take_lease().await?,
+        };
+        let fence = Expect::LeaseHeld { key: lease_key(), owner: host.owner().clone(), epoch };
+        if held.replace(epoch).is_none() {
             tokio::spawn(heartbeat(host.clone(), epoch, self.0.life.clone()));
+            tokio::spawn(publish(
+                Arc::downgrade(&self.0),
+                self.publisher(&fence),
+                self.0.changed.subscribe(),
+            ));
         }
-        let epoch = held.ok_or(BackgroundError::ShutDown)?;
-        Ok(Expect::LeaseHeld { key: lease_key(), owner, epoch })
+        Ok(fence)
+    }
+
+    async fn take_lease(&self) -> Result<Epoch, BackgroundError> {
+        let host = self.host();
+        if self.0.life.is_cancelled() {
+            return Err(BackgroundError::ShutDown);
+        }
+        let over = host.store().lease(&lease_key()).await?;
+        let over = over.filter(|lease| !host.lives(&lease.owner)).map(|lease| lease.epoch);
+        let take = Write::TakeLease { key: lease_key(), owner: host.owner().clone(), ttl: OWNERSHIP, over };
+        let mut commit = Commit::from(take);
+        commit.writes.extend(owner_write(host));
+        let receipt = match host.store().commit(commit).await {
+            Ok(receipt) => receipt,
+            Err(StoreError::LeaseTaken { owner, .. }) => {
+                let owner = OwnerInfo::of(host.store().as_ref(), &owner).await?;
+                return Err(BackgroundError::Owned { owner });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let epochs = receipt.applied().map(|applied| applied.epochs).unwrap_or_default();
+        let epoch = epochs.first().map(|(_, epoch)| *epoch);
+        Ok(epoch.ok_or(StoreError::Malformed { what: "a lease that was taken has an epoch" })?)
+    }
+
+    fn publisher(&self, fence: &Expect) -> Publisher {
+        let store = Arc::clone(self.host().store());
+        Publisher { store, owner: self.host().owner().to_string(), fence: fence.clone() }
     }
 
     /// What the store keeps of a trigger; made durable before it is listened to.
@@ -206,39 +311,24 @@ impl BackgroundSessionManager {
         if kept.as_ref() != Some(&row)
             && let Ok(value) = Payload::encode(&row)
         {
-            let commit = Commit::from(Write::SetValue { key, value }).when(fence.clone());
-            match store.commit(commit).await? {
-                Receipt::Applied(_) | Receipt::Repeated(_) => {}
-                _ => {}
-            }
+            let _durable =
+                store.commit(Commit::from(Write::SetValue { key, value }).when(fence.clone())).await?;
         }
         Ok(row)
     }
 
-    fn enter(&self, config: BackgroundConfig) -> Result<Session, BackgroundError> {
-        let status = |trigger: &TriggerConfig| {
-            let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
-            (
-                trigger.key(),
-                TriggerStatus { kind: trigger.kind(), state, restarts: 0, error: None, last_fired: None },
-            )
-        };
-        let status = BackgroundStatus {
-            name: config.name.clone(),
-            bundle: config.bundle.clone(),
-            state: BackgroundState::Starting,
-            triggered: 0,
-            spawned: 0,
-            active: Vec::new(),
-            last_trigger: None,
-            error: None,
-            triggers: config.triggers.iter().map(status).collect(),
-        };
-        let board = Arc::new(Board::new(status, self.0.changed.clone()));
+    fn enter(&self, config: BackgroundConfig, paused: bool) -> Result<Session, BackgroundError> {
+        let board = Arc::new(Board::new(manual::status_of(&config), self.0.changed.clone()));
+        if paused {
+            board.pause(true);
+        }
         let (host, config) = (self.host().clone(), Arc::new(config));
         let intake = Arc::new(Intake::new(host.clone(), Arc::clone(&config), Arc::clone(&board)));
-        let pool = Pool { host, config, board, intake };
-        let session = Session { pool, stop: self.0.life.child(), handles: Handles::default() };
+        let keeper = self.keeper()?;
+        let queue = queue_of(&config.name);
+        let pool = Pool::new(host, config, board, intake, Arc::clone(&keeper.lease), queue);
+        let stop = Arc::new(Mutex::new(self.0.life.child()));
+        let session = Session { pool, stop, handles: Handles::default() };
         let name = session.pool.config.name.clone();
         let mut sessions = self.sessions();
         if sessions.contains_key(&name) {
@@ -246,34 +336,39 @@ impl BackgroundSessionManager {
         }
         sessions.insert(name, session.clone());
         drop(sessions);
-        tokio::spawn(session.pool.clone().run());
+        keeper.enter(&session.pool);
         Ok(session)
     }
 
-    fn listen(
-        &self,
-        session: &Session,
-        config: TriggerConfig,
-        built: BuiltTrigger,
-        row: TriggerRow,
-        fence: Expect,
-    ) {
-        let handles = Arc::clone(&session.handles);
-        let note = move |key: &TriggerKey, handle| {
-            handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
-        };
-        let source = Source {
-            workshop: self.0.workshop.clone(),
-            key: config.key(),
-            config,
-            row,
-            intake: Arc::clone(&session.pool.intake),
-            fence,
-            stop: session.stop.clone(),
-            start: self.0.start,
-            handles: Arc::new(note),
-        };
-        tokio::spawn(source.run(built));
+    /// What looks after all pools; begun with the first.
+    fn keeper(&self) -> Result<Arc<Keeper>, StoreError> {
+        // Held, so that there is one.
+        let _sessions = self.sessions();
+        if self.0.keeper.get().is_none() {
+            let _ = self.0.keeper.set(Keeper::start(self.host(), self.0.life.child())?);
+        }
+        self.0.keeper.get().cloned().ok_or(StoreError::Closed)
+    }
+
+    fn listen(&self, session: &Session, triggers: Vec<Listened>, fence: &Expect) {
+        for Listened { trigger, built, row } in triggers {
+            let handles = Arc::clone(&session.handles);
+            let note = move |key: &TriggerKey, handle| {
+                handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
+            };
+            let source = Source {
+                workshop: self.0.workshop.clone(),
+                key: trigger.key(),
+                config: trigger,
+                row,
+                intake: Arc::clone(&session.pool.intake),
+                fence: fence.clone(),
+                stop: session.stop().clone(),
+                start: self.0.start,
+                handles: Arc::new(note),
+            };
+            tokio::spawn(source.run(built));
+        }
     }
 
     /// What feeds the triggers of a background session from outside: webhooks.
@@ -293,23 +388,7 @@ impl BackgroundSessionManager {
         data: impl Into<Payload>,
     ) -> Result<RunId, BackgroundError> {
         let session = self.session(name)?;
-        let config = &session.pool.config;
-        let now = self.host().clock().now();
-        let nominal = format!("m-{}", self.host().ids().v7(now));
-        let id = TriggerEventId::new(name, &config.manual_key(), Generation::FIRST, &nominal)?;
-        let event = TriggerEvent::new(id, TriggerKind::Manual, now, Cause::Manual, data.into());
-        let manual = config.triggers.iter().find(|trigger| matches!(trigger.spec, TriggerSpec::Manual));
-        let policy = manual.map_or_else(TriggerPolicy::default, |trigger| trigger.policy.clone());
-        let origin = Origin { policy: &policy, row: None, fence: None };
-        match session.pool.intake.take(&event, origin).await? {
-            Taken::Run(run) => Ok(run),
-            Taken::Full | Taken::Wait => Err(BackgroundError::Full { name: name.clone() }),
-            Taken::Rejected(reason) => Err(BackgroundError::Rejected { reason }),
-            Taken::Skipped => Err(BackgroundError::Rejected { reason: "all places are taken".to_owned() }),
-            Taken::Coalesced | Taken::Repeated => {
-                Err(BackgroundError::Rejected { reason: "another run stands for it".to_owned() })
-            }
-        }
+        manual::fire(self.host(), &session.pool.intake, data.into()).await
     }
 
     /// How a background session stands here.
@@ -341,8 +420,11 @@ impl BackgroundSessionManager {
         how: Shutdown,
     ) -> Result<BackgroundStatus, BackgroundError> {
         let session = self.session(name)?;
-        session.stop.cancel(CancelLevel::Graceful, CancelReason::Requested);
-        session.pool.board.set(BackgroundState::Stopping);
+        session.hush();
+        session.pool.board.change(|inner| {
+            inner.status.state = BackgroundState::Stopping;
+            inner.end_if_empty();
+        });
         let ended = || self.ended(&session);
         let clock = self.host().clock();
         match how {
@@ -359,8 +441,31 @@ impl BackgroundSessionManager {
                 until(ended(), clock.sleep(STOP_GRACE)).await;
             }
         }
+        let status = session.pool.board.status();
+        self.ended_since().push(status.clone());
         self.sessions().remove(name);
-        Ok(session.pool.board.status())
+        if let Some(keeper) = self.0.keeper.get() {
+            keeper.leave(&session.pool.queue);
+        }
+        self.0.changed.send_modify(|version| *version += 1);
+        Ok(status)
+    }
+
+    fn ended_since(&self) -> MutexGuard<'_, Vec<BackgroundStatus>> {
+        self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes how those stand that have changed since the last time.
+    async fn publish(&self, publisher: &Publisher) {
+        let mut fresh = std::mem::take(&mut *self.ended_since());
+        let sessions: Vec<Session> = self.sessions().values().cloned().collect();
+        fresh.extend(sessions.iter().filter_map(|session| session.pool.board.take_fresh()));
+        if fresh.is_empty() {
+            return;
+        }
+        if let Err(error) = publisher.write(&fresh, self.host().clock().now()).await {
+            tracing::warn!(%error, "how background sessions stand could not be published");
+        }
     }
 
     async fn ended(&self, session: &Session) {
@@ -384,6 +489,8 @@ impl BackgroundSessionManager {
         self.0.life.cancel(CancelLevel::Immediate, CancelReason::Shutdown);
         let epoch = self.0.owner.lock().await.take();
         if let Some(epoch) = epoch {
+            let owner = self.host().owner().clone();
+            self.publish(&self.publisher(&Expect::LeaseHeld { key: lease_key(), owner, epoch })).await;
             let release = Write::ReleaseLease { key: lease_key(), epoch };
             if let Err(error) = self.host().store().commit(release.into()).await {
                 tracing::debug!(%error, "the triggers are given back by time");
@@ -391,6 +498,26 @@ impl BackgroundSessionManager {
         }
         ended
     }
+}
+
+/// Publishes what changes, until the manager is gone.
+async fn publish(manager: Weak<Inner>, publisher: Publisher, mut changed: watch::Receiver<u64>) {
+    while let Some(clock) = published(&manager, &publisher, &mut changed).await {
+        clock.sleep(PUBLISH_EVERY).await;
+    }
+}
+
+/// Publishes the next change. `None`: the manager is gone, or was shut down and has published its last.
+async fn published(
+    manager: &Weak<Inner>,
+    publisher: &Publisher,
+    changed: &mut watch::Receiver<u64>,
+) -> Option<Arc<dyn Clock>> {
+    let life = manager.upgrade()?.life.clone();
+    until(changed.changed(), life.cancelled()).await?.ok()?;
+    let manager = BackgroundSessionManager(manager.upgrade()?);
+    manager.publish(publisher).await;
+    Some(Arc::clone(manager.host().clock()))
 }
 
 /// Keeps the ownership of the triggers.

@@ -1,9 +1,11 @@
-//! The pool of one background session: what waits gets a place, what was left by others is gone on with.
+//! The pool of one background session: what waits gets a place.
 //!
 //! Guarantees: at most `pool_size` sessions at once, and beyond them only what a trigger allows; each run is
-//! begun by one process; a session that was lost with its process is resumed.
+//! begun by one process; while one of its sessions waits out a rate limit, none is begun. A pool in which
+//! nothing waits has no task and costs nothing; a look costs the places that are free, not what waits.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use amplifier_core::permission::{Layer, Mode, Permissions};
@@ -12,149 +14,159 @@ use amplifier_core::{CancelLevel, RunId, SessionId, Timestamp};
 use amplifier_foundation::spawn::SpawnRequest;
 use amplifier_foundation::storage::StorageError;
 use amplifier_foundation::{Host, SpawnError, spawn_bundle};
-use amplifier_store::{Commit, RunFilter, RunMove, RunRow, RunState, StoreError, Write};
+use amplifier_store::{Commit, QueueName, RunRow, RunState, StoreError};
 use amplifier_trigger::{Overlap, TriggerKind};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
 use crate::config::BackgroundConfig;
 use crate::intake::Intake;
-use crate::run::{RunAtWork, queue_of, session_prefix};
-use crate::status::{Active, BackgroundState, Board};
+use crate::lease::{HEARTBEAT, WorkLease};
+use crate::run::{RunAtWork, session_prefix};
+use crate::status::{Active, BackgroundState, Board, Inner};
 
 /// Sessions beyond a pool at most.
 const MAX_EXTRA: usize = 64;
-/// How often it is looked whether other processes have left or added something.
-pub(crate) const LOOK: Duration = Duration::from_secs(15);
+/// How long a rate limit is given that should be over by now.
+const LIMIT_LOOK: Duration = Duration::from_secs(1);
 /// What a session is told that goes on after its process was lost.
 const GO_ON: &str =
     "The process that ran you has ended before you were done. Look at what is done already, and go on.";
 
-/// A pool at work. Cheap to clone.
-#[derive(Debug, Clone)]
+/// A pool at work.
+#[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) host: Host,
     pub(crate) config: Arc<BackgroundConfig>,
     pub(crate) board: Arc<Board>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) lease: Arc<WorkLease>,
+    pub(crate) queue: QueueName,
+}
+
+/// What was read of the queue, and is not begun yet.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    runs: VecDeque<RunRow>,
+    /// True if there was nothing more.
+    all: bool,
+    /// When the next one is ready.
+    next: Option<Timestamp>,
 }
 
 impl Pool {
-    /// Works until the background session is stopped and nothing runs any more.
-    pub(crate) async fn run(self) {
-        let mut looked = None;
-        loop {
-            let state = self.board.look(|inner| inner.status.state);
-            if matches!(state, BackgroundState::Stopping | BackgroundState::Stopped) {
-                if self.board.look(|inner| inner.running.is_empty()) {
-                    self.board.set(BackgroundState::Stopped);
-                    return;
+    /// A pool that looks for runs when its board is roused.
+    pub(crate) fn new(
+        host: Host,
+        config: Arc<BackgroundConfig>,
+        board: Arc<Board>,
+        intake: Arc<Intake>,
+        lease: Arc<WorkLease>,
+        queue: QueueName,
+    ) -> Arc<Self> {
+        let runtime = Handle::current();
+        Arc::new_cyclic(|weak: &Weak<Self>| {
+            let weak = weak.clone();
+            board.on_rouse(move || {
+                if let Some(pool) = weak.upgrade() {
+                    runtime.spawn(pool.work());
                 }
-                self.board.wake.notified().await;
-                continue;
-            }
-            let now = self.host.clock().monotonic();
-            let due = looked.is_none_or(|at: amplifier_core::MonoTime| now.saturating_since(at) >= LOOK);
-            if due {
-                looked = Some(now);
-            }
-            let next = match self.look(due).await {
-                Ok(next) => next,
+            });
+            Self { host, config, board, intake, lease, queue }
+        })
+    }
+
+    /// Looks as long as there is something to look for or to wait for.
+    async fn work(self: Arc<Self>) {
+        loop {
+            let fresh = self.board.begin_look();
+            let wait = match self.look(fresh).await {
+                Ok(wait) => wait,
                 Err(error) => {
-                    let error = amplifier_core::causes::chain(&error);
-                    tracing::warn!(background = %self.config.name, error, "the queue cannot be read");
-                    // Quietly: who is told wakes this loop, and the store may fail again at once.
-                    self.board.change_quietly(|inner| inner.status.error = Some(error));
-                    None
+                    self.failed(&error);
+                    Some(HEARTBEAT)
                 }
             };
-            if state == BackgroundState::Starting {
-                self.board.change(|inner| {
-                    // Somebody may have stopped it meanwhile.
-                    if inner.status.state == BackgroundState::Starting {
-                        inner.status.state = BackgroundState::Running;
-                    }
-                });
+            match wait {
+                Some(wait) => drop(until(self.board.wake.notified(), self.host.clock().sleep(wait)).await),
+                None if self.board.may_rest() => return,
+                None => {}
             }
-            let wait = next.unwrap_or(LOOK).min(LOOK);
-            until(self.board.wake.notified(), self.host.clock().sleep(wait)).await;
         }
     }
 
-    /// Begins what there is room for. When the next run is ready that waits for its time.
-    async fn look(&self, whole: bool) -> Result<Option<Duration>, StoreError> {
-        if whole {
-            self.intake.count_waiting().await?;
-            self.take_up().await?;
+    /// Notes that the store failed.
+    pub(crate) fn failed(&self, error: &StoreError) {
+        let error = amplifier_core::causes::chain(error);
+        tracing::warn!(background = %self.config.name, error, "the queue cannot be read");
+        self.board.change(|inner| inner.status.error = Some(error));
+    }
+
+    /// Begins what there is room for. How long until there may be something to begin; `None`: whatever comes
+    /// rouses the pool. `fresh`: runs may have been queued since the last look.
+    async fn look(self: &Arc<Self>, fresh: bool) -> Result<Option<Duration>, StoreError> {
+        if !self.board.look(|inner| inner.status.state.begins()) {
+            return Ok(None);
         }
-        let running = self.board.look(|inner| inner.running.len());
-        let mut filter = RunFilter::ready(queue_of(&self.config.name));
-        filter.limit = usize::try_from(self.config.pool_size).unwrap_or(0) + running + MAX_EXTRA;
-        let mut ready: Vec<(i8, RunRow, Option<RunAtWork>)> = Vec::new();
-        for row in self.host.store().runs(&filter).await? {
-            let work = RunAtWork::of(&self.host, &self.config, &row);
-            ready.push((work.as_ref().map_or(0, |work| work.payload.priority), row, work));
+        let now = self.host.clock().now();
+        if let Some((_, limited)) = self.board.look(Inner::limited) {
+            self.board.change_quietly(|inner| inner.ahead = Ahead::default());
+            return Ok(Some(limited.saturating_since(now).max(LIMIT_LOOK)));
         }
-        ready.sort_by_key(|(priority, row, _)| (-i16::from(*priority), row.place));
-        for (_, row, work) in ready {
-            match work {
-                Some(work) => self.begin(work, None),
+        let (mut free, starting) = self.room();
+        let extra = if self.allows() { MAX_EXTRA } else { 0 };
+        if free + extra == 0 {
+            if fresh {
+                self.board.change_quietly(|inner| inner.ahead = Ahead::default());
+            }
+            return Ok(None);
+        }
+        let mut ahead = self.board.change_quietly(|inner| std::mem::take(&mut inner.ahead));
+        let due = ahead.next.is_some_and(|next| next <= now);
+        if fresh || due || (ahead.runs.is_empty() && !ahead.all) {
+            self.lease.hold().await?;
+            let limit = 2 * free + starting + extra;
+            let ready = self.host.store().ready_runs(&self.queue, limit).await?;
+            let all = ready.runs.len() < limit;
+            ahead = Ahead { runs: ready.runs.into(), all, next: ready.next };
+        }
+        let (mut all, next) = (ahead.all, ahead.next);
+        let mut left = VecDeque::new();
+        for row in ahead.runs.drain(..) {
+            // Until its session is recorded it is queued, and again from when that is settled.
+            if self.board.look(|inner| inner.running.contains_key(&row.id)) {
+                all = false;
+                continue;
+            }
+            if free + extra == 0 {
+                left.push_back(row);
+                continue;
+            }
+            match RunAtWork::of(self, &row).map(|work| self.begin(work, None)) {
+                Some(true) => free = free.saturating_sub(1),
+                Some(false) => left.push_back(row),
                 None => tracing::error!(run = %row.id, "a run cannot be read; drop it"),
             }
         }
-        self.next_ready().await
+        self.board.change_quietly(|inner| inner.ahead = Ahead { runs: left, all, next });
+        Ok(next.map(|next| next.saturating_since(self.host.clock().now())))
     }
 
-    async fn next_ready(&self) -> Result<Option<Duration>, StoreError> {
-        let mut filter = RunFilter::default();
-        filter.queue = Some(queue_of(&self.config.name));
-        filter.state = Some(RunState::Queued);
-        let now = self.host.clock().now();
-        let rows = self.host.store().runs(&filter).await?;
-        let later = |row: &RunRow| row.ready_at > now;
-        let next: Option<Timestamp> = rows.iter().filter(|row| later(row)).map(|row| row.ready_at).min();
-        Ok(next.map(|at| at.saturating_since(now)))
+    /// Free places, and runs that were begun and have no session yet.
+    fn room(&self) -> (usize, usize) {
+        let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        self.board.look(|inner| {
+            let starting = inner.running.values().filter(|active| active.session.is_none()).count();
+            (places.saturating_sub(inner.taken()), starting)
+        })
     }
 
-    /// Goes on with runs whose sessions nobody runs any more.
-    async fn take_up(&self) -> Result<(), StoreError> {
-        let mut filter = RunFilter::default();
-        filter.queue = Some(queue_of(&self.config.name));
-        filter.state = Some(RunState::Running);
-        let rows = self.host.store().runs(&filter).await?;
-        let here = |row: &RunRow| self.board.look(|inner| inner.running.contains_key(&row.id));
-        let left: Vec<RunRow> = rows.into_iter().filter(|row| !here(row)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = self.host.project_sessions().recover().await {
-            tracing::warn!(%error, "sessions whose process is gone could not be settled");
-        }
-        for row in left {
-            self.take_up_one(&row).await?;
-        }
-        Ok(())
-    }
-
-    async fn take_up_one(&self, row: &RunRow) -> Result<(), StoreError> {
-        let (Some(session), Some(work)) = (&row.session, RunAtWork::of(&self.host, &self.config, row)) else {
-            return Ok(());
-        };
-        let Some(known) = self.host.store().session(session).await? else {
-            let step = RunMove::new(row.id.clone(), RunState::Running, RunState::Queued);
-            return self.see_to(Write::MoveRun(step.reason("its session was deleted")).into()).await;
-        };
-        // One that has no outcome has an owner that lives.
-        let Some(settled) = known.settled else { return Ok(()) };
-        if work.step(&settled.outcome).is_none() {
-            self.begin(work, Some(session.clone()));
-            return Ok(());
-        }
-        let event = self.host.store().event(settled.event).await?;
-        self.see_to(work.ended(session, &settled.outcome, event.as_deref())).await
+    fn allows(&self) -> bool {
+        self.config.triggers.iter().any(|trigger| trigger.policy.overlap == Overlap::Allow)
     }
 
     /// Moves a run that nobody works on.
-    async fn see_to(&self, commit: Commit) -> Result<(), StoreError> {
+    pub(crate) async fn see_to(&self, commit: Commit) -> Result<(), StoreError> {
         match self.host.store().commit(commit).await {
             // Somebody else saw to it.
             Err(StoreError::RunIs { .. }) => Ok(()),
@@ -163,11 +175,13 @@ impl Pool {
     }
 
     /// Gives a run a place, if there is one for it.
-    fn begin(&self, work: RunAtWork, resumed: Option<SessionId>) {
+    pub(crate) fn begin(self: &Arc<Self>, work: RunAtWork, resumed: Option<SessionId>) -> bool {
         let allowed = self.overlap(&work) == Overlap::Allow;
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
         let begins = self.board.change_quietly(|inner| {
-            if inner.running.contains_key(&work.id) || inner.status.state == BackgroundState::Stopping {
+            // What was lost with its process is gone on with before anything else begins.
+            let begins = inner.status.state.begins() || inner.status.state == BackgroundState::Starting;
+            if inner.running.contains_key(&work.id) || !begins {
                 return false;
             }
             let free = inner.taken() < places;
@@ -179,7 +193,7 @@ impl Pool {
             begins
         });
         if begins {
-            let pool = self.clone();
+            let pool = Arc::clone(self);
             tokio::spawn(async move {
                 let id = work.id.clone();
                 let again = pool.one(work, resumed).await;
@@ -187,9 +201,12 @@ impl Pool {
                     inner.running.remove(&id);
                     inner.unwanted.remove(&id);
                     inner.waiting += u64::from(again);
+                    inner.end_if_empty();
                 });
+                pool.board.freed();
             });
         }
+        begins
     }
 
     fn overlap(&self, work: &RunAtWork) -> Overlap {
@@ -211,6 +228,12 @@ impl Pool {
             Err(SpawnError::Store(StoreError::RunIs { .. }) | SpawnError::ShutDown) => return false,
             Err(SpawnError::Storage(StorageError::NotFound { .. })) if resumed.is_some() => {
                 return self.left_nothing(&work, resumed.as_ref()).await;
+            }
+            Err(SpawnError::Store(StoreError::LeaseLost { .. })) => {
+                // Somebody took this process for one that hangs: the run waits, and is looked for again.
+                self.lease.lost();
+                self.board.rouse();
+                return false;
             }
             Err(error) if resumed.is_some() => {
                 let error = amplifier_core::causes::chain(&error);
@@ -292,6 +315,7 @@ impl Pool {
         let mut request = request
             .name(self.config.id())
             .background(true)
+            .chosen_by_project(self.config.chosen_by_project)
             .permissions(self.permissions(&event.trigger))
             .limits(self.config.limits.clone())
             .metadata(self.metadata(work))
@@ -329,16 +353,11 @@ impl Pool {
 
     /// Asks all sessions of this pool to stop.
     pub(crate) fn cancel_all(&self, level: CancelLevel) {
-        let sessions = self.board.change(|inner| {
-            let without: Vec<RunId> = inner
-                .running
-                .iter()
-                .filter(|(_, active)| active.session.is_none())
-                .map(|(id, _)| id.clone())
-                .collect();
+        self.board.change(|inner| {
+            let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
+            let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
             inner.unwanted.extend(without);
-            inner.running.values().filter_map(|active| active.session.clone()).collect::<Vec<_>>()
         });
-        sessions.iter().for_each(|session| session.cancel(level));
+        self.board.sessions().iter().for_each(|session| session.cancel(level));
     }
 }

@@ -7,20 +7,23 @@ use std::sync::Arc;
 
 use amplifier_core::event::CustomName;
 use amplifier_core::{
-    Cause, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId, SessionOutcome,
-    TriggerId,
+    Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
+    SessionOutcome, TriggerId,
 };
-use amplifier_foundation::router::DEFAULT_MAX_HOPS;
+use amplifier_foundation::router::{DEFAULT_MAX_HOPS, RouterError, Why};
 use amplifier_foundation::spawn::Together;
 use amplifier_foundation::{EventRouter, Host};
 use amplifier_store::{
-    ActivationId, Commit, CounterName, Expect, QueueName, RunMove, RunRow, RunState, Write,
+    ActivationId, Commit, CounterName, Expect, QueueName, RunFilter, RunMove, RunRow, RunState, StoreError,
+    Write,
 };
 use amplifier_trigger::{BackgroundName, TriggerEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::config::{BackgroundConfig, backoff};
+use crate::lease::WorkLease;
+use crate::pool::Pool;
 
 /// How often a session that was lost with its process is resumed before its run is given up.
 const MAX_RESUMES: u32 = 20;
@@ -32,15 +35,28 @@ pub(crate) struct RunPayload {
     /// The event of the log that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
-    /// The higher one goes first.
-    #[serde(default)]
-    pub(crate) priority: i8,
+    /// The run that somebody had made anew as this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_of: Option<RunId>,
 }
 
 /// The queue of a background session.
 pub fn queue_of(name: &BackgroundName) -> QueueName {
     #[expect(clippy::expect_used, reason = "a name has at most 64 bytes")]
     QueueName::new(format!("background/{name}")).expect("a name")
+}
+
+/// The runs of a background session that run, wherever.
+pub(crate) async fn running_of(host: &Host, name: &BackgroundName) -> Result<Vec<RunRow>, StoreError> {
+    let mut filter = RunFilter::default();
+    filter.queue = Some(queue_of(name));
+    filter.state = Some(RunState::Running);
+    host.store().runs(&filter).await
+}
+
+/// The background session that a queue is of; `None` for a queue of something else.
+pub(crate) fn background_of(queue: &QueueName) -> Option<BackgroundName> {
+    BackgroundName::new(queue.as_str().strip_prefix("background/")?).ok()
 }
 
 /// One of the numbers that the conservation law is about.
@@ -83,6 +99,7 @@ pub(crate) fn is_own(name: &BackgroundName, session: &SessionId) -> bool {
 #[derive(Debug)]
 pub(crate) struct RunAtWork {
     pub(crate) router: EventRouter,
+    pub(crate) lease: Arc<WorkLease>,
     pub(crate) config: Arc<BackgroundConfig>,
     pub(crate) id: RunId,
     pub(crate) attempt: u32,
@@ -95,12 +112,12 @@ impl Together for RunAtWork {
     fn opening(&self, of: &ActivationId) -> Commit {
         let step = |from, to| RunMove::new(self.id.clone(), from, to);
         if self.resumes {
-            return Commit::new().when(Expect::RunState { run: self.id.clone(), state: RunState::Running });
+            let run = Expect::RunState { run: self.id.clone(), state: RunState::Running };
+            return self.lease.beginning(Commit::new().when(run));
         }
         let started = step(RunState::Leased, RunState::Running).session(of.session.clone());
-        Commit::new()
-            .write(Write::MoveRun(step(RunState::Queued, RunState::Leased)))
-            .write(Write::MoveRun(started))
+        let leased = Write::MoveRun(step(RunState::Queued, RunState::Leased));
+        self.lease.beginning(Commit::from(leased).write(Write::MoveRun(started)))
     }
 
     fn settling(&self, of: &ActivationId, outcome: &SessionOutcome, event: &SessionEvent) -> Commit {
@@ -110,11 +127,12 @@ impl Together for RunAtWork {
 
 impl RunAtWork {
     /// The run of a row. `None`: the row's payload cannot be read.
-    pub(crate) fn of(host: &Host, config: &Arc<BackgroundConfig>, row: &RunRow) -> Option<Self> {
-        let (router, config, id) = (host.router().clone(), Arc::clone(config), row.id.clone());
+    pub(crate) fn of(pool: &Pool, row: &RunRow) -> Option<Self> {
+        let (router, config, id) = (pool.host.router().clone(), Arc::clone(&pool.config), row.id.clone());
+        let lease = Arc::clone(&pool.lease);
         let payload = row.payload.decode().ok()?;
         let resumes = row.state == RunState::Running;
-        Some(Self { router, config, id, attempt: row.attempt, payload, resumes })
+        Some(Self { router, lease, config, id, attempt: row.attempt, payload, resumes })
     }
 
     /// The step that an outcome leads to; `None` for one that the session goes on from.
@@ -246,6 +264,21 @@ pub(crate) fn too_far_event(refused: &NewEvent, max: u32) -> NewEvent {
     (told.source, told.root) = (refused.source.clone(), refused.root.clone());
     (told.causation, told.correlation, told.hops) = (refused.causation, refused.correlation, refused.hops);
     told
+}
+
+/// The firing that became a run; `None` for a run of somebody else.
+pub fn firing_of(run: &RunRow) -> Option<TriggerEvent> {
+    run.payload.decode::<RunPayload>().ok().map(|payload| payload.event)
+}
+
+/// The chain from an event back to its first cause, through the runs of background sessions: each session of
+/// theirs is followed by its run, the trigger that fired, and the event that it has answered.
+pub async fn why(router: &EventRouter, event: EventId) -> Result<Why, RouterError> {
+    let answers = |run: &RunRow| match firing_of(run)?.cause {
+        amplifier_trigger::Cause::Event { event } => Some(event),
+        _ => None,
+    };
+    router.why_with(event, &answers).await
 }
 
 /// The trigger of a firing, as its run's row names it.

@@ -4,23 +4,31 @@
 //! that. What must survive the process is in the store: its runs, and [`Counts`].
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use amplifier_core::activity::ActivityState;
 use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
 use amplifier_store::{Store, StoreError};
 use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::pool::Ahead;
 use crate::run::Count;
 
 /// Where a background session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BackgroundState {
     /// It takes up what was left.
     Starting,
     /// It runs.
     Running,
+    /// Somebody has paused it: it takes in what is fired by hand, and starts nothing.
+    Paused,
     /// It starts nothing more, and waits for what runs.
     Stopping,
     /// It has ended.
@@ -29,8 +37,28 @@ pub enum BackgroundState {
     Failed,
 }
 
+impl BackgroundState {
+    /// True if runs are begun.
+    pub(crate) fn begins(self) -> bool {
+        matches!(self, Self::Running | Self::Failed)
+    }
+
+    /// Its name: `running`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Where a trigger is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TriggerState {
     /// It is listened to.
@@ -43,10 +71,26 @@ pub enum TriggerState {
     Failed,
     /// Its `enabled` is false.
     Disabled,
+    /// Its background session is paused.
+    Paused,
+}
+
+impl TriggerState {
+    /// Its name: `watching`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Watching => "watching",
+            Self::Restarting => "restarting",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// How a trigger stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TriggerStatus {
     /// What kind it is.
@@ -79,6 +123,8 @@ pub struct BackgroundStatus {
     pub active: Vec<SessionId>,
     /// When it was triggered last.
     pub last_trigger: Option<Timestamp>,
+    /// Why nothing begins, and until when as far as is known: a provider's rate limit.
+    pub limited: Option<(String, Timestamp)>,
     /// Its last error.
     pub error: Option<String>,
     /// Its triggers.
@@ -128,13 +174,33 @@ pub(crate) struct Active {
 }
 
 /// What changes while a background session runs.
-#[derive(Debug)]
 pub(crate) struct Board {
     // Held for a look or a change; never across an await.
     inner: Mutex<Inner>,
-    /// Something happened that may let a run begin or end the wait for it.
+    /// For the task that looks and waits for time to pass: it is roused.
     pub(crate) wake: Notify,
+    /// Starts that task.
+    start: OnceLock<Box<dyn Fn() + Send + Sync>>,
     changed: watch::Sender<u64>,
+    /// True if it has changed since it was published.
+    fresh: AtomicBool,
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// What there is to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Errand {
+    #[default]
+    None,
+    /// A place is free.
+    Free,
+    /// Runs may have been queued.
+    Queued,
 }
 
 #[derive(Debug)]
@@ -145,6 +211,13 @@ pub(crate) struct Inner {
     pub(crate) waiting: u64,
     /// How often a run could not be started, one after the other.
     pub(crate) failures: BTreeMap<RunId, u32>,
+    /// True if others may have queued or begun runs since `waiting` was counted.
+    pub(crate) miscounted: bool,
+    /// What was read of the queue, and is not begun yet.
+    pub(crate) ahead: Ahead,
+    errand: Errand,
+    /// True while a task looks.
+    looks: bool,
     /// Runs whose cancellation was asked for before they had a session.
     pub(crate) unwanted: HashSet<RunId>,
 }
@@ -156,9 +229,14 @@ impl Board {
             running: BTreeMap::new(),
             waiting: 0,
             failures: BTreeMap::new(),
+            miscounted: false,
+            ahead: Ahead::default(),
+            errand: Errand::None,
+            looks: false,
             unwanted: HashSet::new(),
         };
-        Self { inner: Mutex::new(inner), wake: Notify::new(), changed }
+        let fresh = AtomicBool::new(true);
+        Self { inner: Mutex::new(inner), wake: Notify::new(), start: OnceLock::new(), changed, fresh }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -172,15 +250,74 @@ impl Board {
 
     /// Changes it, and lets everybody know.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        let changed = change(&mut self.lock());
+        let (changed, moved) = {
+            let mut inner = self.lock();
+            let before = inner.status.state;
+            let changed = change(&mut inner);
+            (changed, inner.status.state != before)
+        };
+        self.fresh.store(true, Ordering::Release);
         self.changed.send_modify(|version| *version += 1);
-        self.wake.notify_one();
+        if moved {
+            self.rouse();
+        }
         changed
+    }
+
+    /// How a task that looks is started. Once.
+    pub(crate) fn on_rouse(&self, start: impl Fn() + Send + Sync + 'static) {
+        let _ = self.start.set(Box::new(start));
+    }
+
+    /// Lets the pool look: runs may have been queued, or may be begun now.
+    pub(crate) fn rouse(&self) {
+        self.send(Errand::Queued);
+    }
+
+    /// Lets the pool look: a place is free.
+    pub(crate) fn freed(&self) {
+        self.send(Errand::Free);
+    }
+
+    fn send(&self, errand: Errand) {
+        let looks = {
+            let mut inner = self.lock();
+            if inner.errand != Errand::Queued {
+                inner.errand = errand;
+            }
+            std::mem::replace(&mut inner.looks, true)
+        };
+        match self.start.get() {
+            Some(start) if !looks => start(),
+            _ => self.wake.notify_one(),
+        }
+    }
+
+    /// Begins a look; true if runs may have been queued since the one before.
+    pub(crate) fn begin_look(&self) -> bool {
+        std::mem::take(&mut self.lock().errand) == Errand::Queued
+    }
+
+    /// Ends the looking, if there is nothing more to look for.
+    pub(crate) fn may_rest(&self) -> bool {
+        let mut inner = self.lock();
+        inner.looks = inner.errand != Errand::None;
+        !inner.looks
+    }
+
+    /// The sessions that run.
+    pub(crate) fn sessions(&self) -> Vec<AmplifierSession> {
+        self.look(|inner| inner.running.values().filter_map(|active| active.session.clone()).collect())
     }
 
     /// Changes it for who looks next, without waking anybody: for the one that is awake.
     pub(crate) fn change_quietly<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         change(&mut self.lock())
+    }
+
+    /// The status, if it has changed since this was called.
+    pub(crate) fn take_fresh(&self) -> Option<BackgroundStatus> {
+        self.fresh.swap(false, Ordering::AcqRel).then(|| self.status())
     }
 
     pub(crate) fn set(&self, state: BackgroundState) {
@@ -192,7 +329,29 @@ impl Board {
             let mut status = inner.status.clone();
             let sessions = inner.running.values().filter_map(|active| active.session.as_ref());
             status.active = sessions.map(|session| session.id().clone()).collect();
+            status.limited = inner.limited();
             status
+        })
+    }
+
+    /// Pauses it, or lets it go on; false if it stands so already, or ends.
+    pub(crate) fn pause(&self, paused: bool) -> bool {
+        self.change(|inner| {
+            use BackgroundState::{Paused, Stopped, Stopping};
+            let state = inner.status.state;
+            if matches!(state, Stopping | Stopped) || (state == Paused) == paused {
+                return false;
+            }
+            // What was left is taken up again before anything is begun.
+            inner.status.state = if paused { Paused } else { BackgroundState::Starting };
+            for trigger in inner.status.triggers.values_mut() {
+                match trigger.state {
+                    TriggerState::Disabled => {}
+                    _ if paused => trigger.state = TriggerState::Paused,
+                    _ => trigger.state = TriggerState::Watching,
+                }
+            }
+            true
         })
     }
 
@@ -214,6 +373,23 @@ impl Board {
 }
 
 impl Inner {
+    /// Why and until when one of the sessions waits for a provider, as far as is known.
+    pub(crate) fn limited(&self) -> Option<(String, Timestamp)> {
+        let sessions = self.running.values().filter_map(|active| active.session.as_ref());
+        let waits = sessions.filter_map(|session| match session.env().activity.snapshot().state {
+            ActivityState::Waiting { reason, until } => Some((reason.to_string(), until)),
+            _ => None,
+        });
+        waits.max_by_key(|(_, until)| *until)
+    }
+
+    /// The last that ran has ended, where it was to be stopped.
+    pub(crate) fn end_if_empty(&mut self) {
+        if self.status.state == BackgroundState::Stopping && self.running.is_empty() {
+            self.status.state = BackgroundState::Stopped;
+        }
+    }
+
     /// How many places of the pool are taken.
     pub(crate) fn taken(&self) -> usize {
         self.running.values().filter(|active| !active.extra).count()

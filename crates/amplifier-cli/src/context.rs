@@ -49,6 +49,11 @@ impl Context {
         Self::open(None, &Flags::default(), Arc::new(amplifier_foundation::host::SystemClock::new()))
     }
 
+    /// The same where nobody can ever be asked.
+    pub(crate) fn unattended(self) -> Self {
+        Self(self.0.unattended())
+    }
+
     /// The bundle of a new session; tells where it is not what one may expect.
     pub(crate) fn chosen(&self, host: &Host) -> Active {
         let active = self.0.chosen(host);

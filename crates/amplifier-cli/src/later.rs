@@ -10,13 +10,11 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 11] = [
     "provider",
     "tool",
     "module",
     "schema",
-    "background",
-    "runs",
     "mcp",
     "store",
     "init",
@@ -30,7 +28,7 @@ const COMMANDS: [&str; 13] = [
 const OF_SESSION: [&str; 1] = ["cleanup"];
 
 /// Commands of `trigger` that come later.
-const OF_TRIGGER: [&str; 3] = ["list", "fire", "history"];
+const OF_TRIGGER: [&str; 2] = ["list", "fire"];
 
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];

@@ -7,6 +7,7 @@
 mod agents;
 mod approve;
 mod args;
+mod background;
 mod bundle;
 mod context;
 mod event;
@@ -14,6 +15,7 @@ mod exit;
 mod later;
 mod output;
 mod run;
+mod runs;
 mod session;
 mod trigger;
 mod trust;
@@ -62,9 +64,11 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
         Some(Command::Event(command)) => event::run(command),
+        Some(Command::Background(command)) => background::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => trigger::run(command),
+        Some(Command::Runs(args)) => runs::run(args),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

@@ -109,6 +109,8 @@ kernel_events! {
     BackgroundSpawnError, "background_spawn_error", "background:spawn:error", "A session that a trigger started has not completed, or could not be started.";
     BackgroundError, "background_error", "background:error", "A trigger of a background session has failed.";
     RunDead, "run_dead", "run:dead", "A run has failed for good.";
+    RunDropped, "run_dropped", "run:dropped", "Somebody took a run off its queue, or had its session stopped.";
+    RunRetried, "run_retried", "run:retried", "Somebody had a run made anew that was dead or cancelled.";
 }
 
 /// Namespaces that custom names may not use, as `ns:…` or `ns_…`.

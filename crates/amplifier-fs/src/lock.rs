@@ -89,6 +89,11 @@ fn holder(path: &Path) -> Option<u32> {
 }
 
 impl LockFile {
+    /// True if this is still the file at `path`: nobody has put another one in its place.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_same(&self.file, path)
+    }
+
     /// Writes the process id; a lock on a full disk is a lock all the same.
     fn sign(&mut self) {
         let _ = self.file.set_len(0);

@@ -102,6 +102,8 @@ pub enum Write {
         trigger: Option<TriggerId>,
         /// What the trigger said.
         payload: Payload,
+        /// The higher one is begun first.
+        priority: i8,
         /// How long it waits before it is ready, by the store's clock.
         delay: Duration,
     },
@@ -287,6 +289,8 @@ pub struct Applied {
     pub epochs: Vec<(LeaseKey, Epoch)>,
     /// The places of the commands that were sent, in the order of the writes.
     pub commands: Vec<u64>,
+    /// Where runs were queued, anew or again, in the order of the writes.
+    pub queued: Vec<QueueName>,
 }
 
 /// The first of a commit's writes that has happened before, and what came of it then.

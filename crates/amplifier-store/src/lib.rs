@@ -46,7 +46,9 @@ pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
 pub use sqlite::{
     Keep, Prepare, ProjectStore, ProjectStoreOptions, Retained, Retention, SqliteOptions, SqliteStore,
 };
-pub use views::{DEFAULT_ROWS, EventPage, Grant, Lease, RunFilter, SessionFilter, SessionRow, Settled};
+pub use views::{
+    DEFAULT_ROWS, EventPage, Grant, Lease, ReadyRuns, RunFilter, SessionFilter, SessionRow, Settled,
+};
 
 /// A place in a log: the next event to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,6 +134,17 @@ pub trait Store: Debug + Send + Sync {
     /// Runs in the order of their places.
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError>;
 
+    /// At most `limit` runs of a queue that can be leased now, in the order in which they should be. Costs
+    /// what it returns, and nothing for what waits behind it; runs that wait for their time cost a little
+    /// where others are ready.
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError>;
+
+    /// How many runs of a queue are queued, ready or not. Reads no row.
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError>;
+
+    /// The queues in which runs are queued, ready or not, by name. Costs what it returns.
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError>;
+
     /// Who holds a lease; `None` if it is free. One that has run out is shown until somebody
     /// takes it.
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError>;
@@ -147,4 +160,13 @@ pub trait Store: Debug + Send + Sync {
 
     /// What a key's first commit said; `None` if there is none, or none any more.
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError>;
+
+    /// Keys that begin with `prefix`, with their values, in the order of their bytes; only those behind
+    /// `after`, the last one of the page before.
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError>;
 }

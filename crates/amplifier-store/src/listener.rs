@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use amplifier_core::SessionEvent;
 
-use super::Cursor;
+use super::{Cursor, QueueName};
 
 /// Somebody who follows a store: the feed of an event router.
 ///
@@ -24,6 +24,10 @@ pub trait LogListener: Send + Sync {
 
     /// Some owner was sent a command.
     fn commanded(&self);
+
+    /// Runs were queued, anew or again: in these queues, each named at least once, or somewhere. What was
+    /// queued before this process opened the store is not told.
+    fn queued(&self, _queues: Option<&[QueueName]>) {}
 }
 
 /// An event that a store does not append without waiting.

@@ -143,6 +143,8 @@ pub struct RunRow {
     pub trigger: Option<TriggerId>,
     /// What the trigger said.
     pub payload: Payload,
+    /// The higher one is begun first; kept when it is tried again.
+    pub priority: i8,
     /// How far it is.
     pub state: RunState,
     /// Which attempt this is, counted from 1.
@@ -212,6 +214,7 @@ mod tests {
             queue: QueueName::new("q").unwrap(),
             trigger: None,
             payload: Payload::null(),
+            priority: 0,
             state,
             attempt: 1,
             session: has_session.then(|| SessionId::new("s").unwrap()),

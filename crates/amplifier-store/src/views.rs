@@ -11,7 +11,7 @@ use amplifier_core::{
     Activation, EventId, SessionEvent, SessionId, SessionOutcome, SessionStatus, Timestamp,
 };
 
-use super::{ActivationId, Cursor, Epoch, LeaseKey, OwnerId, QueueName, RunState};
+use super::{ActivationId, Cursor, Epoch, LeaseKey, OwnerId, QueueName, RunRow, RunState};
 
 /// Rows that a query returns if it names no number.
 pub const DEFAULT_ROWS: usize = 1_000;
@@ -120,8 +120,8 @@ pub struct RunFilter {
     pub queue: Option<QueueName>,
     /// Only those in this state.
     pub state: Option<RunState>,
-    /// Only those whose time has come, by the store's clock.
-    pub ready: bool,
+    /// Only the one that this session is an attempt of, or was.
+    pub session: Option<SessionId>,
     /// Only those behind this place.
     pub after: u64,
     /// How many at most.
@@ -130,14 +130,24 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { queue: None, state: None, ready: false, after: 0, limit: DEFAULT_ROWS }
+        Self { queue: None, state: None, session: None, after: 0, limit: DEFAULT_ROWS }
     }
 }
 
+/// What can be leased now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ReadyRuns {
+    /// Queued runs whose time has come: the higher priority first, then the earlier place.
+    pub runs: Vec<RunRow>,
+    /// When the next one is ready whose time has not come; `None` if there is none.
+    pub next: Option<Timestamp>,
+}
+
 impl RunFilter {
-    /// What can be leased now: the queued runs of a queue whose time has come.
-    pub fn ready(queue: QueueName) -> Self {
-        Self { queue: Some(queue), state: Some(RunState::Queued), ready: true, ..Self::default() }
+    /// The run that a session is an attempt of, or was: one that failed and is tried again too.
+    pub fn of_session(session: SessionId) -> Self {
+        Self { session: Some(session), limit: 1, ..Self::default() }
     }
 }
 

@@ -121,6 +121,12 @@ impl Brain {
         self
     }
 
+    /// Forgets the steps that were not taken.
+    pub fn clear(&self) -> &Self {
+        self.0.steps.lock().unwrap().clear();
+        self
+    }
+
     /// Adds an answer.
     pub fn say(&self, text: &str) -> &Self {
         self.then(Step::Say(text.to_owned()))

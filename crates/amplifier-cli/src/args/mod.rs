@@ -3,9 +3,11 @@
 //! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2;
 //! `--help` is a result and goes to stdout.
 
+pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod session;
 pub(crate) mod trigger;
 
@@ -47,13 +49,18 @@ pub(crate) enum Command {
     /// Emit events, follow them, wait for one, and see what led to one
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Run background sessions, see how they stand, fire and stop them
+    #[command(subcommand)]
+    Background(background::BackgroundCommand),
     /// List, show, choose and check bundles
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
     /// List and show the agents of a bundle
     #[command(subcommand)]
     Agents(AgentsCommand),
-    /// Tell when triggers would fire
+    /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
+    Runs(runs::RunsArgs),
+    /// Tell when triggers would fire, and what became of their firings
     #[command(subcommand)]
     Trigger(trigger::TriggerCommand),
     /// Trust a directory's own settings to widen permissions

@@ -6,11 +6,33 @@ use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::trigger::timer::Zone;
 use clap::{Args, Subcommand};
 
+use super::runs::{Since, since};
+use crate::trigger::OfTrigger;
+
 /// `amplifier trigger …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum TriggerCommand {
     /// Tell when timers would fire between two times, without firing anything
     Simulate(SimulateArgs),
+    /// Tell of each firing what became of it, the latest first
+    History(HistoryArgs),
+}
+
+/// `amplifier trigger history`
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only firings of this background session, or of one of its triggers
+    #[arg(value_name = "NAME[/KEY]")]
+    pub(crate) of: Option<OfTrigger>,
+    /// Only firings from then on: a span such as 12h, or a time such as 2026-11-23T18:00Z
+    #[arg(long, value_name = "D|T", value_parser = since)]
+    pub(crate) since: Option<Since>,
+    /// Tell at most so many, the latest
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub(crate) limit: usize,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `amplifier trigger simulate`

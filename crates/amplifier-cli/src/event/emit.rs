@@ -33,7 +33,7 @@ pub(super) async fn emit(args: EmitArgs, context: &Context) -> Result<Code, Fail
 }
 
 /// The data that a word stands for.
-fn data(given: Option<&str>) -> Result<Payload, Failure> {
+pub(crate) fn data(given: Option<&str>) -> Result<Payload, Failure> {
     let bytes = match given {
         None => return Ok(Payload::null()),
         Some("-") => from_stdin()?,

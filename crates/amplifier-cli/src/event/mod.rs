@@ -9,6 +9,9 @@ mod select;
 mod tail;
 mod why;
 
+pub(crate) use emit::data;
+pub(crate) use why::{why_json, why_text};
+
 use amplifier_core::env::EmitError;
 use amplifier_foundation::router::RouterError;
 use amplifier_foundation::store::StoreError;

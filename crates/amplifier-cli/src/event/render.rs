@@ -2,7 +2,7 @@
 //!
 //! Guarantees: one line each; text of others moves no cursor; for programs nothing is left out.
 
-use amplifier_core::{Payload, SessionEvent};
+use amplifier_core::{Payload, SessionEvent, Timestamp};
 use amplifier_foundation::router::CloudEvent;
 
 use crate::exit::Failure;
@@ -40,13 +40,13 @@ impl Form {
 pub(super) fn text(event: &SessionEvent) -> String {
     let sequence = event.sequence.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
     let source = event.source.as_ref().map_or("-", |id| id.as_str());
-    let (time, name, data) = (time(event), event.event_type.name(), data(&event.payload));
+    let (time, name, data) = (time(event.at), event.event_type.name(), data(&event.payload));
     format!("{sequence:>6}  {time}  {name:<20}  {source:<36}  {data}").trim_end().to_owned()
 }
 
 /// To the millisecond, in UTC.
-fn time(event: &SessionEvent) -> String {
-    let text = event.at.to_string();
+pub(super) fn time(at: Timestamp) -> String {
+    let text = at.to_string();
     match text.split_once('.') {
         Some((seconds, micros)) if micros.len() >= 3 => format!("{seconds}.{}Z", &micros[..3]),
         _ => text,

@@ -11,6 +11,8 @@ mod show;
 mod tree;
 mod watch;
 
+pub(crate) use reach::FOR_EVER;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 

@@ -4,15 +4,16 @@
 //! taken away with a warning. A store that fails is asked again, a second later, and at the next command.
 //! Never here: who may ask. Whoever can write to the project's store is the same user.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use amplifier_core::payload::PayloadError;
 use amplifier_core::{CancelLevel, Payload, SessionEvent, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{Host, HostInner};
 use amplifier_store::{Command, CommandName, Commit, Cursor, LogListener, OwnerId, StoreError, Write};
@@ -68,7 +69,7 @@ impl LogListener for Ear {
         if self.looks.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Some(ear) = self.host.upgrade().and_then(|host| host.commands.0.get().cloned()) {
+        if let Some(ear) = self.host.upgrade().and_then(|host| host.commands.ear.get().cloned()) {
             self.runtime.spawn(async move { ear.obey_all().await });
         }
     }
@@ -91,12 +92,32 @@ impl Ear {
 
 /// The listening of a host.
 #[derive(Debug, Default)]
-pub(crate) struct Commands(OnceLock<Arc<Ear>>);
+pub(crate) struct Commands {
+    ear: OnceLock<Arc<Ear>>,
+    /// Who carries out what is no `cancel`, by name.
+    // Held for a look-up or an insert; never across an await.
+    takers: Lock<HashMap<CommandName, mpsc::Sender<Payload>>>,
+}
 
-/// Begins to listen, at the first session that runs here.
+impl Host {
+    /// Commands of this name that others send to this host from now on, in their order. What comes while
+    /// 64 wait to be read is dropped with a warning, so that whoever asks must be told by an answer. The
+    /// last one who calls this for a name gets them; `cancel` is the host's own.
+    pub fn commands(&self, name: &CommandName) -> mpsc::Receiver<Payload> {
+        let (sender, receiver) = mpsc::channel(PAGE);
+        let mut takers = self.0.commands.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        takers.retain(|_, taker| !taker.is_closed());
+        takers.insert(name.clone(), sender);
+        drop(takers);
+        listen(self);
+        receiver
+    }
+}
+
+/// Begins to listen, at the first session that runs here or the first taker of commands.
 pub(crate) fn listen(host: &Host) {
     let mut fresh = false;
-    let ear = host.0.commands.0.get_or_init(|| {
+    let ear = host.0.commands.ear.get_or_init(|| {
         fresh = true;
         let (looks, done) = (AtomicBool::new(false), Mutex::new(0));
         Arc::new(Ear { host: Arc::downgrade(&host.0), runtime: Handle::current(), looks, done })
@@ -128,6 +149,13 @@ async fn carry_out(host: &HostInner, done: &mut u64) -> Result<(), StoreError> {
 }
 
 fn obey(host: &HostInner, command: &Command) {
+    let takers = host.commands.takers.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(taker) = takers.get(&command.name) {
+        if taker.try_send(command.payload.clone()).is_err() {
+            tracing::warn!(name = %command.name, place = command.place, "nobody takes a command");
+        }
+        return;
+    }
     match (command.name.as_str(), command.payload.decode::<Cancel>()) {
         (CANCEL, Ok(Cancel { session, level })) => {
             // One that has ended meanwhile needs no stop.

@@ -18,12 +18,12 @@ use futures_util::future::{join_all, select_all};
 use tokio::sync::Notify;
 
 use super::{Host, commands};
-use crate::spawn::recover::{recover, recover_one};
+use crate::spawn::recover::{give_up, recover, recover_one};
 use crate::spawn::reindex::{LOST, reindex};
 use crate::spawn::{RUNNING, Recovered, Reindexed, intent};
 use crate::storage::{SessionSummary, StorageError, delete_tree};
 use amplifier_store::{
-    ActivationId, Cursor, LogListener, OwnerId, SessionFilter, SessionRow, StoreError, Write,
+    ActivationId, Cursor, Expect, LogListener, OwnerId, SessionFilter, SessionRow, StoreError, Write,
 };
 
 /// How long nobody looks whether an owner lives.
@@ -145,6 +145,18 @@ impl ProjectSessions {
     /// Settles all sessions whose owner is gone. Durable.
     pub async fn recover(&self) -> Result<Recovered, ReachError> {
         Ok(recover(&self.host).await?)
+    }
+
+    /// Settles what `owner` runs in the tree of `root`, like sessions of an owner that is gone: for one that
+    /// lives and gives no sign of life. Durable. Errors: whatever `when` is refused with, which is to hold as
+    /// long as that is known.
+    pub async fn give_up(
+        &self,
+        root: &SessionId,
+        owner: &OwnerId,
+        when: &Expect,
+    ) -> Result<Recovered, ReachError> {
+        Ok(give_up(&self.host, root, owner, when).await?)
     }
 
     /// Makes the store's rows of sessions anew from their files. Durable. The terminal events of what is

@@ -28,6 +28,7 @@ mod recover;
 mod scope;
 mod tree;
 
+#[cfg(feature = "sqlite")]
 pub(crate) use ledger::folder as run_folder;
 pub use ledger::{LedgerError, ProcessLedger, SessionLedger};
 pub use mark::MARK;

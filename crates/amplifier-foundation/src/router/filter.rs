@@ -319,8 +319,8 @@ fn extend(list: &mut Vec<SessionId>, more: impl IntoIterator<Item = SessionId>) 
 /// True for events that sessions tell their hooks, and the router only if somebody asks. A session's end is
 /// none of them: its terminal event stands for it; nor is what is told of runs, which is recorded.
 pub(super) fn is_bridged(event: &EventType) -> bool {
-    use EventType::{BackgroundError, BackgroundSpawnCompleted, BackgroundSpawnError, RunDead};
-    use EventType::{Custom, SessionCompleted, SessionEnd, SessionError};
+    use EventType::{BackgroundError, BackgroundSpawnCompleted, BackgroundSpawnError};
+    use EventType::{Custom, RunDead, RunDropped, RunRetried, SessionCompleted, SessionEnd, SessionError};
     !matches!(
         event,
         Custom(_)
@@ -331,6 +331,8 @@ pub(super) fn is_bridged(event: &EventType) -> bool {
             | BackgroundSpawnError
             | BackgroundError
             | RunDead
+            | RunDropped
+            | RunRetried
     )
 }
 

@@ -1,14 +1,14 @@
 //! Causality: from an event back to what began its chain.
 //!
-//! Guarantees: each event and session is named once, nearest first; the chain ends at what nothing caused,
-//! or says what is no longer known.
+//! Guarantees: each event, session and run is named once, nearest first; the chain ends at what nothing
+//! caused, or says what is no longer known.
 
 use std::sync::Arc;
 
 use amplifier_core::{
-    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, SessionEvent, SessionId,
+    Activation, EventId, EventType, NewEvent, OutcomeKind, Payload, SessionEvent, SessionId, TriggerId,
 };
-use amplifier_store::{SessionRow, Settled};
+use amplifier_store::{RunFilter, RunRow, SessionRow, Settled};
 use serde::Serialize;
 
 use super::{EventRouter, RouterError};
@@ -24,12 +24,21 @@ const PREVIEW_BYTES: usize = 16 * 1024;
 pub enum Link {
     /// An event.
     Event(Arc<SessionEvent>),
-    /// The session that emitted the event before; the store's row of it, if there is one.
+    /// The session that emitted the event before, or that spawned the session before.
     Session {
         /// The session.
         id: SessionId,
-        /// What the store has of it.
+        /// What the store has of it, if it has anything.
         row: Option<Box<SessionRow>>,
+    },
+    /// The run that the session before is an attempt of.
+    Run(Arc<RunRow>),
+    /// The trigger whose firing became the run before.
+    Trigger {
+        /// The trigger.
+        id: TriggerId,
+        /// The run, whose payload says more of the firing.
+        run: Arc<RunRow>,
     },
     /// An event that the log no longer holds. Nothing is known of what caused it.
     Pruned(EventId),
@@ -39,62 +48,94 @@ pub enum Link {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Why {
-    /// Each is caused by the next: event, the session that emitted it, those above that session, the event
-    /// that started it, and so on.
+    /// Each is caused by the next: event, the session that emitted it, those above that session, the run that
+    /// it is an attempt of, the trigger that fired, the event that fired it, and so on. An event that the
+    /// same session emitted because of an earlier one stands before the session. Where an event has a cause
+    /// that did not start its session, what started the session follows at the end.
     pub links: Vec<Link>,
 }
 
 impl Why {
     /// True if the chain was followed to its beginning.
     pub fn is_complete(&self) -> bool {
-        !matches!(self.links.last(), None | Some(Link::Pruned(_))) && self.links.len() < MAX_LINKS
+        let pruned = |link: &Link| matches!(link, Link::Pruned(_));
+        !self.links.is_empty() && !self.links.iter().any(pruned) && !self.is_full()
     }
 
-    fn add_session(&mut self, id: SessionId, row: Option<Box<SessionRow>>) -> bool {
-        let known = |link: &Link| matches!(link, Link::Session { id: known, .. } if *known == id);
-        let fresh = !self.links.iter().any(known) && self.links.len() < MAX_LINKS;
-        if fresh {
-            self.links.push(Link::Session { id, row });
-        }
-        fresh
+    fn is_full(&self) -> bool {
+        self.links.len() >= MAX_LINKS
+    }
+
+    fn holds_session(&self, id: &SessionId) -> bool {
+        self.links.iter().any(|link| matches!(link, Link::Session { id: known, .. } if known == id))
     }
 
     fn holds(&self, event: EventId) -> bool {
-        self.links.iter().any(|link| matches!(link, Link::Event(known) if known.id == event))
+        self.links.iter().any(|link| match link {
+            Link::Event(known) => known.id == event,
+            Link::Pruned(known) => *known == event,
+            _ => false,
+        })
     }
 }
+
+/// Reads out of a run which event of the log its trigger has answered.
+type Answers<'a> = &'a (dyn Fn(&RunRow) -> Option<EventId> + Send + Sync);
 
 impl EventRouter {
     /// The chain from an event back to its first cause. [`Why::links`] is just [`Link::Pruned`] for an event
     /// that the log does not hold.
     pub async fn why(&self, id: EventId) -> Result<Why, RouterError> {
+        self.why_with(id, &|_| None).await
+    }
+
+    /// The same by somebody who knows what the payloads of runs say: `answers` tells which event of the log
+    /// a run answers, so that the chain goes on there also if no event names it as its cause.
+    pub async fn why_with(&self, id: EventId, answers: Answers<'_>) -> Result<Why, RouterError> {
         let mut why = Why::default();
-        let mut next = Some(id);
-        while let Some(id) = next.take() {
-            if why.holds(id) || why.links.len() >= MAX_LINKS {
-                break;
+        // Those that started sessions, to be followed once the direct causes are at their end.
+        let mut others = Vec::new();
+        let (mut next, mut speaker) = (Some(id), None);
+        while let Some(id) = next.take().or_else(|| others.pop()) {
+            if why.holds(id) || why.is_full() {
+                continue;
             }
-            let Some(event) = self.0.store.event(id).await? else {
-                why.links.push(Link::Pruned(id));
-                break;
-            };
-            (next, why) = (event.causation, self.sessions_above(why, &event).await?);
+            let event = self.0.store.event(id).await?;
+            let source = event.as_ref().and_then(|event| event.source.clone());
+            if speaker != source {
+                others.extend(self.started(&mut why, speaker.take(), answers).await?);
+            }
+            next = event.as_ref().and_then(|event| event.causation);
+            why.links.push(event.map_or(Link::Pruned(id), Link::Event));
+            speaker = source;
+            if next.is_none_or(|next| why.holds(next)) {
+                others.extend(self.started(&mut why, speaker.take(), answers).await?);
+            }
         }
         Ok(why)
     }
 
-    /// The event, the session that emitted it, and those that spawned that one.
-    async fn sessions_above(&self, mut why: Why, event: &Arc<SessionEvent>) -> Result<Why, RouterError> {
-        why.links.push(Link::Event(Arc::clone(event)));
-        let mut above = event.source.clone();
-        while let Some(id) = above.take() {
+    /// Adds the session, those that spawned it, and the runs and triggers that they came of; the events that
+    /// those have answered.
+    async fn started(
+        &self,
+        why: &mut Why,
+        session: Option<SessionId>,
+        answers: Answers<'_>,
+    ) -> Result<Vec<EventId>, RouterError> {
+        let (mut above, mut answered) = (session, Vec::new());
+        while let Some(id) = above.take().filter(|id| !why.holds_session(id) && !why.is_full()) {
             let row = self.0.store.session(&id).await?.map(Box::new);
-            let parent = row.as_ref().and_then(|row| row.parent.clone());
-            if why.add_session(id, row) {
-                above = parent;
+            above = row.as_ref().and_then(|row| row.parent.clone());
+            why.links.push(Link::Session { id: id.clone(), row });
+            for run in self.0.store.runs(&RunFilter::of_session(id)).await? {
+                let run = Arc::new(run);
+                answered.extend(answers(&run));
+                why.links.push(Link::Run(Arc::clone(&run)));
+                why.links.extend(run.trigger.clone().map(|id| Link::Trigger { id, run }));
             }
         }
-        Ok(why)
+        Ok(answered)
     }
 }
 

@@ -15,7 +15,8 @@ use super::terminal::{Facts, Place};
 use crate::host::Host;
 use crate::storage::SessionMetadata;
 use amplifier_store::{
-    ActivationId, Commit, Intent, Recovery, SessionFilter, SessionRow, StoreError, Verdict, Write, reconcile,
+    ActivationId, Commit, Expect, Intent, OwnerId, Recovery, SessionFilter, SessionRow, StoreError, Verdict,
+    Write, reconcile,
 };
 
 /// What a recovery has settled.
@@ -50,14 +51,49 @@ pub(crate) async fn recover(host: &Host) -> Result<Recovered, StoreError> {
 
 /// Settles the last activation of a session if its owner is gone; what it was settled as.
 pub(crate) async fn recover_one(host: &Host, row: &SessionRow) -> Result<Option<Verdict>, StoreError> {
-    let lives = |owner: &_| host.lives(owner);
+    settle_left(host, row, |owner| host.lives(owner), None).await
+}
+
+/// Settles what an owner runs in the tree of `root`, which is known to hang, as far as `when` holds.
+pub(crate) async fn give_up(
+    host: &Host,
+    root: &SessionId,
+    owner: &OwnerId,
+    when: &Expect,
+) -> Result<Recovered, StoreError> {
+    let mut filter = SessionFilter::running();
+    (filter.root, filter.owner) = (Some(root.clone()), Some(owner.clone()));
+    let mut given_up = Recovered::default();
+    for row in bounded(host, host.store().sessions(&filter)).await? {
+        match settle_left(host, &row, |_| false, Some(when)).await? {
+            Some(Verdict::Adopt(_)) => given_up.adopted.push(row.id),
+            Some(_) => given_up.lost.push(row.id),
+            None => {}
+        }
+    }
+    Ok(given_up)
+}
+
+async fn settle_left(
+    host: &Host,
+    row: &SessionRow,
+    lives: impl Fn(&OwnerId) -> bool + Copy,
+    when: Option<&Expect>,
+) -> Result<Option<Verdict>, StoreError> {
     if reconcile([row], lives, |_| None).is_empty() {
         return Ok(None);
     }
     let metadata = described(host, &row.id).await;
     // Asked again: the owner may have settled between the first look and its end.
     let Some(recovery) = reconcile([row], lives, |of| left(&metadata, of)).pop() else { return Ok(None) };
-    let commit = || settling(host, row, &metadata, &recovery);
+    let commit = || {
+        let commit = settling(host, row, &metadata, &recovery);
+        match when {
+            Some(when) => commit.when(when.clone()),
+            // What was asked of somebody who hangs it may still do.
+            None => commit.write(Write::DropCommands { to: recovery.owner.clone() }),
+        }
+    };
     match once(host, commit).await {
         Ok(receipt) => Ok(receipt.applied().map(|_| recovery.verdict)),
         // Somebody has opened it again.
@@ -74,8 +110,7 @@ fn settling(host: &Host, row: &SessionRow, metadata: &Arc<SessionMetadata>, reco
     let id = if own { facts.id } else { EventId(host.ids().v7(host.clock().now())) };
     let place = Place { session: &row.id, parent: row.parent.as_ref(), root: &row.root };
     let told = facts.told_at(place, recovery.outcome());
-    let commit = recovery.settle(told.sealed(host, &row.id, id));
-    commit.write(Write::DropCommands { to: recovery.owner.clone() })
+    recovery.settle(told.sealed(host, &row.id, id))
 }
 
 /// The outcome that an owner wrote before it could settle.

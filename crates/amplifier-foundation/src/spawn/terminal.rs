@@ -7,8 +7,8 @@ use std::sync::Arc;
 use amplifier_core::env::SessionEnv;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
-    SessionOutcome, TriggerId, Usage,
+    Activation, Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, SessionEvent, SessionId,
+    SessionOutcome, Usage,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -64,6 +64,7 @@ impl Facts {
     fn said<'a>(&'a self, place: Place<'a>, outcome: &'a SessionOutcome) -> Said<'a> {
         let cut = outcome.output.floor_char_boundary(PREVIEW_BYTES);
         let error = outcome.error.as_ref();
+        let described = |key| self.described.extra.get(key).and_then(Value::as_str);
         Said {
             session_id: place.session,
             activation: outcome.activation,
@@ -80,8 +81,8 @@ impl Facts {
             cost_usd: outcome.cost_micro_usd.map(|micro| micro as f64 / 1e6),
             duration_ms: outcome.duration_ms,
             turns: outcome.turns,
-            run_id: None,
-            trigger_id: None,
+            run_id: described("run_id"),
+            trigger_id: described("trigger_id"),
             metadata: &self.described.extra,
         }
     }
@@ -134,8 +135,8 @@ struct Said<'a> {
     cost_usd: Option<f64>,
     duration_ms: u64,
     turns: u32,
-    run_id: Option<&'a RunId>,
-    trigger_id: Option<&'a TriggerId>,
+    run_id: Option<&'a str>,
+    trigger_id: Option<&'a str>,
     metadata: &'a serde_json::Map<String, Value>,
 }
 

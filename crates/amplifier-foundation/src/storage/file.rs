@@ -180,7 +180,10 @@ impl SessionStorage for FileStorage {
             let content =
                 metadata.to_redacted_json(&inner.redactor).map_err(|error| not_storable(&id, &error))?;
             let folder = inner.folder(&id);
-            inner.with_open(&id, activation, |_| folder.replace_metadata(&content))
+            inner.with_open(&id, activation, |session| {
+                session.check_held(&folder, activation)?;
+                folder.replace_metadata(&content)
+            })
         })
         .await
     }
@@ -192,6 +195,11 @@ impl SessionStorage for FileStorage {
             Ok(())
         })
         .await
+    }
+
+    async fn take_over(&self, id: &SessionId) -> Result<(), StorageError> {
+        let id = id.clone();
+        self.blocking(move |inner| inner.folder(&id).take_over()).await
     }
 
     async fn load(&self, id: &SessionId) -> Result<StoredSession, StorageError> {

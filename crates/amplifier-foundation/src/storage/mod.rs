@@ -112,6 +112,13 @@ pub trait SessionStorage: Debug + Send + Sync {
     /// `Ok` also if it is not open here.
     async fn close(&self, id: &SessionId) -> Result<(), StorageError>;
 
+    /// Takes a session away from a writer that has it open and hangs: what that writes from now on is refused
+    /// or lost, and the session can be opened. The caller has settled its activation. A storage that lets no
+    /// two processes write needs nothing.
+    async fn take_over(&self, _id: &SessionId) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Reads a session, open or not. Changes nothing, not even what is damaged.
     async fn load(&self, id: &SessionId) -> Result<StoredSession, StorageError>;
 

@@ -9,6 +9,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a cursor goes forward, to places that the log holds", |s| Box::pin(cursors(s))),
     ("a key is put once, and the second commit is told the first value", |s| Box::pin(keys(s))),
     ("a value is replaced, and a key that was put once is not", |s| Box::pin(values(s))),
+    ("keys of a prefix are listed page by page", |s| Box::pin(listed_keys(s))),
     ("a counter adds up and stops at its end", |s| Box::pin(counters(s))),
     ("no more is granted than there is", |s| Box::pin(granted(s))),
     ("a command waits for its owner, in order, and is taken once", |s| Box::pin(commanded(s))),
@@ -134,6 +135,23 @@ async fn values(store: &dyn Store) -> Check {
     applied(store, key("value/2")?).await?;
     let malformed = |error: &StoreError| matches!(error, StoreError::Malformed { .. });
     refused(store, set(&DedupKey::new("value/2")?, 6), "Malformed for a key that was put", malformed).await
+}
+
+/// Keys of a prefix, page by page: those that were put, and values; none of another prefix.
+async fn listed_keys(store: &dyn Store) -> Check {
+    for name in ["list/b", "list/a", "list/ü", "lisu/x"] {
+        applied(store, key(name)?).await?;
+    }
+    let (value, name) = (Payload::from(serde_json::json!(7)), DedupKey::new("list/c")?);
+    applied(store, Write::SetValue { key: name, value: value.clone() }).await?;
+    let names = |found: &[(DedupKey, Payload)]| found.iter().map(|(key, _)| key.to_string()).collect();
+    let first = store.keys("list/", None, 3).await?;
+    same("the first page", names(&first), ["list/a", "list/b", "list/c"].map(str::to_owned).to_vec())?;
+    let last = first.last().map(|(key, value)| (key.clone(), value.clone()));
+    same("the value of a key", last.as_ref().map(|(_, value)| value.clone()), Some(value))?;
+    let rest: Vec<String> = names(&store.keys("list/", last.as_ref().map(|(key, _)| key), 3).await?);
+    same("the second page", rest, vec!["list/ü".to_owned()])?;
+    same("another prefix", store.keys("list/x", None, 3).await?.len(), 0)
 }
 
 async fn counters(store: &dyn Store) -> Check {

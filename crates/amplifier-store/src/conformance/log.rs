@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, Weak};
 
 use super::*;
-use crate::{Declined, LogListener};
+use crate::{Declined, LogListener, RunMove, RunState};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("events are numbered from 1 without a gap and read in the order of the writes", |s| {
@@ -133,6 +133,7 @@ async fn posted(store: &dyn Store) -> Check {
 struct Notes {
     // Held to add to it or to copy it.
     sequences: Mutex<Vec<u64>>,
+    queues: Mutex<Vec<QueueName>>,
 }
 
 impl LogListener for Notes {
@@ -144,6 +145,11 @@ impl LogListener for Notes {
     fn missed(&self, _resume: Cursor) {}
 
     fn commanded(&self) {}
+
+    fn queued(&self, queues: Option<&[QueueName]>) {
+        let mut told = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(queues.unwrap_or_default().iter().cloned());
+    }
 }
 
 impl Notes {
@@ -187,7 +193,17 @@ async fn told(store: &dyn Store) -> Check {
     {
         result?;
     }
-    same("what the listener was told", first.told(), (2..=37).collect())
+    same("what the listener was told", first.told(), (2..=37).collect())?;
+    for (write, expect) in [
+        (enqueue("r", Duration::ZERO)?, 1),
+        (Write::MoveRun(RunMove::new(RunId::new("r")?, RunState::Queued, RunState::Leased)), 1),
+        (Write::MoveRun(RunMove::new(RunId::new("r")?, RunState::Leased, RunState::Queued)), 2),
+    ] {
+        applied(store, write).await?;
+        let told = first.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        same("the queues that it was told", told, vec![QueueName::new("q")?; expect])?;
+    }
+    Ok(())
 }
 
 async fn by_id(store: &dyn Store) -> Check {

@@ -153,8 +153,12 @@ fn settle(session: &str, activation: u32, output: &str) -> Result<Write, Invalid
 }
 
 fn enqueue(run: &str, delay: Duration) -> Result<Write, InvalidId> {
-    let (run, queue) = (RunId::new(run)?, QueueName::new("q")?);
-    Ok(Write::Enqueue { run, queue, trigger: None, payload: Payload::null(), delay })
+    enqueue_to("q", run, 0, delay)
+}
+
+fn enqueue_to(queue: &str, run: &str, priority: i8, delay: Duration) -> Result<Write, InvalidId> {
+    let (run, queue) = (RunId::new(run)?, QueueName::new(queue)?);
+    Ok(Write::Enqueue { run, queue, trigger: None, payload: Payload::null(), priority, delay })
 }
 
 fn tokens(tokens: u64) -> Amount {

@@ -1,13 +1,15 @@
 //! Clauses on runs: the table of steps, attempts, order.
 
 use super::*;
-use crate::{Expect, Repeated, RunFilter, RunMove, RunState};
+use crate::{Expect, Repeated, RunFilter, RunMove, RunRow, RunState};
 
 pub(super) const CLAUSES: &[Clause] = &[
     ("a run is enqueued once", |s| Box::pin(enqueued_once(s))),
     ("a run takes every legal step and no other", |s| Box::pin(steps(s))),
     ("a run that is elsewhere is refused, with where it is", |s| Box::pin(elsewhere(s))),
     ("lease, session and run start in one commit or not at all", |s| Box::pin(starts(s))),
+    ("what is ready comes by priority and place, and is counted by queue", |s| Box::pin(ready(s))),
+    ("a run is found by each session that was an attempt of it", |s| Box::pin(attempts(s))),
     ("a failed attempt is counted and waits; runs come in the order of enqueueing", |s| Box::pin(retries(s))),
 ];
 
@@ -95,16 +97,95 @@ async fn starts(store: &dyn Store) -> Check {
     same("the run", state().await?, Some(running))
 }
 
+fn names(rows: &[RunRow]) -> String {
+    rows.iter().map(|row| row.id.as_str()).collect()
+}
+
+async fn ready(store: &dyn Store) -> Check {
+    let (now, hour, day) = (Duration::ZERO, Duration::from_secs(3_600), Duration::from_secs(86_400));
+    let queue = |name: &str| QueueName::new(name);
+    same("what is ready of nothing", store.ready_runs(&queue("q")?, 9).await?, Default::default())?;
+    for (of, run, priority, delay) in [
+        ("q", "a", 0, now),
+        ("q", "b", -128, now),
+        ("q", "c", 127, now),
+        ("q", "d", 127, hour),
+        ("p", "e", 5, now),
+        ("q", "f", 0, now),
+        ("r", "g", 0, day),
+        ("r", "h", 1, hour),
+    ] {
+        applied(store, enqueue_to(of, run, priority, delay)?).await?;
+    }
+    for (limit, expect) in [(9, "cafb"), (2, "ca"), (0, "")] {
+        let found = store.ready_runs(&queue("q")?, limit).await?;
+        same("what is ready, in order", names(&found.runs).as_str(), expect)?;
+        let wanted = store.run(&RunId::new("d")?).await?.map(|row| row.ready_at);
+        same("when the next is", found.next, wanted)?;
+    }
+    let found = store.ready_runs(&queue("r")?, 9).await?;
+    let wanted = store.run(&RunId::new("h")?).await?.map(|row| row.ready_at);
+    same("where none is ready", (found.runs.len(), found.next), (0, wanted))?;
+    let counts = async || -> Result<_, Found> {
+        let mut counts = Vec::new();
+        for name in ["p", "q", "r", "s"] {
+            counts.push(store.count_queued(&queue(name)?).await?);
+        }
+        let queues = store.queues().await?.iter().map(|queue| queue.as_str().to_owned()).collect::<String>();
+        Ok((counts, queues))
+    };
+    same("what is queued", counts().await?, (vec![1, 5, 2, 0], "pqr".to_owned()))?;
+    let (queued, leased) = (RunState::Queued, RunState::Leased);
+    applied(store, Commit::new().write(step("e", queued, leased)?).write(step("c", queued, leased)?)).await?;
+    same("what is queued then", counts().await?, (vec![0, 4, 2, 0], "qr".to_owned()))?;
+    let told = applied(store, step("c", leased, queued)?).await?.queued;
+    same("where a run was queued again", told, vec![queue("q")?])?;
+    let found = store.ready_runs(&queue("q")?, 2).await?;
+    same("a run that was given back keeps its place", names(&found.runs).as_str(), "ca")?;
+    let row = store.run(&RunId::new("b")?).await?.ok_or(Found("the run is gone".into()))?;
+    same("the priority", row.priority, -128)
+}
+
+async fn attempts(store: &dyn Store) -> Check {
+    let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
+    let of = async |session: &str| -> Result<String, Found> {
+        let rows = store.runs(&RunFilter::of_session(SessionId::new(session)?)).await?;
+        Ok(rows.iter().map(|row| row.id.as_str()).collect())
+    };
+    let start = |run: &str, session: &str| {
+        let step = |from, to| Ok::<_, InvalidId>(RunMove::new(RunId::new(run)?, from, to));
+        let started = step(leased, running)?.session(SessionId::new(session)?);
+        let steps = Commit::from(Write::MoveRun(step(queued, leased)?));
+        Ok::<_, InvalidId>(steps.write(Write::MoveRun(started)))
+    };
+    for (run, session) in [("r", "first"), ("q", "other")] {
+        applied(store, enqueue(run, Duration::ZERO)?).await?;
+        applied(store, start(run, session)?).await?;
+    }
+    applied(store, step("r", running, queued)?).await?;
+    same("of a session that failed", of("first").await?.as_str(), "r")?;
+    let taken = |error: &StoreError| matches!(error, StoreError::RunIs { .. });
+    let twice = start("r", "never")?.write(step("q", queued, leased)?);
+    refused(store, twice, "RunIs for another run", taken).await?;
+    same("of one whose start was refused", of("never").await?.as_str(), "")?;
+    applied(store, start("r", "second")?).await?;
+    for (session, run) in [("first", "r"), ("second", "r"), ("other", "q"), ("nobody", "")] {
+        same(session, of(session).await?.as_str(), run)?;
+    }
+    Ok(())
+}
+
 async fn retries(store: &dyn Store) -> Check {
     let hour = Duration::from_secs(3_600);
     for (run, delay) in [("b", Duration::ZERO), ("c", hour), ("a", Duration::ZERO)] {
         applied(store, enqueue(run, delay)?).await?;
     }
-    let listed = async |filter: RunFilter| -> Result<String, Found> {
-        Ok(store.runs(&filter).await?.iter().map(|row| row.id.as_str()).collect())
+    let listed =
+        async |filter: RunFilter| -> Result<String, Found> { Ok(names(&store.runs(&filter).await?)) };
+    let ready = async || -> Result<String, Found> {
+        Ok(names(&store.ready_runs(&QueueName::new("q")?, 9).await?.runs))
     };
-    let ready = || QueueName::new("q").map(RunFilter::ready);
-    same("what is ready", listed(ready()?).await?.as_str(), "ba")?;
+    same("what is ready", ready().await?.as_str(), "ba")?;
     let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
     applied(store, Commit::new().write(step("b", queued, leased)?).write(step("b", leased, running)?))
         .await?;
@@ -113,7 +194,7 @@ async fn retries(store: &dyn Store) -> Check {
     let row = store.run(&RunId::new("b")?).await?.ok_or(Found("the run is gone".into()))?;
     let found = (row.attempt, row.session, row.reason.as_deref());
     same("attempt, session, reason", found, (2, None, Some("timed out")))?;
-    same("what is ready", listed(ready()?).await?.as_str(), "a")?;
+    same("what is ready", ready().await?.as_str(), "a")?;
     let all = RunFilter::default;
     same("all, in order", listed(all()).await?.as_str(), "bca")?;
     same("a page", listed(RunFilter { after: row.place, limit: 1, ..all() }).await?.as_str(), "c")?;

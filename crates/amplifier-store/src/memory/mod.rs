@@ -6,6 +6,7 @@
 //! grants and counters are kept for ever, events up to [`LOG_CAPACITY`], keys for their time.
 
 mod grant;
+mod runs;
 mod state;
 mod table;
 mod write;
@@ -18,11 +19,11 @@ use async_trait::async_trait;
 
 use super::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, Declined, DedupKey, EventPage, Grant,
-    Lease, LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled,
-    Store, StoreError,
+    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
+    SessionRow, Settled, Store, StoreError,
 };
 pub use state::LOG_CAPACITY;
-use state::State;
+use state::{Kept, State};
 
 /// A store in memory. Cheap to clone; clones are the same store.
 #[derive(Clone)]
@@ -98,7 +99,7 @@ impl MemoryStore {
             journal.push((now, copy));
         }
         if let Receipt::Applied(applied) = &receipt {
-            inner.tell(&applied.events, !applied.commands.is_empty());
+            inner.tell(&applied.events, !applied.commands.is_empty(), &applied.queued);
         }
         Ok(receipt)
     }
@@ -110,8 +111,8 @@ impl MemoryStore {
 
 impl Inner {
     /// Tells those who listen; with the lock held, so in the order of the log.
-    fn tell(&mut self, events: &[Arc<SessionEvent>], commanded: bool) {
-        if events.is_empty() && !commanded {
+    fn tell(&mut self, events: &[Arc<SessionEvent>], commanded: bool, queued: &[QueueName]) {
+        if events.is_empty() && !commanded && queued.is_empty() {
             return;
         }
         self.listeners.retain(|listener| {
@@ -121,6 +122,9 @@ impl Inner {
             }
             if commanded {
                 listener.commanded();
+            }
+            if !queued.is_empty() {
+                listener.queued(Some(queued));
             }
             true
         });
@@ -147,7 +151,7 @@ impl Store for MemoryStore {
         }
         // Copied only if somebody else holds it.
         Arc::make_mut(&mut event).sequence = Some(inner.state.tail().sequence);
-        inner.tell(std::slice::from_ref(&event), false);
+        inner.tell(std::slice::from_ref(&event), false, &[]);
         inner.state.append_alone(event);
         Ok(())
     }
@@ -197,14 +201,22 @@ impl Store for MemoryStore {
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let now = self.clock.now();
         let state = &self.lock().state;
-        let fits = |row: &&RunRow| {
-            filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
-                && filter.state.is_none_or(|state| state == row.state)
-                && (!filter.ready || row.ready_at <= now)
-        };
-        Ok(state.runs.behind(Some(&filter.after)).filter(fits).take(filter.limit).cloned().collect())
+        let Some(session) = &filter.session else { return Ok(state.runs.find(filter)) };
+        Ok(state.attempts.get(session).map_or_else(Vec::new, |place| state.runs.find_at(*place, filter)))
+    }
+
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {
+        let now = self.clock.now();
+        Ok(self.lock().state.runs.ready(queue, now, limit))
+    }
+
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError> {
+        Ok(self.lock().state.runs.count(queue))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        Ok(self.lock().state.runs.queues())
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
@@ -233,5 +245,18 @@ impl Store for MemoryStore {
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
         let now = self.clock.now();
         Ok(self.lock().state.kept(key, now).map(|kept| kept.value.clone()))
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        let now = self.clock.now();
+        let state = &self.lock().state;
+        let fits = |(key, kept): &(&DedupKey, &Kept)| key.as_str().starts_with(prefix) && kept.until > now;
+        let found = state.keys.entries_behind(after).filter(fits).take(limit);
+        Ok(found.map(|(key, kept)| (key.clone(), kept.value.clone())).collect())
     }
 }

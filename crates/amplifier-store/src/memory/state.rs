@@ -9,6 +9,7 @@ use std::sync::Arc;
 use amplifier_core::budget::Amount;
 use amplifier_core::{Payload, RunId, SessionEvent, SessionId, Timestamp};
 
+use super::runs::Runs;
 use super::table::{Table, Undo};
 use crate::{
     ActivationId, Applied, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect,
@@ -27,8 +28,9 @@ pub(super) struct State {
     pub(super) events: VecDeque<Arc<SessionEvent>>,
     pub(super) sessions: Table<SessionId, SessionRow>,
     pub(super) settled: Table<ActivationId, Settled>,
-    pub(super) runs: Table<u64, RunRow>,
-    pub(super) places: Table<RunId, u64>,
+    pub(super) runs: Runs,
+    /// Of which run a session is an attempt.
+    pub(super) attempts: Table<SessionId, u64>,
     pub(super) leases: Table<LeaseKey, Held>,
     pub(super) cursors: Table<ConsumerName, Cursor>,
     pub(super) grants: Table<ActivationId, Grant>,
@@ -73,8 +75,8 @@ impl State {
             events: VecDeque::new(),
             sessions: Table::default(),
             settled: Table::default(),
-            runs: Table::default(),
-            places: Table::default(),
+            runs: Runs::default(),
+            attempts: Table::default(),
             leases: Table::default(),
             cursors: Table::default(),
             grants: Table::default(),
@@ -97,13 +99,13 @@ impl State {
         let mut writes = commit.writes.into_iter();
         match writes.try_for_each(|write| self.write(write, &mut draft)) {
             Ok(()) => {
-                self.tables().into_iter().for_each(Undo::keep);
+                self.tables().for_each(Undo::keep);
                 self.forget(&mut draft);
                 self.prune(draft.prune);
                 Ok(Receipt::Applied(draft.applied))
             }
             Err(error) => {
-                self.tables().into_iter().for_each(Undo::undo);
+                self.tables().for_each(Undo::undo);
                 self.events.truncate(events);
                 (self.last_epoch, self.last_command) = (epoch, command);
                 Err(error)
@@ -111,19 +113,19 @@ impl State {
         }
     }
 
-    fn tables(&mut self) -> [&mut dyn Undo; 10] {
-        [
+    fn tables(&mut self) -> impl Iterator<Item = &mut dyn Undo> {
+        let others: [&mut dyn Undo; 9] = [
             &mut self.sessions,
             &mut self.settled,
-            &mut self.runs,
-            &mut self.places,
+            &mut self.attempts,
             &mut self.leases,
             &mut self.cursors,
             &mut self.grants,
             &mut self.counters,
             &mut self.keys,
             &mut self.commands,
-        ]
+        ];
+        self.runs.tables().into_iter().chain(others)
     }
 
     /// What came of a write that happens once, if it has happened.
@@ -133,7 +135,7 @@ impl State {
                 let settled = self.settled.get(of)?.clone();
                 Some(Repeated::Settled { of: of.clone(), settled })
             }
-            Write::Enqueue { run, .. } => self.places.get(run).map(|_| Repeated::Run(run.clone())),
+            Write::Enqueue { run, .. } => self.run(run).map(|_| Repeated::Run(run.clone())),
             Write::PutKey { key, .. } => {
                 let value = self.kept(key, now)?.value.clone();
                 Some(Repeated::Key { key: key.clone(), value })
@@ -188,7 +190,7 @@ impl State {
     }
 
     pub(super) fn run(&self, id: &RunId) -> Option<&RunRow> {
-        self.runs.get(self.places.get(id)?)
+        self.runs.get(id)
     }
 
     /// The lease that was taken under this fence.
@@ -242,7 +244,7 @@ impl State {
 
     /// Refuses rows that no commits lead to.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.runs.values().try_for_each(RunRow::check)
+        self.runs.all().try_for_each(RunRow::check)
     }
 }
 

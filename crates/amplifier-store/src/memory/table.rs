@@ -32,8 +32,22 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// The rows behind a key, in order.
     pub(super) fn behind(&self, key: Option<&K>) -> impl Iterator<Item = &V> {
+        self.entries_behind(key).map(|(_, row)| row)
+    }
+
+    /// The same with their keys.
+    pub(super) fn entries_behind(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.rows.range((key.map_or(Unbounded, Excluded), Unbounded)).map(|(_, row)| row)
+        self.rows.range((key.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter()
+    }
+
+    /// The keys from one on, in order.
+    pub(super) fn from(&self, key: K) -> impl Iterator<Item = &K> {
+        self.rows.range(key..).map(|(key, _)| key)
     }
 
     pub(super) fn put(&mut self, key: K, row: V) {

@@ -51,8 +51,8 @@ impl State {
             }
             Write::Settle { of, outcome, event } => self.settle(&of, outcome, *event, draft),
             Write::Forget { session } => self.forget_session(&session),
-            Write::Enqueue { run, queue, trigger, payload, delay } => {
-                self.enqueue(run, queue, (trigger, payload), delay, draft)
+            Write::Enqueue { run, queue, trigger, payload, priority, delay } => {
+                self.enqueue(run, queue, (trigger, payload), (priority, delay), draft)
             }
             Write::MoveRun(step) => self.move_run(&step, draft),
             Write::TakeLease { key, owner, ttl, over } => self.take(key, owner, (ttl, over), draft),
@@ -184,19 +184,20 @@ impl State {
         id: RunId,
         queue: QueueName,
         (trigger, payload): (Option<TriggerId>, Payload),
-        delay: Duration,
-        draft: &Draft,
+        (priority, delay): (i8, Duration),
+        draft: &mut Draft,
     ) -> Done {
-        if self.places.get(&id).is_some() {
+        if self.run(&id).is_some() {
             return Err(malformed("a commit enqueues a run once"));
         }
-        let place = self.runs.len() as u64 + 1;
+        draft.applied.queued.push(queue.clone());
         let row = RunRow {
-            id: id.clone(),
-            place,
+            id,
+            place: self.runs.next_place(),
             queue,
             trigger,
             payload,
+            priority,
             state: RunState::Queued,
             attempt: 1,
             session: None,
@@ -205,15 +206,20 @@ impl State {
             created: draft.now,
             updated: draft.now,
         };
-        self.places.put(id, place);
-        self.runs.put(place, row);
+        self.runs.put(row);
         Ok(())
     }
 
-    fn move_run(&mut self, step: &RunMove, draft: &Draft) -> Done {
+    fn move_run(&mut self, step: &RunMove, draft: &mut Draft) -> Done {
         let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
         let row = self.run(&step.run).ok_or_else(absent)?.step(step, draft.now)?;
-        self.runs.put(row.place, row);
+        if let Some(session) = &step.session {
+            self.attempts.put(session.clone(), row.place);
+        }
+        if row.state == RunState::Queued {
+            draft.applied.queued.push(row.queue.clone());
+        }
+        self.runs.put(row);
         Ok(())
     }
 

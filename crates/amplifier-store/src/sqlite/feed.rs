@@ -14,7 +14,8 @@ use super::event;
 use super::fault::Done;
 use super::marks::Marks;
 use super::sql::snapshot;
-use crate::{Cursor, LogListener};
+use super::writer::Written;
+use crate::{Cursor, LogListener, QueueName};
 
 /// Events that are read at once to be told.
 const PAGE: usize = 1_000;
@@ -35,6 +36,8 @@ struct State {
     next: Option<u64>,
     /// The last command that was told.
     command: u64,
+    /// How often a run was queued, as was told.
+    queued: u64,
 }
 
 impl Feed {
@@ -52,14 +55,16 @@ impl Feed {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Tells what a transaction of this process has written, and before it what others wrote.
-    pub(super) fn committed(&self, reader: &mut Reader<'_>, events: &[Arc<SessionEvent>], marks: &Marks) {
+    /// Tells what a transaction of this process has written, and before it what others wrote. Who began to
+    /// listen during it hears all of it, as nobody could read it before.
+    pub(super) fn committed(&self, reader: &mut Reader<'_>, written: &Written) {
+        let Written { events, marks, began, queued: (queues, before), .. } = written;
         let mut state = self.lock();
         if !state.is_heard() {
             return;
         }
         let first = events.first().and_then(|event| event.sequence).unwrap_or(marks.tail);
-        let mut next = *state.next.get_or_insert(first);
+        let mut next = *state.next.get_or_insert(*began);
         if next < first {
             if let Err(error) = state.read(reader, first) {
                 tracing::warn!(?error, "events of others cannot be read; those who listen are told");
@@ -70,20 +75,41 @@ impl Feed {
         let untold = usize::try_from(next - first).unwrap_or(usize::MAX);
         state.tell(events.get(untold..).unwrap_or_default());
         state.command_sent(marks.command);
+        state.queued(*before, None);
+        state.queued(marks.queued, Some(queues));
+    }
+
+    /// Takes note of where those who listen begin, and tells what they have not heard yet. The writer's
+    /// alone: another thread may see what a transaction has written before the writer has told it.
+    pub(super) fn note(&self, reader: &mut Reader<'_>) -> Done {
+        let mut state = self.lock();
+        if state.is_heard() && state.next.is_none() {
+            let marks = Marks::read(reader.conn)?;
+            (state.next, state.command) = (Some(marks.tail), marks.command);
+            state.queued = marks.queued;
+        }
+        drop(state);
+        self.catch_up(reader)
+    }
+
+    /// True while it is not known where those who listen begin.
+    pub(super) fn is_unnoted(&self) -> bool {
+        let is_unnoted = |state: MutexGuard<'_, State>| {
+            state.next.is_none() && state.listeners.iter().any(|listener| listener.strong_count() > 0)
+        };
+        self.is_active() && is_unnoted(self.lock())
     }
 
     /// Tells what is in the database and was not told yet.
     pub(super) fn catch_up(&self, reader: &mut Reader<'_>) -> Done {
         let mut state = self.lock();
-        if !state.is_heard() {
+        if !state.is_heard() || state.next.is_none() {
             return Ok(());
         }
         let marks = Marks::read(reader.conn)?;
-        if state.next.is_none() {
-            (state.next, state.command) = (Some(marks.tail), marks.command);
-        }
         state.read(reader, marks.tail)?;
         state.command_sent(marks.command);
+        state.queued(marks.queued, None);
         Ok(())
     }
 }
@@ -141,6 +167,13 @@ impl State {
         if last != self.command {
             self.command = last;
             self.each(|listener| listener.commanded());
+        }
+    }
+
+    fn queued(&mut self, count: u64, queues: Option<&[QueueName]>) {
+        if count != self.queued {
+            self.queued = count;
+            self.each(|listener| listener.queued(queues));
         }
     }
 

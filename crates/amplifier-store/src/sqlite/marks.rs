@@ -22,15 +22,17 @@ pub(super) struct Marks {
     pub(super) epoch: u64,
     pub(super) command: u64,
     pub(super) run: u64,
+    /// How often a run was queued.
+    pub(super) queued: u64,
 }
 
 impl Marks {
     pub(super) fn read(conn: &Connection) -> Done<Self> {
-        let sql = "SELECT log, oldest, epoch, command, run, scope, \
+        let sql = "SELECT log, oldest, epoch, command, run, scope, queued, \
                    (SELECT max(sequence) FROM events) FROM meta";
         let found = first(conn, sql, [], |row| {
             let oldest = unsigned(row, 1)?;
-            let last = row.get::<_, Option<i64>>(6)?.map_or(0, i64::cast_unsigned);
+            let last = row.get::<_, Option<i64>>(7)?.map_or(0, i64::cast_unsigned);
             Ok(Self {
                 log: unsigned(row, 0)?,
                 scope: some_text(row, 5)?.map(Into::into),
@@ -39,6 +41,7 @@ impl Marks {
                 epoch: unsigned(row, 2)?,
                 command: unsigned(row, 3)?,
                 run: unsigned(row, 4)?,
+                queued: unsigned(row, 6)?,
             })
         })?;
         found.ok_or_else(|| damaged("the table `meta` is empty"))
@@ -46,13 +49,15 @@ impl Marks {
 
     /// Writes what has changed since `before`.
     pub(super) fn write(&self, before: &Self, conn: &Connection) -> Done {
-        let of = |marks: &Self| (marks.oldest, marks.epoch, marks.command, marks.run, marks.scope.clone());
-        if of(self) == of(before) {
+        let numbers = |marks: &Self| (marks.oldest, marks.epoch, marks.command, marks.run, marks.queued);
+        if numbers(self) == numbers(before) && self.scope == before.scope {
             return Ok(());
         }
-        let sql = "UPDATE meta SET oldest = ?1, epoch = ?2, command = ?3, run = ?4, scope = ?5";
+        let sql = "UPDATE meta SET oldest = ?1, epoch = ?2, command = ?3, run = ?4, scope = ?5, \
+                   queued = ?6";
         let (oldest, epoch) = (signed(self.oldest), signed(self.epoch));
-        run(conn, sql, params![oldest, epoch, signed(self.command), signed(self.run), self.scope])?;
+        let (command, last, queued) = (signed(self.command), signed(self.run), signed(self.queued));
+        run(conn, sql, params![oldest, epoch, command, last, self.scope, queued])?;
         Ok(())
     }
 

@@ -38,8 +38,8 @@ use tokio::sync::oneshot;
 
 use super::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
-    Lease, LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled,
-    Store, StoreError,
+    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
+    SessionRow, Settled, Store, StoreError,
 };
 use event::Names;
 use fault::{Done, Fault};
@@ -140,9 +140,11 @@ impl SqliteStore {
 
     /// Waits until the database is open; `Err` says why it is not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        if self.shared().is_open() {
-            return Ok(());
-        }
+        if self.shared().is_open() { Ok(()) } else { self.asked().await }
+    }
+
+    /// Waits until the writer has come to this place of its queue.
+    async fn asked(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.shared().queue.put(Job::Ready(reply))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -224,6 +226,9 @@ impl Store for SqliteStore {
 
     async fn tail(&self) -> Result<Cursor, StoreError> {
         let shared = Arc::clone(self.shared());
+        if shared.feed.is_unnoted() {
+            self.asked().await?;
+        }
         self.read(move |reader| {
             let end = Marks::read(reader.conn)?.end();
             if shared.feed.is_active() {
@@ -278,8 +283,23 @@ impl Store for SqliteStore {
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let (filter, now) = (filter.clone(), self.shared().options.clock.now());
-        self.read(move |reader| rows::runs(reader.conn, &filter, now)).await
+        let filter = filter.clone();
+        self.read(move |reader| rows::runs(reader.conn, &filter)).await
+    }
+
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {
+        let (queue, now) = (queue.clone(), self.shared().options.clock.now());
+        self.read(move |reader| sql::snapshot(reader.conn, || rows::ready(reader.conn, &queue, now, limit)))
+            .await
+    }
+
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError> {
+        let queue = queue.clone();
+        self.read(move |reader| rows::queued(reader.conn, &queue)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        self.read(|reader| rows::queues(reader.conn)).await
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
@@ -313,5 +333,16 @@ impl Store for SqliteStore {
     async fn key(&self, key: &DedupKey) -> Result<Option<Payload>, StoreError> {
         let (key, now) = (key.clone(), self.shared().options.clock.now());
         self.read(move |reader| rows::key(reader.conn, &key, now)).await
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        let after = after.map_or("", DedupKey::as_str).to_owned();
+        let (prefix, now) = (prefix.to_owned(), self.shared().options.clock.now());
+        self.read(move |reader| rows::keys(reader.conn, &prefix, &after, limit, now)).await
     }
 }

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use super::{SqliteOptions, SqliteStore};
 use crate::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
-    Lease, LeaseKey, LogListener, OwnerId, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled,
-    Store, StoreError,
+    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
+    SessionRow, Settled, Store, StoreError,
 };
 
 /// The log of a database that is not there yet. Its only place is the beginning of whatever log that
@@ -223,6 +223,27 @@ impl Store for ProjectStore {
         }
     }
 
+    async fn ready_runs(&self, queue: &QueueName, limit: usize) -> Result<ReadyRuns, StoreError> {
+        match self.there()? {
+            Some(store) => store.ready_runs(queue, limit).await,
+            None => Ok(ReadyRuns::default()),
+        }
+    }
+
+    async fn count_queued(&self, queue: &QueueName) -> Result<u64, StoreError> {
+        match self.there()? {
+            Some(store) => store.count_queued(queue).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        match self.there()? {
+            Some(store) => store.queues().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, StoreError> {
         match self.there()? {
             Some(store) => store.lease(key).await,
@@ -255,6 +276,18 @@ impl Store for ProjectStore {
         match self.there()? {
             Some(store) => store.key(key).await,
             None => Ok(None),
+        }
+    }
+
+    async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&DedupKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
+        match self.there()? {
+            Some(store) => store.keys(prefix, after, limit).await,
+            None => Ok(Vec::new()),
         }
     }
 }

@@ -235,6 +235,7 @@ const RUNS: Table = Table {
         for queue in queue {
             txn.add(&counter("retired", &queue)?, 1)?;
         }
+        txn.run("DELETE FROM run_sessions WHERE place = ?1", [run])?;
         txn.run("DELETE FROM runs WHERE place = ?1", [run])
     },
 };

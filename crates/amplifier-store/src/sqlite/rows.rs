@@ -17,7 +17,7 @@ use super::fault::{Done, damaged};
 use super::sql::{all, bytes, first, limit, named, perhaps, place, small, some_text, text, unsigned};
 use crate::{
     ActivationId, Command, CommandName, ConsumerName, CounterName, DedupKey, Epoch, Grant, LeaseKey, OwnerId,
-    QueueName, RunFilter, RunRow, RunState, SessionFilter, SessionRow, Settled,
+    QueueName, ReadyRuns, RunFilter, RunRow, RunState, SessionFilter, SessionRow, Settled,
 };
 
 const SESSION: &str = "SELECT s.id, s.parent, s.root, s.bundle, s.activation, s.owner, s.created, s.updated, \
@@ -25,7 +25,7 @@ const SESSION: &str = "SELECT s.id, s.parent, s.root, s.bundle, s.activation, s.
     LEFT JOIN outcomes o ON o.session = s.id AND o.activation = s.activation WHERE ";
 
 const RUN: &str = "SELECT place, id, queue, trigger_id, state, attempt, session, reason, ready_at, created, \
-    updated, payload FROM runs WHERE ";
+    updated, payload, priority FROM runs ";
 
 fn time(row: &Row<'_>, column: usize) -> Done<Timestamp> {
     Ok(Timestamp::from_micros(row.get(column)?))
@@ -124,24 +124,67 @@ fn run_of(row: &Row<'_>) -> Done<RunRow> {
         created: time(row, 9)?,
         updated: time(row, 10)?,
         payload: payload(row, 11)?,
+        priority: row.get(12)?,
     };
     run.check()?;
     Ok(run)
 }
 
 pub(super) fn run(conn: &Connection, id: &RunId) -> Done<Option<RunRow>> {
-    first(conn, &format!("{RUN} id = ?1"), [id.as_str()], run_of)
+    first(conn, &format!("{RUN} WHERE id = ?1"), [id.as_str()], run_of)
 }
 
-pub(super) fn runs(conn: &Connection, filter: &RunFilter, now: Timestamp) -> Done<Vec<RunRow>> {
+pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> Done<Vec<RunRow>> {
     let mut wanted = Where::default();
     wanted.and("place > ?", Some(Value::Integer(place(filter.after))));
     wanted.and("queue = ?", filter.queue.as_ref().map(|queue| of_text(queue.as_str())));
     wanted.and("state = ?", filter.state.map(|state| of_text(state.as_str())));
-    wanted.and("ready_at <= ?", filter.ready.then_some(Value::Integer(now.as_micros())));
+    let of_session = filter.session.as_ref().map(|session| of_text(session.as_str()));
+    wanted.and("place = (SELECT a.place FROM run_sessions a WHERE a.session = ?)", of_session);
     wanted.values.push(Value::Integer(limit(filter.limit)));
-    let sql = format!("{RUN} {} ORDER BY place LIMIT ?", wanted.sql);
+    let sql = format!("{RUN} WHERE {} ORDER BY place LIMIT ?", wanted.sql);
     all(conn, &sql, params_from_iter(wanted.values), run_of)
+}
+
+/// Runs that can be leased now, in the order in which they should be, and the time of the next one that cannot.
+pub(super) fn ready(conn: &Connection, queue: &QueueName, now: Timestamp, count: usize) -> Done<ReadyRuns> {
+    let behind = |time: i64| -> Done<Option<Timestamp>> {
+        let sql = "SELECT min(ready_at) FROM runs INDEXED BY runs_by_time \
+                   WHERE state = 'queued' AND queue = ?1 AND ready_at > ?2";
+        let found = first(conn, sql, params![queue.as_str(), time], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
+        Ok(found.flatten().map(Timestamp::from_micros))
+    };
+    // Where all wait for their time, none of them is passed over one by one.
+    let earliest = behind(i64::MIN)?;
+    if earliest.is_none_or(|earliest| earliest > now) {
+        return Ok(ReadyRuns { runs: Vec::new(), next: earliest });
+    }
+    let sql = format!(
+        "{RUN} INDEXED BY runs_in_order WHERE state = 'queued' AND queue = ?1 AND ready_at <= ?2 \
+         ORDER BY priority DESC, place LIMIT ?3"
+    );
+    let runs = all(conn, &sql, params![queue.as_str(), now.as_micros(), limit(count)], run_of)?;
+    Ok(ReadyRuns { runs, next: behind(now.as_micros())? })
+}
+
+/// How many runs wait in a queue.
+pub(super) fn queued(conn: &Connection, queue: &QueueName) -> Done<u64> {
+    let sql = "SELECT count(*) FROM runs INDEXED BY runs_by_time WHERE state = 'queued' AND queue = ?1";
+    Ok(first(conn, sql, [queue.as_str()], |row| unsigned(row, 0))?.unwrap_or(0))
+}
+
+/// The queues in which something waits. From one to the next by the index, whatever their length.
+pub(super) fn queues(conn: &Connection) -> Done<Vec<QueueName>> {
+    let sql = "SELECT queue FROM runs INDEXED BY runs_by_time WHERE state = 'queued' AND queue > ?1 \
+               ORDER BY queue LIMIT 1";
+    let mut found: Vec<QueueName> = Vec::new();
+    loop {
+        let last = found.last().map_or("", QueueName::as_str);
+        match first(conn, sql, [last], |row| named(QueueName::new(text(row, 0)?), "a queue"))? {
+            Some(queue) => found.push(queue),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// A lease; it runs out at `until`.
@@ -202,6 +245,23 @@ pub(super) fn counter(conn: &Connection, counter: &CounterName) -> Done<u64> {
 pub(super) fn key(conn: &Connection, key: &DedupKey, now: Timestamp) -> Done<Option<Payload>> {
     let sql = "SELECT value FROM keys WHERE key = ?1 AND until > ?2";
     first(conn, sql, params![key.as_str(), now.as_micros()], |row| payload(row, 0))
+}
+
+/// Keys of a prefix with their values, unless their time is over.
+pub(super) fn keys(
+    conn: &Connection,
+    prefix: &str,
+    after: &str,
+    count: usize,
+    now: Timestamp,
+) -> Done<Vec<(DedupKey, Payload)>> {
+    let sql = "SELECT key, value FROM keys WHERE key >= ?1 AND key < ?2 AND key > ?3 AND until > ?4 \
+               ORDER BY key LIMIT ?5";
+    // No name holds a character behind this one.
+    let end = format!("{prefix}{}", char::MAX);
+    all(conn, sql, params![prefix, end, after, now.as_micros(), limit(count)], |row| {
+        Ok((named(DedupKey::new(text(row, 0)?), "a key")?, payload(row, 1)?))
+    })
 }
 
 pub(super) fn commands(conn: &Connection, to: &OwnerId, count: usize) -> Done<Vec<Command>> {

@@ -47,8 +47,8 @@ impl Txn<'_> {
             }
             Write::Settle { of, outcome, event } => self.settle(&of, &outcome, *event),
             Write::Forget { session } => self.forget(&session),
-            Write::Enqueue { run, queue, trigger, payload, delay } => {
-                self.enqueue(&run, &queue, trigger.as_ref(), &payload, delay)
+            Write::Enqueue { run, queue, trigger, payload, priority, delay } => {
+                self.enqueue(&run, queue, trigger.as_ref(), &payload, (priority, delay))
             }
             Write::MoveRun(step) => self.move_run(&step),
             Write::TakeLease { key, owner, ttl, over } => self.take(key, owner, ttl, over),
@@ -160,24 +160,27 @@ impl Txn<'_> {
     fn enqueue(
         &mut self,
         id: &RunId,
-        queue: &QueueName,
+        queue: QueueName,
         trigger: Option<&TriggerId>,
         payload: &Payload,
-        delay: Duration,
+        (priority, delay): (i8, Duration),
     ) -> Done {
         if rows::run(self.conn, id)?.is_some() {
             return Err(malformed("a commit enqueues a run once"));
         }
         self.marks.run += 1;
+        self.marks.queued += 1;
         let (now, ready) = (self.now.as_micros(), self.now.saturating_add(delay).as_micros());
         let sql = "INSERT INTO runs (place, id, queue, trigger_id, state, attempt, ready_at, created, updated, \
-                   payload) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?7, ?8)";
+                   payload, priority) VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?7, ?8, ?9)";
         let (number, trigger) = (place(self.marks.run), trigger.map(TriggerId::as_str));
-        let (id, queue, state) = (id.as_str(), queue.as_str(), RunState::Queued.as_str());
-        self.run(sql, params![number, id, queue, trigger, state, ready, now, payload.as_bytes()])
+        let (id, state, payload) = (id.as_str(), RunState::Queued.as_str(), payload.as_bytes());
+        self.run(sql, params![number, id, queue.as_str(), trigger, state, ready, now, payload, priority])?;
+        self.applied.queued.push(queue);
+        Ok(())
     }
 
-    fn move_run(&self, step: &RunMove) -> Done {
+    fn move_run(&mut self, step: &RunMove) -> Done {
         let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
         let row: RunRow = rows::run(self.conn, &step.run)?.ok_or_else(absent)?.step(step, self.now)?;
         let sql = "UPDATE runs SET state = ?2, attempt = ?3, session = ?4, reason = ?5, ready_at = ?6, \
@@ -185,7 +188,14 @@ impl Txn<'_> {
         let session = row.session.as_ref().map(SessionId::as_str);
         let (ready, updated) = (row.ready_at.as_micros(), row.updated.as_micros());
         let state = row.state.as_str();
-        self.run(sql, params![place(row.place), state, row.attempt, session, row.reason, ready, updated])
+        self.run(sql, params![place(row.place), state, row.attempt, session, row.reason, ready, updated])?;
+        if row.state == RunState::Queued {
+            self.marks.queued += 1;
+            self.applied.queued.push(row.queue);
+        }
+        let Some(session) = &step.session else { return Ok(()) };
+        let sql = "INSERT OR REPLACE INTO run_sessions (session, place) VALUES (?1, ?2)";
+        self.run(sql, params![session.as_str(), place(row.place)])
     }
 
     fn take(&mut self, key: LeaseKey, owner: OwnerId, ttl: Duration, over: Option<Epoch>) -> Done {

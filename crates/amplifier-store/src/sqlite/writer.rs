@@ -19,7 +19,7 @@ use super::marks::Marks;
 use super::queue::{Batch, Job, Pace};
 use super::sql::run;
 use super::{Reader, Shared, open};
-use crate::{Receipt, StoreError};
+use crate::{QueueName, Receipt, StoreError};
 
 /// Bounds of the time for which those who come late are waited for.
 const WINDOW: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
@@ -34,9 +34,13 @@ enum Reply {
 }
 
 /// What a transaction has written.
-struct Written {
-    marks: Marks,
-    events: Vec<Arc<SessionEvent>>,
+pub(super) struct Written {
+    pub(super) marks: Marks,
+    pub(super) events: Vec<Arc<SessionEvent>>,
+    /// Where it has queued runs, and how often that was done before by whomever.
+    pub(super) queued: (Vec<QueueName>, u64),
+    /// The tail of the log from before it.
+    pub(super) began: u64,
     /// True if there is something that other processes want to know.
     news: bool,
 }
@@ -68,7 +72,7 @@ pub(super) fn work(shared: &Shared) {
 
 /// Answers who asks whether the database is open, and takes note of those who listen.
 fn note(shared: &Shared, reader: &mut Reader<'_>, batch: Batch) {
-    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.catch_up(reader)) {
+    if let (true, Err(error)) = (shared.feed.is_active(), shared.feed.note(reader)) {
         tracing::warn!(?error, "the log cannot be read; it is tried again");
     }
     for job in batch.jobs {
@@ -105,7 +109,7 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batc
         Err(fault) => group.fail(conn, &fault),
         Ok(written) => {
             if shared.feed.is_active() {
-                shared.feed.committed(&mut Reader { conn, names }, &written.events, &written.marks);
+                shared.feed.committed(&mut Reader { conn, names }, &written);
             }
             written.news
         }
@@ -150,11 +154,11 @@ impl Group<'_> {
             Ok(begun) => begun,
             Err(fault) => return Err(self.give_up(batch, fault)),
         };
-        let before = (txn.marks.tail, txn.marks.command);
-        let mut events = Vec::new();
+        let before = (txn.marks.tail, txn.marks.command, txn.marks.queued);
+        let mut told = (Vec::new(), Vec::new());
         let mut batch = batch;
         while !batch.jobs.is_empty() {
-            self.carry_out(&mut txn, &mut events, batch)?;
+            self.carry_out(&mut txn, &mut told, batch)?;
             batch = self.more();
         }
         let marks = txn.finish().map_err(fault_of)?;
@@ -163,14 +167,14 @@ impl Group<'_> {
         }
         super::sql::statement(conn, "COMMIT").map_err(fault_of)?.execute([]).map_err(Fault::of_commit)?;
         drop(passage);
-        let news = before != (marks.tail, marks.command);
-        Ok(Written { marks, events, news })
+        let news = before != (marks.tail, marks.command, marks.queued);
+        Ok(Written { marks, began: before.0, events: told.0, queued: (told.1, before.2), news })
     }
 
     fn carry_out(
         &mut self,
         txn: &mut Txn<'_>,
-        events: &mut Vec<Arc<SessionEvent>>,
+        (events, queued): &mut (Vec<Arc<SessionEvent>>, Vec<QueueName>),
         mut batch: Batch,
     ) -> Result<(), Fault> {
         let wanted = self.shared.feed.is_active();
@@ -181,6 +185,7 @@ impl Group<'_> {
                 Ok(Some(reply)) => {
                     if let (true, Reply::Receipt(_, Ok(Receipt::Applied(applied)))) = (wanted, &reply) {
                         events.extend(applied.events.iter().cloned());
+                        queued.extend(applied.queued.iter().cloned());
                     }
                     self.replies.push(reply);
                 }

@@ -50,7 +50,11 @@ fn step(a: usize, b: u32, c: u64, model: &Model) -> RunMove {
     let legal: Vec<_> = RunState::ALL.into_iter().filter(|to| from.may_become(*to)).collect();
     let to = if b > 1 && !legal.is_empty() { legal[number % legal.len()] } else { pick(number * 3 + a) };
     let step = RunMove::new(run, from, to);
-    if to == RunState::Running { step.session(SessionId::new("a").unwrap()) } else { step }
+    if to == RunState::Running { step.session(SessionId::new(NAMES[number % 3]).unwrap()) } else { step }
+}
+
+fn priority(number: u32) -> i8 {
+    i8::try_from(number % 3).unwrap()
 }
 
 fn tokens(tokens: u64) -> Amount {
@@ -69,7 +73,7 @@ fn write((kind, a, b, c): Seed, log: u64, model: &Model) -> Write {
         3 | 4 => settle(name, b, &c.to_string()),
         5 => {
             let (run, queue) = (RunId::new(name).unwrap(), QueueName::new("q").unwrap());
-            Write::Enqueue { run, queue, trigger: None, payload, delay: span(c) }
+            Write::Enqueue { run, queue, trigger: None, payload, priority: priority(b), delay: span(c) }
         }
         6 | 7 => Write::MoveRun(step(a, b, c, model)),
         8 => {
@@ -168,6 +172,11 @@ async fn lines(store: &dyn Store) -> Vec<String> {
     for row in store.runs(&RunFilter::default()).await.unwrap() {
         let session = row.session.as_ref().map(ToString::to_string);
         lines.push(format!("run {} {:?} {} {session:?}", row.id, row.state, row.attempt));
+    }
+    for session in NAMES {
+        let filter = RunFilter::of_session(SessionId::new(session).unwrap());
+        let rows = store.runs(&filter).await.unwrap();
+        lines.extend(rows.iter().map(|row| format!("attempt {session} of {}", row.id)));
     }
     for name in NAMES {
         if let Some(lease) = store.lease(&LeaseKey::new(name).unwrap()).await.unwrap() {

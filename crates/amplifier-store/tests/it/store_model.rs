@@ -32,6 +32,8 @@ pub(crate) struct Model {
     outcomes: BTreeMap<String, (String, u64)>,
     /// Name, state, attempt, session, in order.
     runs: Vec<(String, RunState, u32, Option<String>)>,
+    /// Session to the run that it is an attempt of.
+    attempts: BTreeMap<String, String>,
     /// Owner, epoch, end.
     leases: BTreeMap<String, (String, u64, i64)>,
     taken: u64,
@@ -164,6 +166,9 @@ impl Model {
                 let row = self.runs.iter_mut().find(|row| row.0 == step.run.as_str()).unwrap();
                 row.1 = step.to;
                 row.2 += u32::from(arrow == "running>queued");
+                if let Some(session) = &step.session {
+                    self.attempts.insert(session.to_string(), step.run.to_string());
+                }
                 match step.to {
                     RunState::Running => row.3 = step.session.as_ref().map(ToString::to_string),
                     RunState::Queued => row.3 = None,
@@ -252,6 +257,7 @@ impl Model {
         for (name, state, attempt, session) in &self.runs {
             lines.push(format!("run {name} {state:?} {attempt} {session:?}"));
         }
+        lines.extend(self.attempts.iter().map(|(session, run)| format!("attempt {session} of {run}")));
         lines.extend(self.leases.iter().map(|(key, held)| format!("lease {key} {} {}", held.0, held.1)));
         lines.extend(self.cursors.iter().map(|(consumer, at)| format!("cursor {consumer} {at}")));
         for (of, grant) in &self.grants {

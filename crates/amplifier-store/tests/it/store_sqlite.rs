@@ -64,7 +64,43 @@ async fn the_store_in_a_file_keeps_the_contract() {
         folders.lock().unwrap().push(folder);
         Arc::new(store) as Arc<dyn Store>
     };
-    assert_eq!(conformance::run(make).await.unwrap().len(), 32);
+    assert_eq!(conformance::run(make).await.unwrap().len(), 35);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens_it_first() {
+    let (folder, fixed, store) = place();
+    let run = RunId::new("r").unwrap();
+    let (queue, payload) = (QueueName::new("q").unwrap(), Payload::null());
+    let enqueue = Write::Enqueue {
+        run: run.clone(),
+        queue,
+        trigger: None,
+        payload,
+        priority: 0,
+        delay: Duration::ZERO,
+    };
+    let step = |from, to| RunMove::new(run.clone(), from, to);
+    let start = step(RunState::Leased, RunState::Running).session(SessionId::new("s").unwrap());
+    let lease = step(RunState::Queued, RunState::Leased);
+    let begun = Commit::from(enqueue).write(Write::MoveRun(lease)).write(Write::MoveRun(start));
+    applied(&store, begun.write(note())).await;
+    drop(store);
+    let conn = rusqlite::Connection::open(folder.path().join("project/amplifier.db")).unwrap();
+    let version: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    conn.execute_batch("DROP TABLE run_sessions").unwrap();
+    conn.pragma_update(None, "user_version", version - 1).unwrap();
+    drop(conn);
+    let stores: Vec<_> = (0..4).map(|_| sqlite(folder.path(), &fixed)).collect();
+    for store in &stores {
+        let of = |session: &str| RunFilter::of_session(SessionId::new(session).unwrap());
+        let rows = store.runs(&of("s")).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [run.clone()]);
+        assert_eq!(store.runs(&of("t")).await.unwrap(), []);
+        assert_eq!(sequences(store).await, [1]);
+        applied(store, Write::AddCounter { counter: CounterName::new("n").unwrap(), by: 1 }).await;
+        assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
@@ -132,6 +168,8 @@ struct Told {
     sequences: Vec<u64>,
     missed: Vec<u64>,
     commands: usize,
+    /// The queues where runs were queued; `?` for somewhere.
+    queued: Vec<String>,
 }
 
 impl LogListener for Heard {
@@ -145,6 +183,12 @@ impl LogListener for Heard {
 
     fn commanded(&self) {
         self.note(|told| told.commands += 1);
+    }
+
+    fn queued(&self, queues: Option<&[QueueName]>) {
+        let queues =
+            queues.map(|queues| queues.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"));
+        self.note(|told| told.queued.push(queues.unwrap_or_else(|| "?".to_owned())));
     }
 }
 
@@ -225,8 +269,72 @@ async fn who_listens_hears_of_other_processes_without_asking() {
         applied(&writer, note()).await;
         applied(&writer, Commit::new().write(note()).write(send("a"))).await;
         let told = heard.wait(|told| told.sequences.len() == 2 && told.commands == 1);
-        assert_eq!(told, Told { sequences: vec![first, first + 1], missed: vec![], commands: 1 });
+        assert_eq!(
+            told,
+            Told { sequences: vec![first, first + 1], missed: vec![], commands: 1, queued: vec![] }
+        );
     }
+}
+
+fn enqueue(name: &str) -> Write {
+    let (run, queue) = (RunId::new(name).unwrap(), QueueName::new("q").unwrap());
+    Write::Enqueue { run, queue, trigger: None, payload: Payload::null(), priority: 0, delay: Duration::ZERO }
+}
+
+#[tokio::test]
+async fn who_listens_hears_at_once_of_runs_that_another_process_has_queued() {
+    let (folder, fixed) = (tempfile::tempdir().unwrap(), Arc::new(Fixed::default()));
+    let run = folder.path().join("run");
+    let enter = |name| Instance::enter(&run, OwnerId::new(name).unwrap()).unwrap();
+    let mut rung = options(folder.path(), &fixed).instance(enter("a"));
+    // Only the bell can bring it.
+    rung.poll = Duration::from_secs(3_600);
+    let writer = SqliteStore::open(options(folder.path(), &fixed).instance(enter("b"))).unwrap();
+    applied(&writer, enqueue("before")).await;
+    let store = SqliteStore::open(rung).unwrap();
+    let heard = Heard::at(&store);
+    store.tail().await.unwrap();
+    assert_eq!(heard.told().queued, Vec::<String>::new(), "what was there is not told");
+    applied(&writer, enqueue("one")).await;
+    assert_eq!(heard.wait(|told| !told.queued.is_empty()).queued, ["?"]);
+    applied(&store, Commit::new().write(enqueue("two")).write(enqueue("three"))).await;
+    assert_eq!(heard.told().queued, ["?", "q+q"], "its own are named");
+    let step = |from, to| Write::MoveRun(RunMove::new(RunId::new("one").unwrap(), from, to));
+    applied(&writer, step(RunState::Queued, RunState::Leased)).await;
+    applied(&writer, step(RunState::Leased, RunState::Queued)).await;
+    assert_eq!(heard.wait(|told| told.queued.len() == 3).queued, ["?", "q+q", "?"]);
+}
+
+/// A database as version 1 made it, with runs.
+fn of_version_1(path: &Path) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+    conn.execute_batch(
+        "UPDATE meta SET log = 7, run = 3; \
+         INSERT INTO runs (place, id, queue, trigger_id, state, attempt, ready_at, created, updated, payload) \
+         VALUES (1, 'a', 'q', NULL, 'queued', 1, 5, 5, 5, x'6e756c6c'), \
+         (2, 'b', 'q', NULL, 'cancelled', 1, 5, 5, 5, x'6e756c6c'), \
+         (3, 'c', 'q', NULL, 'queued', 2, 900, 5, 5, x'6e756c6c'); \
+         PRAGMA user_version = 1; PRAGMA application_id = 1095585868",
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn runs_of_the_first_version_are_there_after_the_database_was_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = Arc::new(Fixed::default());
+    std::fs::create_dir(folder.path().join("project")).unwrap();
+    of_version_1(&folder.path().join("project/amplifier.db"));
+    fixed.micros.store(100, Ordering::SeqCst);
+    let store = sqlite(folder.path(), &fixed);
+    let ready = store.ready_runs(&QueueName::new("q").unwrap(), 9).await.unwrap();
+    assert_eq!(ready.runs.iter().map(|row| (row.id.as_str(), row.priority)).collect::<Vec<_>>(), [("a", 0)]);
+    assert_eq!(ready.next, Some(Timestamp::from_micros(900)));
+    assert_eq!(store.runs(&RunFilter::default()).await.unwrap().len(), 3);
+    applied(&store, enqueue("d")).await;
+    assert_eq!(store.run(&RunId::new("d").unwrap()).await.unwrap().unwrap().place, 4);
+    assert!(store.check().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -240,7 +348,37 @@ async fn who_listens_is_told_what_it_missed_because_it_was_pruned() {
     applied(&other, many).await;
     applied(&other, Write::Prune { before: 8 }).await;
     applied(&store, note()).await;
-    assert_eq!(heard.told(), Told { sequences: vec![8, 9, 10, 11], missed: vec![8], commands: 0 });
+    assert_eq!(
+        heard.told(),
+        Told { sequences: vec![8, 9, 10, 11], missed: vec![8], commands: 0, queued: vec![] }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_begins_to_listen_while_something_is_written_hears_of_it_or_finds_it() {
+    for round in 0..24_u32 {
+        let (folder, fixed) = (tempfile::tempdir().unwrap(), Arc::new(Fixed::default()));
+        let mut options = options(folder.path(), &fixed);
+        options.simulated_flush = Some(Duration::from_millis(3));
+        let store = SqliteStore::open(options).unwrap();
+        store.ready().await.unwrap();
+        let log = store.tail().await.unwrap().log;
+        // Others look at the tail all the time, and notice what was written before the writer tells it.
+        let looking = store.clone();
+        let looks = tokio::spawn(async move { while looking.tail().await.unwrap().sequence < 3 {} });
+        store.post(note().into()).unwrap();
+        for _ in 0..round * 5_000 {
+            std::hint::spin_loop();
+        }
+        let heard = Heard::at(&store);
+        let found = store.events(Cursor { log, sequence: 1 }, 10).await.unwrap().events.len() as u64;
+        applied(&store, note()).await;
+        let mut sequences = heard.told().sequences;
+        assert_eq!(sequences.pop(), Some(2), "round {round}: what is committed later is told");
+        let first = sequences.first().copied().unwrap_or(2);
+        assert!(first <= found + 1, "round {round}: found {found}, heard from {first}");
+        looks.await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -274,15 +412,16 @@ async fn keys_leases_and_waits_survive_a_clock_that_jumps_back() {
     let take = |name| Write::TakeLease { key: lease.clone(), owner: owner(name), ttl: ten, over: None };
     let queue = QueueName::new("q").unwrap();
     let (run, trigger, payload) = (RunId::new("r").unwrap(), None, Payload::null());
-    applied(&store, Write::Enqueue { run, queue: queue.clone(), trigger, payload, delay: ten }).await;
+    applied(&store, Write::Enqueue { run, queue: queue.clone(), trigger, payload, priority: 0, delay: ten })
+        .await;
     applied(&store, Commit::new().write(put()).write(take("a"))).await;
-    let ready = RunFilter::ready(queue);
+    let ready = async |store: &dyn Store| store.ready_runs(&queue, 9).await.unwrap().runs.len();
     for (at, free) in [(109, false), (50, false), (110, true)] {
         set(at);
         drop(store);
         store = sqlite(folder.path(), &clock);
         assert_eq!(store.key(&key).await.unwrap().is_none(), free, "the key at {at}");
-        assert_eq!(store.runs(&ready).await.unwrap().len(), usize::from(free), "the run at {at}");
+        assert_eq!(ready(&store).await, usize::from(free), "the run at {at}");
         assert_eq!(store.commit(take("b").into()).await.is_ok(), free, "the lease at {at}");
     }
     applied(&store, put()).await;
@@ -462,7 +601,7 @@ async fn retention_by_age_and_bytes_drops_what_is_final_alone() {
     let run = |name: &str| RunId::new(name).unwrap();
     let enqueue = |name: &str| {
         let (queue, payload) = (QueueName::new("q").unwrap(), Payload::null());
-        Write::Enqueue { run: run(name), queue, trigger: None, payload, delay: Duration::ZERO }
+        Write::Enqueue { run: run(name), queue, trigger: None, payload, priority: 0, delay: Duration::ZERO }
     };
     let skip = |name: &str| Write::MoveRun(RunMove::new(run(name), RunState::Queued, RunState::Skipped));
     for (at, name) in [(10, "a"), (20, "b"), (30, "c")] {

@@ -20,7 +20,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 pub use cron::{CronSchedule, InvalidCron};
-pub use simulate::{Firing, Simulation, simulate};
+pub use simulate::{Firing, Simulation, simulate, upcoming};
 pub use zone::{InvalidTime, UnknownZone, Zone, rfc3339};
 
 use self::schedule::{Schedule, minus};

@@ -9,7 +9,7 @@ use super::state::{Step, TimerState};
 use super::{TimerConfig, stem};
 use crate::event::{Cause, Passed};
 use crate::policy::TriggerPolicy;
-use crate::row::{Generation, TriggerKey};
+use crate::row::{BackgroundName, Generation, TriggerKey, TriggerRow};
 
 /// A firing that a simulation tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,20 @@ pub fn simulate(
     let state = TimerState::new(timer.schedule(from), policy.clone(), stem, timer.first_mark(from));
     let start = timer.starts(policy, from).then_some(from);
     Simulation { state, now: from, to, start, done: !policy.enabled }
+}
+
+/// What a timer of which a store keeps this row will do from now on, what it has missed first.
+pub fn upcoming(
+    timer: &TimerConfig,
+    policy: &TriggerPolicy,
+    background: &BackgroundName,
+    row: &TriggerRow,
+    now: Timestamp,
+) -> Simulation {
+    let stem = stem(background.as_str(), &row.key, row.generation);
+    let mark = row.last_due.unwrap_or_else(|| timer.first_mark(row.anchor));
+    let state = TimerState::new(timer.schedule(row.anchor), policy.clone(), stem, mark);
+    Simulation { state, now, to: None, start: None, done: !policy.enabled }
 }
 
 impl Iterator for Simulation {

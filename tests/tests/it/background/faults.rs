@@ -70,7 +70,7 @@ async fn a_session_that_was_lost_with_its_process_is_resumed() {
     let payload = row.payload.clone();
     let delay = Duration::ZERO;
     let lost = [
-        Write::Enqueue { run: run.clone(), queue, trigger: None, payload, delay },
+        Write::Enqueue { run: run.clone(), queue, trigger: None, payload, priority: 0, delay },
         Write::MoveRun(step(RunState::Queued, RunState::Leased)),
         Write::MoveRun(step(RunState::Leased, RunState::Running).session(session.clone())),
         Write::Open {

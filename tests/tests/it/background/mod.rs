@@ -5,9 +5,13 @@
 mod chains;
 mod faults;
 mod late;
+mod leases;
+mod limits;
 mod model;
 mod policies;
 mod pool;
+mod report;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;

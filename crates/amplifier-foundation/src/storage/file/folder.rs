@@ -143,6 +143,18 @@ impl Folder {
         Ok((session, stored))
     }
 
+    /// Puts other files in the place of lock and transcript: who holds the earlier ones writes into nothing.
+    pub(super) fn take_over(&self) -> Result<(), StorageError> {
+        let (transcript, lock) = (self.transcript_path(), self.lock_path());
+        if let Some(content) =
+            read::bytes_if_any(&transcript).map_err(StorageError::io("read", &transcript))?
+        {
+            write::replace(&transcript, &content, Access::Private)
+                .map_err(StorageError::io("write", &transcript))?;
+        }
+        write::replace(&lock, &[], Access::Private).map_err(StorageError::io("write", &lock))
+    }
+
     /// Two fsyncs: the file, the folder.
     pub(super) fn replace_metadata(&self, content: &[u8]) -> Result<(), StorageError> {
         let path = self.metadata_path();

@@ -5,6 +5,7 @@
 use amplifier_core::Activation;
 
 use super::super::{Revision, StorageError};
+use super::folder::Folder;
 use super::transcript::{Lines, Parsed};
 use amplifier_fs::append::AppendFile;
 use amplifier_fs::lock::LockFile;
@@ -17,7 +18,7 @@ pub(super) struct OpenSession(Option<Writer>);
 struct Writer {
     // Dropped first: the handle closes before the lock is free.
     transcript: AppendFile,
-    _lock: LockFile,
+    lock: LockFile,
     activation: Activation,
     revision: Revision,
     /// The last line is whole but lacks its line feed.
@@ -28,7 +29,7 @@ impl OpenSession {
     pub(super) fn new(lock: LockFile, activation: Activation, transcript: AppendFile, read: &Parsed) -> Self {
         Self(Some(Writer {
             transcript,
-            _lock: lock,
+            lock,
             activation,
             revision: Revision(read.messages.len() as u64),
             owes_line_feed: read.owes_line_feed,
@@ -38,6 +39,16 @@ impl OpenSession {
     /// The activation that it is open under; `None` once closed.
     pub(super) fn activation(&self) -> Option<Activation> {
         self.0.as_ref().map(|writer| writer.activation)
+    }
+
+    /// Refuses who was taken for one that hangs: somebody else has the session now.
+    pub(super) fn check_held(&self, folder: &Folder, activation: Activation) -> Result<(), StorageError> {
+        let path = folder.lock_path();
+        let held = self.0.as_ref().map_or(Ok(false), |writer| writer.lock.is_at(&path));
+        match held.map_err(StorageError::io("read", &path))? {
+            true => Ok(()),
+            false => Err(StorageError::NotOpen { id: folder.id().clone(), activation }),
+        }
     }
 
     pub(super) fn close(&mut self) {

@@ -1,4 +1,4 @@
-//! `amplifier trigger …`: when timers would fire, told by the code that fires them.
+//! `amplifier trigger simulate`: when timers would fire, told by the code that fires them.
 //!
 //! Never here: a trigger that starts anything.
 
@@ -15,19 +15,12 @@ use amplifier_foundation::trigger::{
 };
 use serde_json::json;
 
-use crate::args::trigger::{SimulateArgs, TriggerCommand, What};
+use crate::args::trigger::{SimulateArgs, What};
 use crate::exit::{Code, Failure};
 use crate::output;
 
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 64 * 1024;
-
-/// Does what was asked.
-pub(crate) fn run(command: TriggerCommand) -> Result<Code, Failure> {
-    match command {
-        TriggerCommand::Simulate(args) => simulation(&args),
-    }
-}
 
 /// A timer that is simulated.
 struct Timer {
@@ -37,7 +30,8 @@ struct Timer {
     firings: Peekable<Simulation>,
 }
 
-fn simulation(args: &SimulateArgs) -> Result<Code, Failure> {
+/// Prints the firings between two times.
+pub(super) fn simulation(args: &SimulateArgs) -> Result<Code, Failure> {
     let zone = args.timezone.clone().unwrap_or_else(Zone::utc);
     let time =
         |flag: &str, text: &str| zone.time(text).map_err(|error| Failure::usage(format!("{flag}: {error}")));

@@ -1,0 +1,62 @@
+//! One firing by hand: from the manager that runs a background session, or from any other process.
+//!
+//! Guarantees: `Ok` says that the run is durable.
+
+use amplifier_core::{Payload, RunId};
+use amplifier_foundation::Host;
+use amplifier_trigger::{
+    Cause, Generation, TriggerConfig, TriggerEvent, TriggerEventId, TriggerKind, TriggerPolicy, TriggerSpec,
+};
+
+use crate::config::BackgroundConfig;
+use crate::error::BackgroundError;
+use crate::intake::{Intake, Origin, Taken};
+use crate::status::{BackgroundState, BackgroundStatus, TriggerState, TriggerStatus};
+
+/// What holds for firings by hand.
+pub(crate) fn policy(config: &BackgroundConfig) -> TriggerPolicy {
+    let manual = config.triggers.iter().find(|trigger| matches!(trigger.spec, TriggerSpec::Manual));
+    manual.map_or_else(TriggerPolicy::default, |trigger| trigger.policy.clone())
+}
+
+/// Fires once.
+pub(crate) async fn fire(host: &Host, intake: &Intake, data: Payload) -> Result<RunId, BackgroundError> {
+    let config = &intake.config;
+    let name = &config.name;
+    let now = host.clock().now();
+    let nominal = format!("m-{}", host.ids().v7(now));
+    let id = TriggerEventId::new(name, &config.manual_key(), Generation::FIRST, &nominal)?;
+    let event = TriggerEvent::new(id, TriggerKind::Manual, now, Cause::Manual, data);
+    let policy = policy(config);
+    let origin = Origin { policy: &policy, row: None, fence: None };
+    match intake.take(&event, origin).await? {
+        Taken::Run(run) => Ok(run),
+        Taken::Full | Taken::Wait => Err(BackgroundError::Full { name: name.clone() }),
+        Taken::Rejected(reason) => Err(BackgroundError::Rejected { reason }),
+        Taken::Skipped => Err(BackgroundError::Rejected { reason: "all places are taken".to_owned() }),
+        Taken::Coalesced | Taken::Repeated => {
+            Err(BackgroundError::Rejected { reason: "another run stands for it".to_owned() })
+        }
+    }
+}
+
+/// How a background session stands that is about to start.
+pub(crate) fn status_of(config: &BackgroundConfig) -> BackgroundStatus {
+    let status = |trigger: &TriggerConfig| {
+        let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
+        let kind = trigger.kind();
+        (trigger.key(), TriggerStatus { kind, state, restarts: 0, error: None, last_fired: None })
+    };
+    BackgroundStatus {
+        name: config.name.clone(),
+        bundle: config.bundle.clone(),
+        state: BackgroundState::Starting,
+        triggered: 0,
+        spawned: 0,
+        active: Vec::new(),
+        last_trigger: None,
+        limited: None,
+        error: None,
+        triggers: config.triggers.iter().map(status).collect(),
+    }
+}

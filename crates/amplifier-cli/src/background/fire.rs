@@ -1,0 +1,68 @@
+//! `amplifier background fire`.
+//!
+//! Guarantees: what is printed is durable.
+
+use amplifier_background::control::{self, Fired, RunEnd, wait_for_run};
+use amplifier_foundation::Host;
+use serde_json::{Value, json};
+
+use super::{config_of, declared, find, refused};
+use crate::args::background::FireArgs;
+use crate::context::Context;
+use crate::event::data;
+use crate::exit::{Code, Failure, code_of_other};
+use crate::output;
+use crate::session::FOR_EVER;
+
+pub(super) async fn fire(args: FireArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
+    let data = data(args.data.as_deref())?;
+    let declared = declared(args.of.bundle.as_deref(), context, host).await?;
+    let config = config_of(find(&args.name, &declared)?);
+    let fired = control::fire(host, config, data).await.map_err(|error| refused(&error))?;
+    if !fired.owned {
+        output::say(
+            "notice: no process runs the background sessions; the run waits for `amplifier background start`",
+        );
+    }
+    if !args.wait {
+        return tell(&args, &fired);
+    }
+    let within = args.timeout.map_or(FOR_EVER, |timeout| timeout.0);
+    let ended = wait_for_run(host, &fired.run, within).await.map_err(|error| refused(&error))?;
+    match ended {
+        Some(ended) => tell_end(&args, &ended),
+        None => {
+            let message = format!("run {} has not ended within the time (--timeout)", fired.run);
+            Err(Failure::usage(message).code(Code::TimedOut, "timed_out"))
+        }
+    }
+}
+
+fn tell(args: &FireArgs, fired: &Fired) -> Result<Code, Failure> {
+    match args.json {
+        true => output::print_json(&json!({ "run_id": fired.run, "owned": fired.owned })),
+        false => Ok(output::print(&format!("{}\n", fired.run))),
+    }
+}
+
+/// Prints what the run has come to; the exit code is that of its last session.
+fn tell_end(args: &FireArgs, ended: &RunEnd) -> Result<Code, Failure> {
+    let (row, outcome) = (&ended.row, ended.outcome.as_ref());
+    let code = outcome.map_or(Code::Failed, |outcome| code_of_other(outcome));
+    let answer = outcome.map(|outcome| outcome.output.as_str()).unwrap_or_default();
+    let printed = match args.json {
+        true => output::print_json(&json!({
+            "run_id": row.id,
+            "state": row.state.as_str(),
+            "attempt": row.attempt,
+            "session_id": row.session,
+            "reason": row.reason,
+            "result": outcome.map_or(Value::Null, |_| json!(answer)),
+        }))?,
+        false => output::print(&format!("{}\n", answer.trim_end_matches('\n'))),
+    };
+    if let Some(why) = row.reason.as_ref().filter(|_| code != Code::Success) {
+        output::say(&format!("error: run {} is {}: {}", row.id, row.state.as_str(), output::plain(why)));
+    }
+    Ok(if code == Code::Success { printed } else { code })
+}

@@ -1,0 +1,112 @@
+//! `amplifier background start`: the owner of a project's background sessions.
+//!
+//! Guarantees: everything that is declared runs, or the command ends with all that is wrong; it ends in order at
+//! the first signal, at once at the second, and when another process asks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use amplifier_app::terminal::Signals;
+use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
+use amplifier_background::trigger::TriggerRegistry;
+use amplifier_background::{BackgroundError, BackgroundSessionManager};
+use amplifier_core::CancelLevel;
+use amplifier_foundation::host::SystemClock;
+use amplifier_foundation::settings::Flags;
+use amplifier_foundation::{Host, Shutdown};
+use tokio::sync::mpsc;
+
+use super::render::Log;
+use super::{refused, sources, undeclared};
+use crate::args::background::StartArgs;
+use crate::context::{self, Context};
+use crate::exit::{Code, Failure, Signalled, chain};
+use crate::later;
+
+pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
+    let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
+    context.tell_warnings();
+    let runtime = context::runtime()?;
+    let code = runtime.block_on(own(&args, &context));
+    runtime.shutdown_background();
+    code
+}
+
+async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
+    let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;
+    let host = host(context).await?;
+    let keys = context.variables();
+    let manager = BackgroundSessionManager::with(&host, TriggerRegistry::new(), move |name| keys.get(name));
+    let mut options = OwnerOptions::new(sources(args.bundle.as_deref(), context, &host));
+    options.drain = args.drain_timeout.0;
+    let started = tokio::select! {
+        biased;
+        started = Owner::start(&host, manager, options) => started.map_err(|error| not_started(&error)),
+        signal = signals.next() => {
+            let failure = Failure::usage("stopped before the background sessions began");
+            Err(failure.code(signal.code(), "cancelled"))
+        }
+    };
+    let code = match started {
+        Ok(owner) => run(args, &host, owner, signals).await,
+        Err(failure) => Err(failure),
+    };
+    host.shutdown(Shutdown::Now).await;
+    code
+}
+
+/// A host whose sessions run with the settings' permissions and limits, and nobody to ask.
+async fn host(context: &Context) -> Result<Host, Failure> {
+    let permissions = context.permissions(&[], false)?;
+    let builder = context.builder(false).permissions(permissions).limits(context.limits());
+    builder.open(context.cwd()).await.map_err(|error| Failure::config(&error))
+}
+
+async fn run(args: &StartArgs, host: &Host, owner: Owner, mut signals: Signals) -> Result<Code, Failure> {
+    let manager = owner.manager().clone();
+    let log = Log::new(args.json, &manager);
+    context::tell(owner.declared().warnings());
+    let _listening = listen(&manager, args.listen).await?;
+    let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
+    let (_, now) =
+        standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
+    log.ready(host, &now);
+    let (stop, stops) = mpsc::channel(4);
+    let mut by: Option<Signalled> = None;
+    let mut running = Box::pin(owner.run(stops));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut running => break ended,
+            signal = signals.next() => {
+                by.get_or_insert(signal);
+                log.stopping(args.drain_timeout.0);
+                // A queue that is full holds more stops than are needed.
+                let _ = stop.try_send(CancelLevel::Graceful);
+            }
+            Some(change) = progress.next() => log.change(&change),
+        }
+    };
+    log.ended(&ended);
+    Ok(by.map_or(Code::Success, Signalled::code))
+}
+
+/// Serves the webhooks of `manager` at an address, for as long as the result lives.
+async fn listen(_manager: &BackgroundSessionManager, address: Option<SocketAddr>) -> Result<(), Failure> {
+    match address {
+        Some(_) => Err(later::not_yet("`--listen`")),
+        None => Ok(()),
+    }
+}
+
+fn not_started(error: &StartError) -> Failure {
+    match error {
+        StartError::Declared(error) => undeclared(error),
+        StartError::Background(BackgroundError::Owned { .. }) => {
+            Failure::usage(chain(error)).code(Code::Temporary, "owned")
+        }
+        StartError::Background(error) => refused(error),
+        StartError::Store(error) => Failure::store(error),
+        other => Failure::config(other),
+    }
+}
