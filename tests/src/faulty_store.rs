@@ -27,6 +27,8 @@ pub enum StoreFault {
     Wait(Gate),
     /// It works, and then says that it does not know.
     InDoubt,
+    /// It is at work until the gate opens, also if nobody waits for it any more; what is posted comes behind it.
+    Late(Gate),
 }
 
 /// A store in front of another one. Clones share the count.
@@ -37,6 +39,8 @@ pub struct FaultyStore {
     reads: Arc<Mutex<Option<StoreFault>>>,
     commits: Arc<Mutex<Vec<&'static str>>>,
     steps: Arc<Mutex<Vec<Step>>>,
+    /// Held by a commit that is late.
+    line: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A step of a run: from where to where.
@@ -46,7 +50,8 @@ impl FaultyStore {
     /// A store in front of `inner` that fails when `when` says so.
     pub fn new(inner: Arc<dyn Store>, when: When, fault: StoreFault) -> Self {
         let fault = Arc::new(Mutex::new((when, fault)));
-        Self { inner, fault, reads: Arc::default(), commits: Arc::default(), steps: Arc::default() }
+        let line = Arc::default();
+        Self { inner, fault, reads: Arc::default(), commits: Arc::default(), steps: Arc::default(), line }
     }
 
     /// Fails at other commits from now on.
@@ -142,6 +147,16 @@ impl Store for FaultyStore {
                 let source = Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
                 Err(StoreError::InDoubt { source })
             }
+            Some(StoreFault::Late(gate)) => {
+                let (inner, line) = (Arc::clone(&self.inner), Arc::clone(&self.line).lock_owned().await);
+                let late = tokio::spawn(async move {
+                    gate.pass().await;
+                    let receipt = inner.commit(commit).await;
+                    drop(line);
+                    receipt
+                });
+                late.await.unwrap()
+            }
         }
     }
 
@@ -149,6 +164,14 @@ impl Store for FaultyStore {
         match self.verdict(&commit) {
             Some(StoreFault::Error) => Err(full("commit")),
             Some(StoreFault::Panic) => panic!("the store panicked"),
+            _ if self.line.try_lock().is_err() => {
+                let (inner, line) = (Arc::clone(&self.inner), Arc::clone(&self.line));
+                tokio::spawn(async move {
+                    let _line = line.lock_owned().await;
+                    inner.commit(commit).await
+                });
+                Ok(())
+            }
             _ => self.inner.post(commit),
         }
     }

@@ -202,6 +202,13 @@ fn compare(found: &Facts, wanted: &Facts) -> Vec<Flaw> {
 
 /// The events of workloads, and flaws of the log as a whole.
 async fn read_log(store: &dyn Store) -> Result<(Vec<Logged>, Vec<Flaw>), StoreError> {
+    let (events, flaws) = log(store).await?;
+    let marked = |event: Arc<SessionEvent>| Some(Logged { mark: event.payload.decode().ok()?, event });
+    Ok((events.into_iter().filter_map(marked).collect(), flaws.into_iter().map(Flaw::Log).collect()))
+}
+
+/// The whole log, and what is wrong with it: gaps, and events that are there twice.
+pub async fn log(store: &dyn Store) -> Result<(Vec<Arc<SessionEvent>>, Vec<String>), StoreError> {
     let (tail, mut flaws, mut log) = (store.tail().await?, Vec::new(), Vec::new());
     let first = match store.events(Cursor { sequence: 0, ..tail }, 1).await {
         Err(StoreError::Gone { oldest }) => oldest.sequence,
@@ -212,20 +219,17 @@ async fn read_log(store: &dyn Store) -> Result<(Vec<Logged>, Vec<Flaw>), StoreEr
         let page = store.events(cursor, PAGE).await?;
         for (event, sequence) in page.events.iter().zip(cursor.sequence..) {
             if event.sequence != Some(sequence) {
-                flaws.push(Flaw::Log(format!("{:?} stands at place {sequence}", event.sequence)));
+                flaws.push(format!("{:?} stands at place {sequence}", event.sequence));
             }
             if !ids.insert(event.id) {
-                flaws.push(Flaw::Log(format!("event {} is there twice", event.id)));
-            }
-            if let Ok(mark) = event.payload.decode::<Mark>() {
-                log.push(Logged { event: Arc::clone(event), mark });
+                flaws.push(format!("event {} is there twice", event.id));
             }
         }
         if page.events.is_empty() {
-            flaws
-                .push(Flaw::Log(format!("it ends at {} before its tail {}", cursor.sequence, tail.sequence)));
+            flaws.push(format!("it ends at {} before its tail {}", cursor.sequence, tail.sequence));
             break;
         }
+        log.extend(page.events);
         cursor = page.next;
     }
     Ok((log, flaws))

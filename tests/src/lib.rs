@@ -11,6 +11,7 @@
 pub mod aftermath;
 pub mod bundle;
 pub mod clock;
+pub mod crash;
 pub mod fake;
 pub mod faulty;
 pub mod faulty_store;

@@ -13,6 +13,7 @@
 
 mod bench;
 mod ci;
+mod crash;
 mod docs;
 mod error;
 mod run;
@@ -33,6 +34,13 @@ Usage: cargo xtask <task>
       --runs N              runs of each measurement (default: 15)
       --against FILE        compare with the JSON of an earlier run
       --list                name the areas
+  crash [options]           kill processes at each system call and at random, and look at what is left;
+                            prints a table, keeps the folder of what was wrong
+      --points N|all        system calls that are tried of each campaign (default: all)
+      --kills N             kills of a busy owner of background sessions (default: 1000)
+      --seed S              of the moments of these kills (default: 1)
+      --only store|background
+      --owner program|library   who is killed: `amplifier background start`, or the library alone
   docs                      number of tests of each suite
 ";
 
@@ -57,6 +65,7 @@ fn dispatch(args: &[String]) -> Result<(), Error> {
         "ci" => ci::run(rest),
         "tidy" => no_arguments(task, rest).and_then(|()| tidy::run()),
         "bench" => bench::run(rest),
+        "crash" => crash::run(rest),
         "docs" => no_arguments(task, rest).and_then(|()| docs::run()),
         bench::process::MEASURE => bench::process::measure_here(rest),
         "help" | "--help" | "-h" => {
@@ -80,7 +89,16 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_exits_2() {
-        for line in ["", "nonsense", "tidy --fast", "docs x", "ci --fast", "bench --runs", "bench --runs x"] {
+        for line in [
+            "",
+            "nonsense",
+            "tidy --fast",
+            "docs x",
+            "ci --fast",
+            "crash --fast",
+            "bench --runs",
+            "bench --runs x",
+        ] {
             let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             let error = dispatch(&args).unwrap_err();
             assert_eq!(error.exit_code(), 2, "`{line}`: {error}");

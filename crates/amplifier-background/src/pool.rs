@@ -12,6 +12,7 @@ use amplifier_core::permission::{Layer, Mode, Permissions};
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, RunId, SessionId, Timestamp};
 use amplifier_foundation::spawn::SpawnRequest;
+use amplifier_foundation::storage::StorageError;
 use amplifier_foundation::{Host, SpawnError, spawn_bundle};
 use amplifier_store::{Commit, QueueName, RunRow, RunState, StoreError};
 use amplifier_trigger::{Overlap, TriggerKind};
@@ -225,6 +226,9 @@ impl Pool {
         let result = match result {
             Ok(result) => result,
             Err(SpawnError::Store(StoreError::RunIs { .. }) | SpawnError::ShutDown) => return false,
+            Err(SpawnError::Storage(StorageError::NotFound { .. })) if resumed.is_some() => {
+                return self.left_nothing(&work, resumed.as_ref()).await;
+            }
             Err(SpawnError::Store(StoreError::LeaseLost { .. })) => {
                 // Somebody took this process for one that hangs: the run waits, and is looked for again.
                 self.lease.lost();
@@ -258,6 +262,20 @@ impl Pool {
             self.board.change(|inner| inner.status.error = error);
         }
         work.step(&outcome).is_some_and(|step| step.to == RunState::Queued)
+    }
+
+    /// Moves a run on whose session has no files: the store took it in after its start was given up, and its
+    /// process has gone since. True if the run waits for another attempt.
+    async fn left_nothing(&self, work: &RunAtWork, session: Option<&SessionId>) -> bool {
+        let Some(session) = session else { return false };
+        let (commit, to) = work.left_nothing(session);
+        match self.see_to(commit).await {
+            Ok(()) => to == RunState::Queued,
+            Err(error) => {
+                tracing::warn!(run = %work.id, %error, "that a session has left nothing was not recorded");
+                false
+            }
+        }
     }
 
     /// Notes that no session could be started. True if the run waits for another attempt.

@@ -172,6 +172,19 @@ impl RunAtWork {
         commit
     }
 
+    /// A run whose session was lost and has left nothing to go on from: it waits for another attempt, or that was
+    /// the last. With the events that tell it.
+    pub(crate) fn left_nothing(&self, session: &SessionId) -> (Commit, RunState) {
+        let last = self.attempt >= self.config.queue.attempts;
+        let to = if last { RunState::Dead } else { RunState::Queued };
+        let reason = "its session was lost and has left nothing to go on from";
+        let said = self.said(Some(session), "", to, Some(reason));
+        let step = RunMove::new(self.id.clone(), RunState::Running, to).reason(reason);
+        let events = self.events(to, &said, self.payload.cause, Some(session));
+        let append = |commit: Commit, event| commit.write(Write::Append(Box::new(event)));
+        (events.into_iter().fold(Commit::from(Write::MoveRun(step)), append), to)
+    }
+
     /// A run of which no session could be started: its step, and the events that tell it.
     pub(crate) fn not_started(&self, failures: u32, reason: &str) -> (Commit, RunState) {
         let lease = RunMove::new(self.id.clone(), RunState::Queued, RunState::Leased);

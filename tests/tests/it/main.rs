@@ -6,6 +6,8 @@
 mod api;
 mod approval;
 mod background;
+#[cfg(target_os = "linux")]
+mod background_crash;
 mod crash;
 mod damage;
 mod delegate;

@@ -9,10 +9,11 @@
 use std::sync::Arc;
 
 use amplifier_core::env::SessionEnv;
-use amplifier_core::{AmplifierSession, EventId};
+use amplifier_core::outcome::{FailureKind, OutcomeError};
+use amplifier_core::{AmplifierSession, EventId, OutcomeKind, SessionOutcome};
 
 use super::SpawnError;
-use super::commit::bounded;
+use super::commit::{bounded, post};
 use super::key::SessionKey;
 use super::record::Recorded;
 use super::resolve::Resolved;
@@ -48,14 +49,14 @@ pub(super) async fn open(
             if owner == host.0.owner || !host.lives(&owner) =>
         {
             let commit = both(Box::pin(settling(host, env, recorded)).await?, commit);
-            opened(host, &of, bounded(host, host.store().commit(commit)).await).await
+            opened(host, &of, (env, recorded), bounded(host, host.store().commit(commit)).await).await
         }
         (Err(StoreError::Stale { .. }), Some(commit)) => {
             let forget = Write::Forget { session: of.session.clone() };
             let commit = both(forget.into(), commit);
-            opened(host, &of, bounded(host, host.store().commit(commit)).await).await
+            opened(host, &of, (env, recorded), bounded(host, host.store().commit(commit)).await).await
         }
-        (receipt, _) => opened(host, &of, receipt).await,
+        (receipt, _) => opened(host, &of, (env, recorded), receipt).await,
     }?;
     if opened && let Some(events) = env.coordinator.capability::<SessionEvents>() {
         match bounded(host, host.store().tail()).await {
@@ -70,6 +71,7 @@ pub(super) async fn open(
 async fn opened(
     host: &Host,
     of: &ActivationId,
+    (env, recorded): (&SessionEnv, &Recorded),
     receipt: Result<Receipt, StoreError>,
 ) -> Result<bool, SpawnError> {
     match receipt {
@@ -78,10 +80,27 @@ async fn opened(
         Err(error @ StoreError::InDoubt { .. }) => {
             match bounded(host, host.store().session(&of.session)).await {
                 Ok(Some(row)) if row.last() == *of && row.owner == host.0.owner => Ok(true),
-                _ => Err(error.into()),
+                _ => {
+                    give_up(host, of, env, recorded);
+                    Err(error.into())
+                }
             }
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The store may still open what nobody will run: it is settled as lost right behind.
+fn give_up(host: &Host, of: &ActivationId, env: &SessionEnv, recorded: &Recorded) {
+    let error = OutcomeError::new(FailureKind::Lost, "the store has recorded it too late for it to begin");
+    let outcome = SessionOutcome::new(OutcomeKind::Lost, of.activation, String::new(), Some(error));
+    let outcome = Arc::new(outcome);
+    let told = Facts::of(host, &recorded.metadata).told(env, Arc::clone(&outcome));
+    let id = EventId(host.ids().v7(host.clock().now()));
+    let event = Box::new(told.sealed(host, &env.session, id));
+    let settle = Write::Settle { of: of.clone(), outcome, event };
+    if let Err(error) = post(host, settle.into()) {
+        tracing::warn!(session = %env.session, %error, "a session that did not begin may be shown as running");
     }
 }
 

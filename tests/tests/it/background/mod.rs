@@ -4,6 +4,7 @@
 
 mod chains;
 mod faults;
+mod late;
 mod leases;
 mod limits;
 mod model;

@@ -1,0 +1,94 @@
+//! Runs campaigns of crashes, one line of JSON on stdout for each: what `cargo xtask crash` runs.
+//!
+//! `crash-campaign store|database|files|faults|kills [--points N|all] [--kills N] [--seed S] [--owner library|program] [--at CALL:N]`.
+//! Progress goes to stderr. Exit 1: something was wrong, and what repeats it was printed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for developers")]
+
+use std::process::ExitCode;
+
+use amplifier_tests::crash::background::Side;
+use amplifier_tests::crash::kills::Owner;
+use amplifier_tests::crash::points::{Point, Wanted};
+use amplifier_tests::crash::{Report, background, kills, store};
+
+/// What was asked for.
+#[derive(Debug)]
+struct Asked {
+    points: Wanted,
+    kills: usize,
+    seed: u64,
+    owner: Owner,
+    at: Option<Point>,
+}
+
+/// How many faults of the disk are tried where not all points are.
+const FAULTS: usize = 12;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let campaign = args.next().expect("a campaign");
+    let mut asked = Asked { points: Wanted::All, kills: 1_000, seed: 1, owner: Owner::Program, at: None };
+    while let Some(flag) = args.next() {
+        let value = args.next().expect("each flag has a value");
+        match flag.as_str() {
+            "--points" => asked.points = Wanted::parse(&value).expect("a number, or `all`"),
+            "--kills" => asked.kills = value.parse().expect("a number"),
+            "--seed" => asked.seed = value.parse().expect("a number"),
+            "--owner" => owner_of(&value, &mut asked),
+            "--at" => {
+                let (call, n) = value.split_once(':').expect("a call and its number");
+                asked.at = Some(Point { call: call.to_owned(), n: n.parse().expect("a number") });
+            }
+            other => panic!("no flag is called {other}"),
+        }
+    }
+    let report = run(&campaign, asked).await;
+    println!("{}", serde_json::to_string(&report).unwrap());
+    ExitCode::from(u8::from(!report.violations.is_empty()))
+}
+
+fn owner_of(value: &str, asked: &mut Asked) {
+    asked.owner = match value {
+        "library" => Owner::Library,
+        "program" => Owner::Program,
+        other => panic!("no owner is called {other}"),
+    };
+}
+
+async fn run(campaign: &str, asked: Asked) -> Report {
+    match (campaign, asked.at) {
+        ("store", _) => store::kill_at_points(asked.points, told).await,
+        ("database" | "files", at) => {
+            let side = if campaign == "files" { Side::Files } else { Side::Database };
+            match at {
+                Some(point) => {
+                    let mut report = Report::of(&format!("background, killed at {}/{point}", side.name()));
+                    report.of = 1;
+                    report.checked = background::kill_at(side, &point, &mut report).await.to_string();
+                    report
+                }
+                None => {
+                    background::kill_at_points(side, asked.points, |report| told(report.tried, report.of))
+                        .await
+                }
+            }
+        }
+        ("faults", _) => {
+            let count = if asked.points == Wanted::All { 4 * FAULTS } else { FAULTS };
+            background::fail_for_a_while(&background::faults(count), |report| told(report.tried, report.of))
+                .await
+        }
+        ("kills", _) => {
+            kills::kill(asked.owner, asked.kills, asked.seed, |done| told(done, asked.kills)).await
+        }
+        (other, _) => panic!("no campaign is called {other}"),
+    }
+}
+
+fn told(done: usize, of: usize) {
+    if done % 50 == 0 || done == of {
+        eprintln!("{done} of {of}");
+    }
+}

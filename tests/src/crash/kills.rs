@@ -1,0 +1,227 @@
+//! An owner of four pools of background sessions, killed again and again at random moments.
+//!
+//! Beside it another process fires by hand, emits events and works on the runs; it is killed too, now and then.
+//! What either has acknowledged is written down and flushed outside before it counts. At the end a fresh
+//! process finishes what is left, and [`verdict`](super::verdict) looks at the closed files.
+//!
+//! Guarantees: moments, and what is fired, follow from the seed; what the machine makes of them does not.
+//! Never here: a kill that hits nothing; each meets a process that was started for it.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::fleet::{Place, Timers};
+use super::verdict::{Acknowledged, flaws, standing};
+use super::{Dice, Report, Worker, folder, program};
+
+/// How long a life lasts at most, in milliseconds.
+const LIFE: u64 = 450;
+/// How long one lasts that is to end while it starts.
+const BIRTH: u64 = 70;
+/// When a process that does not end is killed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked at what was said.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// Who owns the background sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A program of the test kit, over the library.
+    Library,
+    /// `amplifier background start`.
+    Program,
+}
+
+/// Kills an owner so many times.
+pub async fn kill(owner: Owner, kills: usize, seed: u64, progress: impl Fn(usize)) -> Report {
+    let began = Instant::now();
+    let mut report = Report::of("background, killed at random");
+    let mut campaign = Campaign::new(owner, seed);
+    report.of = kills;
+    while report.tried < kills {
+        campaign.life();
+        report.tried += 1;
+        progress(report.tried);
+        if !campaign.flaws.is_empty() {
+            break;
+        }
+    }
+    campaign.finish();
+    report.hit = campaign.ready;
+    report.acknowledged = campaign.told.total();
+    let (found, looked) = flaws(&campaign.place, &campaign.told).await;
+    campaign.flaws.extend(found);
+    campaign.nothing_runs();
+    report.checked = format!("{looked}; {} kills while it started", report.tried - campaign.ready);
+    report.judge(format!("--seed {seed} --kills {kills}"), campaign.flaws, campaign.folder);
+    report.seconds = began.elapsed().as_secs_f64();
+    report
+}
+
+struct Campaign {
+    owner: Owner,
+    place: Place,
+    folder: tempfile::TempDir,
+    dice: Dice,
+    told: Acknowledged,
+    ledger: File,
+    /// Who fires beside it, and how many there were.
+    feeder: Option<Worker>,
+    feeders: usize,
+    /// Lives that came to work.
+    ready: usize,
+    /// Processes of tools whose owners are all gone.
+    orphans: Vec<i32>,
+    flaws: Vec<String>,
+}
+
+impl Campaign {
+    fn new(owner: Owner, seed: u64) -> Self {
+        let folder = folder();
+        std::fs::create_dir_all(folder.path().join("project")).unwrap();
+        let place = Place::in_folder(folder.path());
+        place.declare(Timers::On);
+        let ledger = File::create(folder.path().join("acknowledged")).unwrap();
+        Self {
+            owner,
+            place,
+            folder,
+            dice: Dice::new(seed),
+            told: Acknowledged::default(),
+            ledger,
+            feeder: None,
+            feeders: 0,
+            ready: 0,
+            orphans: Vec::new(),
+            flaws: Vec::new(),
+        }
+    }
+
+    fn worker(&self, what: &str) -> Command {
+        let mut command = Command::new(program("background-worker"));
+        command.arg(what).arg(self.place.around());
+        command
+    }
+
+    fn own(&self) -> Command {
+        match self.owner {
+            Owner::Library => self.worker("own"),
+            Owner::Program => self.amplifier(&["background", "start"]),
+        }
+    }
+
+    fn amplifier(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("amplifier"));
+        command.args(args).current_dir(self.place.project()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.place.around().join("user")).env("AMPLIFIER_HOME", self.place.home());
+        command
+    }
+
+    /// One life of the owner, from its start to its sudden end.
+    fn life(&mut self) {
+        self.feed();
+        let span =
+            if self.dice.once_in(4) { self.dice.below(BIRTH) } else { BIRTH + self.dice.below(LIFE - BIRTH) };
+        let mut owner = Worker::start(self.own());
+        let (end, mut ready) = (Instant::now() + Duration::from_millis(span), false);
+        while Instant::now() < end {
+            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+            self.hear();
+            if !ready && owner.said().iter().any(|line| line.contains("ready")) {
+                ready = true;
+                self.no_orphans();
+            }
+            if owner.is_over() {
+                let (said, complaints, status) = owner.end(PATIENCE);
+                self.flaws.push(format!("the owner ended by itself: {status:?} {said:?} {complaints:?}"));
+                return;
+            }
+        }
+        self.ready += usize::from(ready);
+        let both = self.dice.once_in(5);
+        let processes = standing(&self.place.project());
+        owner.kill();
+        if both && let Some(feeder) = self.feeder.take() {
+            let said = feeder.kill();
+            self.note(&said);
+            // What they had started before is nobody's now.
+            self.orphans = processes.into_iter().map(|(pid, _)| pid).collect();
+            if self.dice.once_in(4) {
+                self.nothing_runs();
+            }
+        }
+    }
+
+    fn feed(&mut self) {
+        // What is emitted before the triggers are known fires nothing.
+        if self.ready > 0 && self.feeder.as_mut().is_none_or(Worker::is_over) {
+            if let Some(feeder) = self.feeder.take() {
+                let (said, complaints, status) = feeder.end(PATIENCE);
+                self.note(&said);
+                self.flaws.push(format!("who fires ended by itself: {status:?} {said:?} {complaints:?}"));
+            }
+            self.feeders += 1;
+            let (name, first) = (format!("feeder-{}", self.feeders), self.feeders * 10_000);
+            let mut command = self.worker("feed");
+            command.arg(name).arg(first.to_string());
+            self.feeder = Some(Worker::start(command));
+        }
+    }
+
+    fn hear(&mut self) {
+        let said = self.feeder.as_ref().map(Worker::said).unwrap_or_default();
+        self.note(&said);
+    }
+
+    /// Writes down what was said, and counts it then.
+    fn note(&mut self, said: &[String]) {
+        if !said.is_empty() {
+            let text: String = said.iter().map(|line| format!("{line}\n")).collect();
+            self.ledger.write_all(text.as_bytes()).and_then(|()| self.ledger.sync_data()).unwrap();
+            self.told.hear(said);
+        }
+    }
+
+    /// An owner that has started has ended what was left by those that are gone.
+    fn no_orphans(&mut self) {
+        let standing = standing(&self.place.project());
+        let orphans = std::mem::take(&mut self.orphans);
+        let left: Vec<_> = standing.into_iter().filter(|(pid, _)| orphans.contains(pid)).collect();
+        if !left.is_empty() {
+            self.flaws.push(format!("processes of owners that are gone outlived the next start: {left:?}"));
+        }
+    }
+
+    /// Nobody is shown as running when nobody is.
+    fn nothing_runs(&mut self) {
+        let (said, complaints, status) =
+            Worker::start(self.amplifier(&["session", "list", "--running", "--json"])).end(PATIENCE);
+        let none = said.join("").split_whitespace().collect::<String>() == "[]";
+        if !status.is_some_and(|status| status.success()) || !none {
+            self.flaws.push(format!(
+                "`session list --running` of a dead project: {status:?} {said:?} {complaints:?}"
+            ));
+        }
+    }
+
+    /// Lets who fires end in order, and a fresh process finish what is left.
+    fn finish(&mut self) {
+        if let Some(mut feeder) = self.feeder.take() {
+            feeder.release();
+            let (said, complaints, status) = feeder.end(PATIENCE);
+            self.note(&said);
+            if !status.is_some_and(|status| status.success()) {
+                self.flaws.push(format!("who fires did not end in order: {status:?} {complaints:?}"));
+            }
+        }
+        // Timers would go on for ever.
+        self.place.declare(Timers::Off);
+        let (said, complaints, status) = Worker::start(self.worker("finish")).end(PATIENCE);
+        if !status.is_some_and(|status| status.success()) {
+            self.flaws.push(format!("what was left was not finished: {status:?} {said:?} {complaints:?}"));
+        }
+    }
+}
