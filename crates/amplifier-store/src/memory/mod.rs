@@ -202,7 +202,7 @@ impl Store for MemoryStore {
         let fits = |row: &&RunRow| {
             filter.queue.as_ref().is_none_or(|queue| *queue == row.queue)
                 && filter.state.is_none_or(|state| state == row.state)
-                && (!filter.ready || row.ready_at <= now)
+                && (!filter.ready || row.is_ready(now))
         };
         Ok(state.runs.behind(Some(&filter.after)).filter(fits).take(filter.limit).cloned().collect())
     }

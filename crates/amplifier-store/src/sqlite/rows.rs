@@ -138,7 +138,11 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter, now: Timestamp) -> Don
     wanted.and("place > ?", Some(Value::Integer(place(filter.after))));
     wanted.and("queue = ?", filter.queue.as_ref().map(|queue| of_text(queue.as_str())));
     wanted.and("state = ?", filter.state.map(|state| of_text(state.as_str())));
-    wanted.and("ready_at <= ?", filter.ready.then_some(Value::Integer(now.as_micros())));
+    // As `RunRow::is_ready` has it.
+    wanted.and(
+        "NOT (? BETWEEN updated AND ready_at - 1)",
+        filter.ready.then_some(Value::Integer(now.as_micros())),
+    );
     wanted.values.push(Value::Integer(limit(filter.limit)));
     let sql = format!("{RUN} {} ORDER BY place LIMIT ?", wanted.sql);
     all(conn, &sql, params_from_iter(wanted.values), run_of)
