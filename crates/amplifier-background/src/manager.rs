@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use amplifier_core::panic::caught;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_store::{Commit, Epoch, Expect, LeaseKey, Receipt, StoreError, Write};
 use amplifier_trigger::{
     BackgroundName, BuiltTrigger, Cause, Generation, SourceEnv, TriggerConfig, TriggerEvent, TriggerEventId,
-    TriggerHandle, TriggerKey, TriggerKind, TriggerPolicy, TriggerRegistry, TriggerRow, TriggerSpec,
+    TriggerHandle, TriggerKey, TriggerKind, TriggerPolicy, TriggerRegistry, TriggerRow, TriggerSource,
+    TriggerSpec,
 };
 use tokio::sync::watch;
 
@@ -31,6 +33,9 @@ const OWNERSHIP: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// How long sessions may take to stop after they were asked to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a source may take to get ready.
+const PREPARE: Duration = Duration::from_secs(30);
 
 type Handles = Arc<Mutex<BTreeMap<TriggerKey, TriggerHandle>>>;
 
@@ -79,9 +84,9 @@ fn lease_key() -> LeaseKey {
 }
 
 impl BackgroundSessionManager {
-    /// A manager of the built-in triggers that reads variables of no environment.
+    /// A manager of the built-in triggers and those of the host, that reads variables of no environment.
     pub fn new(host: &Host) -> Self {
-        Self::with(host, TriggerRegistry::new(), |_| None)
+        Self::with(host, host.triggers().clone(), |_| None)
     }
 
     /// A manager with triggers of somebody's own, and with what looks up the secrets of webhooks.
@@ -120,10 +125,6 @@ impl BackgroundSessionManager {
         self.check(&config).await?;
         let mut triggers = Vec::new();
         for trigger in config.triggers.iter().filter(|trigger| trigger.policy.enabled) {
-            // Issues are fed by who has them.
-            if matches!(trigger.spec, TriggerSpec::Manual) {
-                continue;
-            }
             let built = self.0.workshop.build(trigger).map_err(|source| BackgroundError::Trigger {
                 name: config.name.clone(),
                 trigger: trigger.key(),
@@ -136,11 +137,52 @@ impl BackgroundSessionManager {
         for (trigger, _) in &triggers {
             rows.push(self.row(&config, trigger, &fence).await?);
         }
+        for (_, built) in &mut triggers {
+            self.prepare(built.source.as_mut()).await;
+        }
         let session = self.enter(config)?;
         for ((trigger, built), row) in triggers.into_iter().zip(rows) {
             self.listen(&session, trigger, built, row, fence.clone());
         }
         Ok(())
+    }
+
+    /// Adds a trigger that code has made to a background session that runs here: as `key`, with the default
+    /// policies, until the background session is stopped. `Ok`: it is durable, and nothing is missed from now
+    /// on. One that fails is not started again.
+    pub async fn add_trigger(
+        &self,
+        name: &BackgroundName,
+        key: TriggerKey,
+        source: impl TriggerSource + 'static,
+    ) -> Result<(), BackgroundError> {
+        let session = self.session(name)?;
+        let (kind, config) = (Arc::from("code"), Payload::null());
+        let mut trigger = TriggerConfig::new(TriggerSpec::Own { kind, config });
+        trigger.name = Some(key.clone());
+        let fence = self.own().await?;
+        let row = self.row(&session.pool.config, &trigger, &fence).await?;
+        let mut built = BuiltTrigger::new(source);
+        self.prepare(built.source.as_mut()).await;
+        let status = TriggerStatus::new(trigger.kind(), TriggerState::Watching);
+        let taken = session.pool.board.change(|inner| {
+            let triggers = &mut inner.status.triggers;
+            let taken = triggers.get(&key).is_some_and(TriggerStatus::is_at_work);
+            if !taken {
+                triggers.insert(key.clone(), status);
+            }
+            taken
+        });
+        if taken {
+            return Err(BackgroundError::TriggerRuns { name: name.clone(), trigger: key });
+        }
+        self.listen(&session, trigger, built, row, fence);
+        Ok(())
+    }
+
+    /// Lets a source get ready. What is wrong with it is seen once it is watched.
+    async fn prepare(&self, source: &mut dyn TriggerSource) {
+        let _ = until(caught(source.prepare()), self.host().clock().sleep(PREPARE)).await;
     }
 
     /// Works on the runs of a background session without its triggers: beside the process that owns them.
@@ -167,6 +209,12 @@ impl BackgroundSessionManager {
         let mut held = self.0.owner.lock().await;
         let host = self.host();
         let owner = host.owner().clone();
+        if let Some(epoch) = *held
+            && host.store().lease(&lease_key()).await?.is_none_or(|lease| lease.epoch != epoch)
+        {
+            // Somebody else has had it meanwhile.
+            *held = None;
+        }
         if held.is_none() {
             let over = host.store().lease(&lease_key()).await?;
             let over = over.filter(|lease| !host.lives(&lease.owner)).map(|lease| lease.epoch);
@@ -218,10 +266,7 @@ impl BackgroundSessionManager {
     fn enter(&self, config: BackgroundConfig) -> Result<Session, BackgroundError> {
         let status = |trigger: &TriggerConfig| {
             let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
-            (
-                trigger.key(),
-                TriggerStatus { kind: trigger.kind(), state, restarts: 0, error: None, last_fired: None },
-            )
+            (trigger.key(), TriggerStatus::new(trigger.kind(), state))
         };
         let status = BackgroundStatus {
             name: config.name.clone(),
@@ -259,6 +304,7 @@ impl BackgroundSessionManager {
         fence: Expect,
     ) {
         let handles = Arc::clone(&session.handles);
+        handles.lock().unwrap_or_else(PoisonError::into_inner).insert(config.key(), built.handle.clone());
         let note = move |key: &TriggerKey, handle| {
             handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
         };
@@ -276,7 +322,7 @@ impl BackgroundSessionManager {
         tokio::spawn(source.run(built));
     }
 
-    /// What feeds the triggers of a background session from outside: webhooks.
+    /// What feeds the triggers of a background session from outside: webhooks, and calls to its manual ones.
     pub fn handles(
         &self,
         name: &BackgroundName,
