@@ -104,7 +104,7 @@ impl Intake {
         event.receipt.answer(match taken {
             Taken::Run(_) | Taken::Coalesced | Taken::Wait => Acceptance::Accepted,
             Taken::Repeated => Acceptance::Repeated(event.id.clone()),
-            Taken::Skipped => Acceptance::Rejected { reason: "all places are taken".to_owned() },
+            Taken::Skipped => Acceptance::Ignored { reason: "all places are taken".to_owned() },
             Taken::Rejected(reason) => Acceptance::Rejected { reason: reason.clone() },
             Taken::Full => Acceptance::Full { retry_after: RETRY_AFTER },
         });
@@ -127,6 +127,9 @@ impl Intake {
             let append = told.map(|told| Write::Append(Box::new(told)));
             return self.count(event, origin, Taken::Rejected(reason), append).await;
         }
+        if self.is_old(event, origin.policy) {
+            return self.count(event, origin, Taken::Skipped, None).await;
+        }
         if let Err(error) = self.config.template.render(event) {
             return self.count(event, origin, Taken::Rejected(error.to_string()), None).await;
         }
@@ -142,14 +145,18 @@ impl Intake {
         Ok(self.host.store().event(*id).await?.map(|event| Cause::of(&event)))
     }
 
+    /// True for a firing that is too old for what its trigger says. A timer decides that itself.
+    fn is_old(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> bool {
+        let age = self.host.clock().now().saturating_since(event.due);
+        event.trigger != TriggerKind::Timer && policy.max_age.is_some_and(|oldest| age > oldest)
+    }
+
     /// `None`: there is room. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
-        let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
-        let (taken, waiting) = self.board.look(|inner| (inner.taken(), inner.waiting));
-        let busy = taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
-        if policy.overlap == Overlap::Skip && busy {
+        if policy.overlap == Overlap::Skip && self.is_busy().await? {
             return Ok(Some(Taken::Skipped));
         }
+        let waiting = self.board.look(|inner| inner.waiting);
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
             && self.pending(event).await?
@@ -168,6 +175,16 @@ impl Intake {
             (TriggerKind::Manual | TriggerKind::Webhook, _) => Taken::Full,
             _ => Taken::Wait,
         }))
+    }
+
+    /// True if all places are taken, or spoken for. What waits is counted only where it matters.
+    async fn is_busy(&self) -> Result<bool, StoreError> {
+        let busy = || self.board.look(|inner| inner.wanted() >= u64::from(self.config.pool_size));
+        if !busy() {
+            return Ok(false);
+        }
+        self.count_waiting().await?;
+        Ok(busy())
     }
 
     /// True if a run of the same trigger waits for the end of a burst.
@@ -202,12 +219,19 @@ impl Intake {
     ) -> Result<Taken, StoreError> {
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
         let payload = RunPayload { event: event.clone(), cause, priority };
-        let Ok(payload) = Payload::encode(&payload) else {
+        // What the event carries is bounded, and what stands around it is small.
+        let bytes = event.payload.check().ok().and_then(|()| serde_json::to_vec(&payload).ok());
+        let Some(payload) = bytes.map(Payload::stored) else {
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
         };
         let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
-        let delay = debounce.unwrap_or_default();
+        let moved = match event.trigger {
+            // It has moved its firings itself.
+            TriggerKind::Timer => Duration::ZERO,
+            _ => origin.policy.moved(&event.id),
+        };
+        let delay = debounce.unwrap_or_default() + moved;
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
         let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);

@@ -22,6 +22,8 @@ use crate::status::{Active, BackgroundState, Board};
 
 /// Sessions beyond a pool at most.
 const MAX_EXTRA: usize = 64;
+/// How long a run keeps its place that the store could not begin.
+const RETRY: Duration = Duration::from_secs(1);
 /// How often it is looked whether other processes have left or added something.
 pub(crate) const LOOK: Duration = Duration::from_secs(15);
 /// What a session is told that goes on after its process was lost.
@@ -165,6 +167,7 @@ impl Pool {
     fn begin(&self, work: RunAtWork, resumed: Option<SessionId>) {
         let allowed = self.overlap(&work) == Overlap::Allow;
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        let waited = resumed.is_none();
         let begins = self.board.change_quietly(|inner| {
             if inner.running.contains_key(&work.id) || inner.status.state == BackgroundState::Stopping {
                 return false;
@@ -173,7 +176,7 @@ impl Pool {
             let extra = inner.running.len().saturating_sub(inner.taken());
             let begins = free || (allowed && extra < MAX_EXTRA);
             if begins {
-                inner.running.insert(work.id.clone(), Active { session: None, extra: !free });
+                inner.running.insert(work.id.clone(), Active { session: None, extra: !free, waited });
             }
             begins
         });
@@ -212,6 +215,14 @@ impl Pool {
                 let error = amplifier_core::causes::chain(&error);
                 tracing::warn!(run = %id, error, "a session that was lost could not be resumed yet");
                 self.board.change(|inner| inner.status.error = Some(error));
+                return false;
+            }
+            // The store fails, not the run: it is tried again, and no attempt is counted.
+            Err(SpawnError::Store(error)) => {
+                let error = amplifier_core::causes::chain(&error);
+                tracing::warn!(run = %id, error, "a run could not be begun yet");
+                self.board.change(|inner| inner.status.error = Some(error));
+                self.host.clock().sleep(RETRY).await;
                 return false;
             }
             Err(error) => return self.not_started(&work, &amplifier_core::causes::chain(&error)).await,
