@@ -1,9 +1,11 @@
 //! Time that stands still until a test moves it.
 //!
 //! Guarantees: a sleep ends only when the clock is moved to its deadline; a test can wait
-//! until somebody sleeps, and so knows that a deadline is armed before it moves the clock.
+//! until somebody sleeps, and so knows that a deadline is armed before it moves the clock. The wall clock can
+//! be set, which ends no sleep.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ pub struct ManualClock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     now: watch::Sender<Duration>,
+    /// The wall clock's time at the beginning, and by how much it was set since.
+    wall: AtomicI64,
     // Held to count; never across an await.
     sleepers: Mutex<BTreeMap<MonoTime, usize>>,
     changed: watch::Sender<u64>,
@@ -39,6 +43,7 @@ impl ManualClock {
     pub fn new() -> Self {
         let inner = Inner {
             now: watch::Sender::new(Duration::ZERO),
+            wall: AtomicI64::new(EPOCH_MICROS),
             sleepers: Mutex::default(),
             changed: watch::Sender::new(0),
         };
@@ -48,6 +53,18 @@ impl ManualClock {
     /// Moves the clock, and wakes whose deadline is reached.
     pub fn advance(&self, span: Duration) {
         self.0.now.send_modify(|now| *now += span);
+    }
+
+    /// Sets the wall clock forward, or back by a negative number of seconds. As after a sleep of the machine
+    /// nobody who sleeps notices.
+    pub fn set_by(&self, seconds: i64) {
+        self.0.wall.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock to a time in RFC 3339.
+    pub fn set_to(&self, time: &str) {
+        let to: Timestamp = time.parse().unwrap();
+        self.0.wall.fetch_add(to.as_micros() - self.now().as_micros(), Ordering::SeqCst);
     }
 
     /// Waits until somebody sleeps who is to wake within `span` from now.
@@ -111,7 +128,7 @@ impl Drop for Sleeper {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(EPOCH_MICROS).saturating_add(*self.0.now.borrow())
+        Timestamp::from_micros(self.0.wall.load(Ordering::SeqCst)).saturating_add(*self.0.now.borrow())
     }
 
     fn monotonic(&self) -> MonoTime {
@@ -147,5 +164,9 @@ mod tests {
         soon("the sleep", sleep).await.unwrap();
         assert_eq!(clock.now().to_string(), "2026-01-01T00:00:05.000000Z");
         assert!(clock.0.lock().is_empty());
+        clock.set_to("2026-03-01T00:00:00Z");
+        clock.set_by(-60);
+        assert_eq!(clock.now().to_string(), "2026-02-28T23:59:00.000000Z");
+        assert_eq!(clock.monotonic(), MonoTime::from_origin(Duration::from_secs(5)));
     }
 }

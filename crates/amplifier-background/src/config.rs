@@ -10,7 +10,7 @@ use amplifier_core::event::CustomName;
 use amplifier_core::permission::Mode;
 use amplifier_trigger::template::DEFAULT_TEMPLATE;
 use amplifier_trigger::{
-    BackgroundName, ConfigError, ConfigFault, Misfire, Template, TriggerConfig, TriggerKey, TriggerRegistry,
+    BackgroundName, ConfigError, ConfigFault, Template, TriggerConfig, TriggerKey, TriggerRegistry,
     TriggerSpec, parse_triggers,
 };
 use serde::Serialize;
@@ -163,11 +163,6 @@ impl BackgroundConfig {
         for (at, trigger) in self.triggers.iter().enumerate() {
             if let Err(error) = trigger.policy.check_pool(self.pool_size) {
                 fault(&format!("triggers[{at}].overlap"), error.to_string());
-            }
-            if trigger.policy.misfire == Some(Misfire::All) && !matches!(trigger.spec, TriggerSpec::Timer(_))
-            {
-                let message = "only a timer makes up for each firing; remove it".to_owned();
-                fault(&format!("triggers[{at}].misfire"), message);
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(ConfigError::new(faults)) }

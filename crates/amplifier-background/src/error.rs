@@ -41,6 +41,14 @@ pub enum BackgroundError {
         /// Its name.
         name: BackgroundName,
     },
+    /// It has a trigger of that name already.
+    #[error("background session {name} has a trigger {trigger} already; choose another name")]
+    TriggerRuns {
+        /// The background session.
+        name: BackgroundName,
+        /// The trigger.
+        trigger: TriggerKey,
+    },
     /// There is none of that name here.
     #[error("there is no background session {name} here; start it")]
     Unknown {

@@ -146,7 +146,7 @@ impl Intake {
         event.receipt.answer(match taken {
             Taken::Run(_) | Taken::Coalesced | Taken::Wait => Acceptance::Accepted,
             Taken::Repeated => Acceptance::Repeated(event.id.clone()),
-            Taken::Skipped => Acceptance::Rejected { reason: "all places are taken".to_owned() },
+            Taken::Skipped => Acceptance::Ignored { reason: "all places are taken".to_owned() },
             Taken::Rejected(reason) => Acceptance::Rejected { reason: reason.clone() },
             Taken::Full => Acceptance::Full { retry_after: RETRY_AFTER },
         });
@@ -168,6 +168,9 @@ impl Intake {
             let reason = format!("the chain of events has {} hops; at most {max} are allowed", cause.hops);
             let append = told.map(|told| Write::Append(Box::new(told)));
             return self.count(event, origin, Taken::Rejected(reason), append).await;
+        }
+        if self.is_old(event, origin.policy) {
+            return self.count(event, origin, Taken::Skipped, None).await;
         }
         if let Err(error) = self.config.template.render(event) {
             return self.count(event, origin, Taken::Rejected(error.to_string()), None).await;
@@ -199,23 +202,19 @@ impl Intake {
         })
     }
 
+    /// True for a firing that is too old for what its trigger says. A timer decides that itself.
+    fn is_old(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> bool {
+        let age = self.host.clock().now().saturating_since(event.due);
+        event.trigger != TriggerKind::Timer && policy.max_age.is_some_and(|oldest| age > oldest)
+    }
+
     /// `None`: there is room, and it is taken. Else what becomes of the firing.
     async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
-        let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
         if self.board.look(|inner| inner.miscounted) {
             self.count_waiting().await?;
         }
-        let (taken, mut waiting) = self.board.look(|inner| (inner.taken(), inner.queued()));
-        let busy = |waiting| taken.max(usize::try_from(waiting).unwrap_or(usize::MAX)) >= places;
-        if policy.overlap == Overlap::Skip && busy(waiting) {
-            // What waited may have been dropped by a person since it was counted.
-            if taken < places {
-                self.count_waiting().await?;
-                waiting = self.board.look(|inner| inner.queued());
-            }
-            if busy(waiting) {
-                return Ok(Some(Taken::Skipped));
-            }
+        if policy.overlap == Overlap::Skip && self.is_busy().await? {
+            return Ok(Some(Taken::Skipped));
         }
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
@@ -238,6 +237,16 @@ impl Intake {
             (TriggerKind::Manual | TriggerKind::Webhook, _) => Taken::Full,
             _ => Taken::Wait,
         }))
+    }
+
+    /// True if all places are taken, or spoken for. What waits is counted only where it matters.
+    async fn is_busy(&self) -> Result<bool, StoreError> {
+        let busy = || self.board.look(|inner| inner.wanted() >= u64::from(self.config.pool_size));
+        if !busy() {
+            return Ok(false);
+        }
+        self.count_waiting().await?;
+        Ok(busy())
     }
 
     /// True if a run of the same trigger waits for the end of a burst.
@@ -274,13 +283,20 @@ impl Intake {
         // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
         let payload = RunPayload { event: event.clone(), cause, retry_of: None };
-        let Ok(payload) = Payload::encode(&payload) else {
+        // What the event carries is bounded, and what stands around it is small.
+        let bytes = event.payload.check().ok().and_then(|()| serde_json::to_vec(&payload).ok());
+        let Some(payload) = bytes.map(Payload::stored) else {
             // It needs no room then.
             let reason = "the event is too large for a run".to_owned();
             return self.count(event, origin, Taken::Rejected(reason), None).await;
         };
         let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
-        let delay = debounce.unwrap_or_default();
+        let moved = match event.trigger {
+            // It has moved its firings itself.
+            TriggerKind::Timer => Duration::ZERO,
+            _ => origin.policy.moved(&event.id),
+        };
+        let delay = debounce.unwrap_or_default() + moved;
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
         let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);

@@ -117,7 +117,7 @@ impl Keeper {
     async fn begin(self: Arc<Self>, pool: Arc<Pool>) {
         loop {
             let state = pool.board.look(|inner| inner.status.state);
-            if state != BackgroundState::Starting {
+            if !matches!(state, BackgroundState::Starting | BackgroundState::Failed) {
                 return;
             }
             let begun = async {

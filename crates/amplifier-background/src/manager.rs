@@ -5,9 +5,11 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use amplifier_core::panic::caught;
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelReason, CancelToken, Clock, Payload, RunId};
 use amplifier_foundation::{Host, Shutdown};
@@ -15,7 +17,7 @@ use amplifier_store::{Commit, Epoch, Expect, StoreError, Write};
 use amplifier_trigger::webhook::HookClaim;
 use amplifier_trigger::{
     BackgroundName, BuiltTrigger, Hooks, SourceEnv, TriggerConfig, TriggerHandle, TriggerKey,
-    TriggerRegistry, TriggerRow, TriggerSpec,
+    TriggerRegistry, TriggerRow, TriggerSource, TriggerSpec,
 };
 use tokio::sync::watch;
 
@@ -28,7 +30,7 @@ use crate::manual;
 use crate::pool::Pool;
 use crate::run::queue_of;
 use crate::sources::{Source, Workshop};
-use crate::status::{BackgroundState, BackgroundStatus, Board, Counts};
+use crate::status::{BackgroundState, BackgroundStatus, Board, Counts, TriggerState, TriggerStatus};
 
 /// How long the ownership of the triggers lasts without a sign of life.
 const OWNERSHIP: Duration = Duration::from_secs(60);
@@ -43,6 +45,9 @@ struct Listened {
     built: BuiltTrigger,
     row: TriggerRow,
 }
+
+/// How long a source may take to get ready.
+const PREPARE: Duration = Duration::from_secs(30);
 
 type Handles = Arc<Mutex<BTreeMap<TriggerKey, TriggerHandle>>>;
 
@@ -60,6 +65,8 @@ struct Inner {
     /// Ends with the manager.
     life: CancelToken,
     keeper: OnceLock<Arc<Keeper>>,
+    /// True once there is a task that publishes.
+    publishes: AtomicBool,
     changed: watch::Sender<u64>,
     start: uuid::Uuid,
     /// The webhooks of all of them.
@@ -105,9 +112,9 @@ impl Session {
 }
 
 impl BackgroundSessionManager {
-    /// A manager of the built-in triggers that reads variables of no environment.
+    /// A manager of the built-in triggers and those of the host, that reads variables of no environment.
     pub fn new(host: &Host) -> Self {
-        Self::with(host, TriggerRegistry::new(), |_| None)
+        Self::with(host, host.triggers().clone(), |_| None)
     }
 
     /// A manager with triggers of somebody's own, and with what looks up the secrets of webhooks.
@@ -124,6 +131,7 @@ impl BackgroundSessionManager {
             owner: tokio::sync::Mutex::new(None),
             life: CancelToken::new(),
             keeper: OnceLock::new(),
+            publishes: AtomicBool::new(false),
             changed: watch::Sender::new(0),
             start,
             hooks: Hooks::new(),
@@ -160,14 +168,13 @@ impl BackgroundSessionManager {
         Ok(())
     }
 
-    /// The sources of its triggers that somebody has to listen to. Issues are fed by who has them.
+    /// The sources of its triggers.
     fn build(
         &self,
         config: &BackgroundConfig,
     ) -> Result<Vec<(TriggerConfig, BuiltTrigger)>, BackgroundError> {
-        let listened =
-            |trigger: &&TriggerConfig| trigger.policy.enabled && !matches!(trigger.spec, TriggerSpec::Manual);
-        let built = config.triggers.iter().filter(listened).map(|trigger| {
+        let listened = config.triggers.iter().filter(|trigger| trigger.policy.enabled);
+        let built = listened.map(|trigger| {
             let built = self.0.workshop.build(trigger).map_err(|source| BackgroundError::Trigger {
                 name: config.name.clone(),
                 trigger: trigger.key(),
@@ -206,6 +213,9 @@ impl BackgroundSessionManager {
         for (trigger, built) in built {
             let row = self.row(config, &trigger, fence).await?;
             listened.push(Listened { trigger, built, row });
+        }
+        for listened in &mut listened {
+            self.prepare(listened.built.source.as_mut()).await;
         }
         Ok(listened)
     }
@@ -247,6 +257,43 @@ impl BackgroundSessionManager {
         Ok(())
     }
 
+    /// Adds a trigger that code has made to a background session that runs here: as `key`, with the default
+    /// policies, until the background session is stopped or paused. `Ok`: it is durable, and nothing is missed
+    /// from now on. One that fails is not started again.
+    pub async fn add_trigger(
+        &self,
+        name: &BackgroundName,
+        key: TriggerKey,
+        source: impl TriggerSource + 'static,
+    ) -> Result<(), BackgroundError> {
+        let session = self.session(name)?;
+        let (kind, config) = (Arc::from("code"), Payload::null());
+        let mut trigger = TriggerConfig::new(TriggerSpec::Own { kind, config });
+        trigger.name = Some(key.clone());
+        let status = TriggerStatus::new(trigger.kind(), TriggerState::Watching);
+        let fence = self.fence().await?;
+        let built = vec![(trigger, BuiltTrigger::new(source))];
+        let triggers = self.with_rows(&session.pool.config, built, &fence).await?;
+        let taken = session.pool.board.change(|inner| {
+            let triggers = &mut inner.status.triggers;
+            let taken = triggers.get(&key).is_some_and(TriggerStatus::is_at_work);
+            if !taken {
+                triggers.insert(key.clone(), status);
+            }
+            taken
+        });
+        if taken {
+            return Err(BackgroundError::TriggerRuns { name: name.clone(), trigger: key });
+        }
+        self.listen(&session, triggers, &fence);
+        Ok(())
+    }
+
+    /// Lets a source get ready. What is wrong with it is seen once it is watched.
+    async fn prepare(&self, source: &mut dyn TriggerSource) {
+        let _ = until(caught(source.prepare()), self.host().clock().sleep(PREPARE)).await;
+    }
+
     /// Works on the runs of a background session without its triggers: beside the process that owns them.
     pub async fn work(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
         self.check(&config).await?;
@@ -275,6 +322,12 @@ impl BackgroundSessionManager {
     async fn fence(&self) -> Result<Expect, BackgroundError> {
         let mut held = self.0.owner.lock().await;
         let host = self.host();
+        if let Some(epoch) = *held
+            && host.store().lease(&lease_key()).await?.is_none_or(|lease| lease.epoch != epoch)
+        {
+            // Somebody else has had it meanwhile.
+            *held = None;
+        }
         let epoch = match *held {
             Some(epoch) => epoch,
             None => self.take_lease().await?,
@@ -282,11 +335,9 @@ impl BackgroundSessionManager {
         let fence = Expect::LeaseHeld { key: lease_key(), owner: host.owner().clone(), epoch };
         if held.replace(epoch).is_none() {
             tokio::spawn(heartbeat(host.clone(), epoch, self.0.life.clone()));
-            tokio::spawn(publish(
-                Arc::downgrade(&self.0),
-                self.publisher(&fence),
-                self.0.changed.subscribe(),
-            ));
+            if !self.0.publishes.swap(true, Ordering::SeqCst) {
+                tokio::spawn(publish(Arc::downgrade(&self.0), self.0.changed.subscribe()));
+            }
         }
         Ok(fence)
     }
@@ -392,6 +443,7 @@ impl BackgroundSessionManager {
                     handles.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), handle);
                 }
             };
+            note(&trigger.key(), built.handle.clone());
             let source = Source {
                 workshop: Arc::clone(&self.0.workshop),
                 key: trigger.key(),
@@ -407,7 +459,7 @@ impl BackgroundSessionManager {
         }
     }
 
-    /// What feeds the triggers of a background session from outside: webhooks.
+    /// What feeds the triggers of a background session from outside: webhooks, and calls to its manual ones.
     pub fn handles(
         &self,
         name: &BackgroundName,
@@ -537,22 +589,23 @@ impl BackgroundSessionManager {
 }
 
 /// Publishes what changes, until the manager is gone.
-async fn publish(manager: Weak<Inner>, publisher: Publisher, mut changed: watch::Receiver<u64>) {
-    while let Some(clock) = published(&manager, &publisher, &mut changed).await {
+async fn publish(manager: Weak<Inner>, mut changed: watch::Receiver<u64>) {
+    while let Some(clock) = published(&manager, &mut changed).await {
         clock.sleep(PUBLISH_EVERY).await;
     }
 }
 
 /// Publishes the next change. `None`: the manager is gone, or was shut down and has published its last.
-async fn published(
-    manager: &Weak<Inner>,
-    publisher: &Publisher,
-    changed: &mut watch::Receiver<u64>,
-) -> Option<Arc<dyn Clock>> {
+async fn published(manager: &Weak<Inner>, changed: &mut watch::Receiver<u64>) -> Option<Arc<dyn Clock>> {
     let life = manager.upgrade()?.life.clone();
     until(changed.changed(), life.cancelled()).await?.ok()?;
     let manager = BackgroundSessionManager(manager.upgrade()?);
-    manager.publish(publisher).await;
+    let epoch = *manager.0.owner.lock().await;
+    if let Some(epoch) = epoch {
+        let owner = manager.host().owner().clone();
+        let fence = Expect::LeaseHeld { key: lease_key(), owner, epoch };
+        manager.publish(&manager.publisher(&fence)).await;
+    }
     Some(Arc::clone(manager.host().clock()))
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn status_of(config: &BackgroundConfig) -> BackgroundStatus {
     let status = |trigger: &TriggerConfig| {
         let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
         let kind = trigger.kind();
-        (trigger.key(), TriggerStatus { kind, state, restarts: 0, error: None, last_fired: None })
+        (trigger.key(), TriggerStatus::new(kind, state))
     };
     BackgroundStatus {
         name: config.name.clone(),

@@ -29,6 +29,8 @@ use crate::status::{Active, BackgroundState, Board, Inner};
 const MAX_EXTRA: usize = 64;
 /// How long a rate limit is given that should be over by now.
 const LIMIT_LOOK: Duration = Duration::from_secs(1);
+/// How long a run keeps its place that the store could not begin.
+const RETRY: Duration = Duration::from_secs(1);
 /// What a session is told that goes on after its process was lost.
 const GO_ON: &str =
     "The process that ran you has ended before you were done. Look at what is done already, and go on.";
@@ -178,6 +180,7 @@ impl Pool {
     pub(crate) fn begin(self: &Arc<Self>, work: RunAtWork, resumed: Option<SessionId>) -> bool {
         let allowed = self.overlap(&work) == Overlap::Allow;
         let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        let waited = resumed.is_none();
         let begins = self.board.change_quietly(|inner| {
             // What was lost with its process is gone on with before anything else begins.
             let begins = inner.status.state.begins() || inner.status.state == BackgroundState::Starting;
@@ -188,7 +191,7 @@ impl Pool {
             let extra = inner.running.len().saturating_sub(inner.taken());
             let begins = free || (allowed && extra < MAX_EXTRA);
             if begins {
-                inner.running.insert(work.id.clone(), Active { session: None, extra: !free });
+                inner.running.insert(work.id.clone(), Active { session: None, extra: !free, waited });
             }
             begins
         });
@@ -239,6 +242,15 @@ impl Pool {
                 let error = amplifier_core::causes::chain(&error);
                 tracing::warn!(run = %id, error, "a session that was lost could not be resumed yet");
                 self.board.change(|inner| inner.status.error = Some(error));
+                return false;
+            }
+            // The store fails, not the run: it is tried again, and no attempt is counted.
+            Err(SpawnError::Store(error)) => {
+                let error = amplifier_core::causes::chain(&error);
+                tracing::warn!(run = %id, error, "a run could not be begun yet");
+                self.board.change(|inner| inner.status.error = Some(error));
+                self.host.clock().sleep(RETRY).await;
+                self.board.rouse();
                 return false;
             }
             Err(error) => return self.not_started(&work, &amplifier_core::causes::chain(&error)).await,

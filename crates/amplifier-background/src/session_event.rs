@@ -1,23 +1,28 @@
 //! A trigger that the event log fires.
 //!
 //! Guarantees: each recorded event that fits fires once, in the order of the log, also those of a time in
-//! which nobody looked, as long as the log holds them. Events of the background session's own runs do not
-//! fire it unless it says so.
+//! which nobody looked, as long as the log holds them, unless its misfire policy says otherwise. Events of the
+//! background session's own runs do not fire it unless it says so.
 
 use std::sync::Arc;
 
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::{Payload, SessionEvent};
-use amplifier_foundation::router::Events;
+use amplifier_foundation::router::{Events, InvalidFilter};
 use amplifier_foundation::{EventFilter, EventRouter};
 use amplifier_store::{Cursor, Store, StoreError};
 use amplifier_trigger::config::SessionEventConfig;
 use amplifier_trigger::{
-    Cause, TriggerContext, TriggerError, TriggerEvent, TriggerKind, TriggerSource, TriggerStream,
+    Cause, Misfire, Passed, TriggerContext, TriggerError, TriggerEvent, TriggerKind, TriggerSource,
+    TriggerStream,
 };
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 
 use crate::run::is_own;
+
+/// Events of the log that are read at once while it is found out what was missed.
+const PAGE: usize = 500;
 
 /// The source of a `session_event` trigger.
 #[derive(Debug, Clone)]
@@ -25,18 +30,40 @@ pub struct SessionEventTrigger {
     router: EventRouter,
     store: Arc<dyn Store>,
     config: SessionEventConfig,
+    misfire: Misfire,
+    /// What was recorded before this place was missed; the end of the log where it was not prepared.
+    prepared: Option<Cursor>,
 }
 
 impl SessionEventTrigger {
-    /// A trigger over a log.
+    /// A trigger over a log; each event fires it, also those that were recorded while it was not watched.
     pub fn new(router: EventRouter, store: Arc<dyn Store>, config: SessionEventConfig) -> Self {
-        Self { router, store, config }
+        Self { router, store, config, misfire: Misfire::All, prepared: None }
+    }
+
+    /// What becomes of events that were recorded while it was not watched.
+    #[must_use]
+    pub fn misfire(mut self, misfire: Misfire) -> Self {
+        self.misfire = misfire;
+        self
+    }
+
+    /// The names that it listens to. `Err`: a name that no event can have.
+    pub(crate) fn filter(config: &SessionEventConfig) -> Result<EventFilter, InvalidFilter> {
+        EventFilter::names(config.event_names.iter().map(|pattern| pattern.as_str()))
     }
 }
 
 impl TriggerSource for SessionEventTrigger {
+    /// Notes where the log ends: what comes behind it was not missed.
+    fn prepare(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.prepared = self.store.tail().await.ok();
+        })
+    }
+
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream {
-        let follow = Follow { source: *self, context, at: None };
+        let follow = Follow { reader: Reader { source: *self, context }, at: None, skipped: 0 };
         stream::unfold(Some(follow), |follow| async {
             let mut follow = follow?;
             let next = follow.next().await?;
@@ -47,10 +74,25 @@ impl TriggerSource for SessionEventTrigger {
     }
 }
 
-struct Follow {
+/// What tells which events fire it, and as what.
+struct Reader {
     source: SessionEventTrigger,
     context: TriggerContext,
-    at: Option<(Events, u64)>,
+}
+
+struct Follow {
+    reader: Reader,
+    at: Option<At>,
+    /// Events that were missed and left out, since the last one that was not.
+    skipped: u64,
+}
+
+/// A place in the log.
+struct At {
+    events: Events,
+    log: u64,
+    /// What was missed, if it is not read event by event: how many, and the last of them.
+    missed: Option<(u64, Arc<SessionEvent>)>,
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> TriggerError {
@@ -58,42 +100,87 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> TriggerError
 }
 
 /// Where the log is read from: where the last commit was, else from now on.
-async fn open(source: SessionEventTrigger, context: TriggerContext) -> Result<(Events, u64), TriggerError> {
-    let SessionEventTrigger { router, store, config } = &source;
+async fn place(source: &SessionEventTrigger, context: &TriggerContext) -> Result<Cursor, TriggerError> {
     let kept = context.resume.cursor.as_ref().and_then(|cursor| cursor.decode::<Cursor>().ok());
-    let mut cursor = match kept {
+    let cursor = match kept {
         Some(cursor) => cursor,
-        None => store.tail().await.map_err(failed)?,
+        None => source.store.tail().await.map_err(failed)?,
     };
-    if let Err(StoreError::Gone { oldest }) = store.events(cursor, 0).await {
-        tracing::warn!(background = %context.background, "the log does not hold all that a trigger has missed");
-        cursor = oldest;
+    match source.store.events(cursor, 0).await {
+        Err(StoreError::Gone { oldest }) => {
+            tracing::warn!(background = %context.background, "the log does not hold all that a trigger has missed");
+            Ok(oldest)
+        }
+        _ => Ok(cursor),
     }
-    let names = config.event_names.iter().map(|pattern| pattern.as_str());
-    let filter = EventFilter::names(names).map_err(failed)?;
-    let events = router.subscribe_from(cursor, filter).await.map_err(failed)?;
-    Ok((events, cursor.log))
 }
 
 impl Follow {
     async fn next(&mut self) -> Option<Result<TriggerEvent, TriggerError>> {
-        loop {
-            if self.at.is_none() {
-                match open(self.source.clone(), self.context.clone()).await {
-                    Ok(at) => self.at = Some(at),
-                    Err(error) => return Some(Err(error)),
-                }
+        if self.at.is_none() {
+            match self.reader.open().await {
+                Ok(at) => self.at = Some(at),
+                Err(error) => return Some(Err(error)),
             }
-            let (events, log) = self.at.as_mut()?;
-            let event = match events.next().await? {
+        }
+        let at = self.at.as_mut()?;
+        let log = at.log;
+        if let Some((missed, last)) = at.missed.take() {
+            if self.reader.source.misfire == Misfire::Once {
+                let coalesced = missed.saturating_sub(1);
+                return Some(self.reader.event(&last, log, Passed { coalesced, skipped: 0 }));
+            }
+            self.skipped = missed;
+        }
+        loop {
+            let event = match self.at.as_mut()?.events.next().await? {
                 Ok(event) => event,
                 Err(error) => return Some(Err(failed(error))),
             };
-            let log = *log;
-            if self.fits(&event) {
-                return Some(self.event(&event, log));
+            if self.reader.fits(&event) {
+                let passed = Passed { coalesced: 0, skipped: std::mem::take(&mut self.skipped) };
+                return Some(self.reader.event(&event, log, passed));
             }
         }
+    }
+}
+
+impl Reader {
+    async fn open(&self) -> Result<At, TriggerError> {
+        let (mut cursor, mut missed) = (place(&self.source, &self.context).await?, None);
+        let filter = SessionEventTrigger::filter(&self.source.config).map_err(failed)?;
+        if self.source.misfire != Misfire::All {
+            (cursor, missed) = self.missed(cursor, &filter).await?;
+        }
+        let events = self.source.router.subscribe_from(cursor, filter).await.map_err(failed)?;
+        Ok(At { events, log: cursor.log, missed })
+    }
+
+    /// Reads what was recorded up to now: how many events fit, the last of them, and where to go on.
+    async fn missed(
+        &self,
+        mut cursor: Cursor,
+        filter: &EventFilter,
+    ) -> Result<(Cursor, Option<(u64, Arc<SessionEvent>)>), TriggerError> {
+        let store = &self.source.store;
+        let end = match self.source.prepared {
+            Some(end) => end,
+            None => store.tail().await.map_err(failed)?,
+        };
+        let mut missed: Option<(u64, Arc<SessionEvent>)> = None;
+        while cursor.log == end.log && cursor.sequence < end.sequence {
+            let left = usize::try_from(end.sequence - cursor.sequence).unwrap_or(PAGE);
+            let page = store.events(cursor, left.min(PAGE)).await.map_err(failed)?;
+            for event in page.events.iter().filter(|event| filter.matches(event) && self.fits(event)) {
+                let before = missed.take().map_or(0, |(count, _)| count);
+                missed = Some((before + 1, Arc::clone(event)));
+            }
+            if page.events.is_empty() {
+                break;
+            }
+            cursor = page.next;
+        }
+        Ok((cursor, missed))
     }
 
     fn fits(&self, event: &SessionEvent) -> bool {
@@ -121,12 +208,12 @@ impl Follow {
         })
     }
 
-    fn event(&self, event: &SessionEvent, log: u64) -> Result<TriggerEvent, TriggerError> {
+    fn event(&self, event: &SessionEvent, log: u64, passed: Passed) -> Result<TriggerEvent, TriggerError> {
         let id = self.context.event_id(&event.id.0.to_string())?;
         let cause = Cause::Event { event: event.id };
         let at = self.context.clock.now();
         let mut fired = TriggerEvent::new(id, TriggerKind::SessionEvent, at, cause, event.payload.clone());
-        fired.due = event.at;
+        (fired.due, fired.passed) = (event.at, passed);
         fired.event_name = Some(event.event_type.name().to_owned());
         if let Some(source) = &event.source {
             fired.source = source.as_str().to_owned();

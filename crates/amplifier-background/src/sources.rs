@@ -12,7 +12,7 @@ use amplifier_core::{CancelToken, EventType, MonoTime, NewEvent};
 use amplifier_foundation::Host;
 use amplifier_store::{Commit, Expect, StoreError, Write};
 use amplifier_trigger::{
-    BuildError, BuiltTrigger, SourceEnv, TriggerConfig, TriggerContext, TriggerHandle, TriggerKey,
+    BuildError, BuiltTrigger, Misfire, SourceEnv, TriggerConfig, TriggerContext, TriggerHandle, TriggerKey,
     TriggerRegistry, TriggerRow, TriggerSource, TriggerSpec,
 };
 use futures_util::StreamExt;
@@ -41,13 +41,12 @@ impl Workshop {
         let TriggerSpec::SessionEvent(of_log) = &config.spec else {
             return self.registry.build(config, &self.env);
         };
+        SessionEventTrigger::filter(of_log)
+            .map_err(|source| BuildError::Refused { kind: config.kind(), source: source.into() })?;
         let (router, store) = (self.host.router().clone(), Arc::clone(self.host.store()));
-        let source: Box<dyn TriggerSource> =
-            Box::new(SessionEventTrigger::new(router, store, of_log.clone()));
-        // Its struct is open to additions, so one is taken from the shelf.
-        let mut built = self.registry.build(&TriggerConfig::new(TriggerSpec::Manual), &self.env)?;
-        (built.source, built.handle) = (source, TriggerHandle::None);
-        Ok(built)
+        let source = SessionEventTrigger::new(router, store, of_log.clone());
+        let misfire = config.policy.misfire.unwrap_or(Misfire::All);
+        Ok(BuiltTrigger::new(source.misfire(misfire)))
     }
 }
 
@@ -87,7 +86,7 @@ impl Source {
                 Ok(built) => {
                     (self.handles)(&self.key, built.handle.clone());
                     self.set(TriggerState::Watching, restarts, None);
-                    self.watch(built.source).await
+                    self.watch(built.source, restarts).await
                 }
                 Err(error) => Ended::Failed { error: amplifier_core::causes::chain(&error), last: false },
             };
@@ -130,7 +129,7 @@ impl Source {
         });
     }
 
-    async fn watch(&mut self, source: Box<dyn TriggerSource>) -> Ended {
+    async fn watch(&mut self, source: Box<dyn TriggerSource>, restarts: u32) -> Ended {
         let host = self.workshop.host.clone();
         let (name, row) = (self.intake.config.name.clone(), self.row.clone());
         let clock = Arc::clone(host.clock());
@@ -141,9 +140,22 @@ impl Source {
             Ok(stream) => stream,
             Err(panic) => return Ended::Failed { error: format!("it panicked: {panic}"), last: false },
         };
+        let mut healthy = (restarts > 0).then(|| host.clock().sleep(HEALTHY));
         loop {
             let stop = self.stop.clone();
-            let next = match until(caught(stream.next()), stop.cancelled()).await {
+            let next = until(caught(stream.next()), stop.cancelled());
+            let next = match &mut healthy {
+                Some(well) => match until(next, well.as_mut()).await {
+                    Some(next) => next,
+                    None => {
+                        self.set(TriggerState::Watching, 0, None);
+                        healthy = None;
+                        continue;
+                    }
+                },
+                None => next.await,
+            };
+            let next = match next {
                 None => return Ended::Stopped,
                 Some(Err(panic)) => {
                     return Ended::Failed { error: format!("it panicked: {panic}"), last: false };
@@ -159,6 +171,9 @@ impl Source {
                 }
                 Some(Ok(event)) => event,
             };
+            if self.config.policy.end_time.is_some_and(|end| event.due > end) {
+                return Ended::Silent;
+            }
             // Apart, so that a source that waits does not carry what it takes to take a firing in.
             if let Some(ended) = Box::pin(self.take(&event)).await {
                 return ended;
@@ -184,7 +199,8 @@ impl Source {
                 Err(StoreError::Closed) => return Some(Ended::Stopped),
                 Err(error) => {
                     tracing::warn!(trigger = %self.key, %error, "a firing is not durable yet");
-                    self.set(TriggerState::Watching, 0, Some(&amplifier_core::causes::chain(&error)));
+                    let error = amplifier_core::causes::chain(&error);
+                    self.intake.board.trigger(&self.key, |status| status.error = Some(error));
                 }
             }
             let wait = self.workshop.host.clock().sleep(RETRY);

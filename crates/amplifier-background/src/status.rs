@@ -105,6 +105,17 @@ pub struct TriggerStatus {
     pub last_fired: Option<Timestamp>,
 }
 
+impl TriggerStatus {
+    pub(crate) fn new(kind: TriggerKind, state: TriggerState) -> Self {
+        Self { kind, state, restarts: 0, error: None, last_fired: None }
+    }
+
+    /// True if it fires, or will again.
+    pub(crate) fn is_at_work(&self) -> bool {
+        matches!(self.state, TriggerState::Watching | TriggerState::Restarting)
+    }
+}
+
 /// How a background session stands, in the process that runs it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -171,6 +182,8 @@ pub(crate) struct Active {
     pub(crate) session: Option<AmplifierSession>,
     /// Beyond the pool.
     pub(crate) extra: bool,
+    /// It has waited, and still counts among what waits until it has a session.
+    pub(crate) waited: bool,
 }
 
 /// What changes while a background session runs.
@@ -369,7 +382,7 @@ impl Board {
             }
             let mut states = inner.status.triggers.values().map(|trigger| trigger.state);
             let none = states.all(|state| matches!(state, TriggerState::Failed));
-            if none && inner.status.state == BackgroundState::Running {
+            if none && matches!(inner.status.state, BackgroundState::Starting | BackgroundState::Running) {
                 inner.status.state = BackgroundState::Failed;
             }
         });
@@ -402,5 +415,11 @@ impl Inner {
     /// How many places of the pool are taken.
     pub(crate) fn taken(&self) -> usize {
         self.running.values().filter(|active| !active.extra).count()
+    }
+
+    /// How many are taken or spoken for by what waits.
+    pub(crate) fn wanted(&self) -> u64 {
+        let begun = self.running.values().filter(|active| active.waited && active.session.is_none());
+        (self.taken() as u64).saturating_add(self.queued().saturating_sub(begun.count() as u64))
     }
 }

@@ -162,6 +162,12 @@ pub struct RunRow {
 }
 
 impl RunRow {
+    /// True if it need not wait any more. A time before the one at which it was written says that the clock
+    /// was set back: then it does not wait for the clock to come that far again.
+    pub fn is_ready(&self, now: Timestamp) -> bool {
+        self.ready_at <= now || now < self.updated
+    }
+
     /// The row after a step at `now`. A failed attempt's session is left behind.
     pub fn step(&self, step: &RunMove, now: Timestamp) -> Result<Self, StoreError> {
         if self.state != step.from {
@@ -245,6 +251,15 @@ mod tests {
         }
         let finals: Vec<_> = RunState::ALL.into_iter().filter(|state| state.is_final()).collect();
         assert_eq!(finals, [Completed, Cancelled, Dead, Coalesced, Skipped]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_run_waiting() {
+        let at = Timestamp::from_micros;
+        let waits = RunRow { updated: at(10), ready_at: at(13), ..row(Queued) };
+        for (now, ready) in [(9, true), (10, false), (12, false), (13, true), (20, true)] {
+            assert_eq!(waits.is_ready(at(now)), ready, "{now}");
+        }
     }
 
     #[test]

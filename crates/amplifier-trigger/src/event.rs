@@ -228,6 +228,11 @@ pub enum Acceptance {
     Accepted,
     /// It was taken in before, under this id.
     Repeated(TriggerEventId),
+    /// A policy has left it out, as it was asked to.
+    Ignored {
+        /// Why: one clause.
+        reason: String,
+    },
     /// The queue is full.
     Full {
         /// When it is worth another try.

@@ -43,7 +43,7 @@ pub enum FireError {
         amplifier_fs::duration::format(PATIENCE)
     )]
     InDoubt,
-    /// Whoever takes the events in refused this one.
+    /// Whoever takes the events in refused this one, or a policy left it out.
     #[error("the call was rejected: {reason}")]
     Rejected {
         /// Why.
@@ -95,7 +95,9 @@ impl ManualHandle {
             Ok((id, Acceptance::Accepted)) => Ok(id),
             Ok((_, Acceptance::Repeated(id))) => Ok(id),
             Ok((_, Acceptance::Full { retry_after })) => Err(FireError::Full { retry_after }),
-            Ok((_, Acceptance::Rejected { reason })) => Err(FireError::Rejected { reason }),
+            Ok((_, Acceptance::Ignored { reason } | Acceptance::Rejected { reason })) => {
+                Err(FireError::Rejected { reason })
+            }
             Err(PostError::Full) => Err(FireError::Full { retry_after: Duration::from_secs(1) }),
             Err(PostError::Closed) => Err(FireError::Closed),
             Err(PostError::InDoubt) => Err(FireError::InDoubt),

@@ -1,13 +1,16 @@
 //! What holds for a trigger of any kind: overlap, misfire, debounce, age, jitter, end.
 //!
-//! Guarantees: the first variant of each policy is its default. Never here: carrying `overlap` and
-//! `debounce` of queued runs out; that is whose queue it is.
+//! Guarantees: the first variant of each policy is its default. Never here: carrying `overlap`,
+//! `debounce` and, but for timers, `jitter` out; that is for whose queue it is.
 
 use std::fmt;
 use std::time::Duration;
 
 use amplifier_core::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::event::TriggerEventId;
+use crate::jitter::jitter;
 
 /// What happens to a firing while all places of the pool are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
@@ -65,9 +68,11 @@ impl fmt::Display for Misfire {
 pub struct TriggerPolicy {
     /// Firings beyond the pool.
     pub overlap: Overlap,
-    /// Missed firings; `None` where it was not set and the kind decides (`once` for timers).
+    /// Missed firings; `None` where it was not set and the kind decides: `once` for timers, `all` for
+    /// events of the log.
     pub misfire: Option<Misfire>,
-    /// How old a missed firing may be; [`DEFAULT_MAX_AGE`] under `misfire: all`.
+    /// How old a firing may be that is made up for, or that has waited for room; [`DEFAULT_MAX_AGE`] for a
+    /// timer under `misfire: all`.
     pub max_age: Option<Duration>,
     /// Firings that follow each other within this span become one.
     pub debounce: Option<Duration>,
@@ -115,6 +120,11 @@ impl TriggerPolicy {
             Overlap::CancelPrevious if pool_size != 1 => Err(PolicyError::CancelPrevious { pool_size }),
             _ => Ok(()),
         }
+    }
+
+    /// By how much the run of this firing is moved; the same each time. A timer moves its firings itself.
+    pub fn moved(&self, firing: &TriggerEventId) -> Duration {
+        jitter(firing.as_str(), self.jitter)
     }
 
     /// The oldest age at which a missed firing is still made up for.

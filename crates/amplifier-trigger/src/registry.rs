@@ -53,6 +53,13 @@ pub struct BuiltTrigger {
     pub handle: TriggerHandle,
 }
 
+impl BuiltTrigger {
+    /// A source that code has made, and that nothing feeds but itself.
+    pub fn new(source: impl TriggerSource + 'static) -> Self {
+        Self { source: Box::new(source), handle: TriggerHandle::None }
+    }
+}
+
 /// What feeds a source from outside.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -75,6 +82,11 @@ pub enum BuildError {
         /// The type.
         kind: TriggerKind,
     },
+    /// Nobody tells of changes of issues here.
+    #[error(
+        "nothing tells of changes of issues here; start it under `foreman`, or register a source for `issue_event`"
+    )]
+    NoIssues,
     /// The secret of a webhook.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -114,14 +126,16 @@ impl TriggerRegistry {
     }
 
     /// Adds a type, or replaces the one that had this name. `make` is called at each start with the
-    /// trigger's `config`; it must return at once.
+    /// trigger's `config`; it must return at once. Of the built-in names only `issue_event` can be taken: its
+    /// source is supplied by who has the issues, and is given an [`IssueEventConfig`](crate::config::IssueEventConfig).
     pub fn register<F>(&mut self, name: &str, make: F) -> Result<(), InvalidType>
     where
         F: Fn(&Payload) -> Result<Box<dyn TriggerSource>, SourceError> + Send + Sync + 'static,
     {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let well_formed = !name.is_empty() && name.len() <= 64 && name.chars().all(allowed);
-        if !well_formed || TriggerKind::named(name).is_built_in() {
+        let kind = TriggerKind::named(name);
+        if !well_formed || (kind.is_built_in() && kind != TriggerKind::IssueEvent) {
             return Err(InvalidType { name: name.chars().take(80).collect() });
         }
         self.makers.insert(Arc::from(name), Arc::new(make));
@@ -133,8 +147,9 @@ impl TriggerRegistry {
         self.makers.contains_key(name)
     }
 
-    /// Makes the source of a declaration. Those of `session_event` and `issue_event` are made by who has
-    /// the log: here they are [`BuildError::NotHere`].
+    /// Makes the source of a declaration. That of `session_event` is made by who has the log: here it is
+    /// [`BuildError::NotHere`]. That of `issue_event` is made by who has registered it, else it is
+    /// [`BuildError::NoIssues`].
     pub fn build(&self, config: &TriggerConfig, env: &SourceEnv) -> Result<BuiltTrigger, BuildError> {
         let policy = config.policy.clone();
         let alone = |source| Ok(BuiltTrigger { source, handle: TriggerHandle::None });
@@ -158,19 +173,26 @@ impl TriggerRegistry {
             }
             #[cfg(not(feature = "watch"))]
             TriggerSpec::FileChange(_) => Err(BuildError::NoWatch),
-            TriggerSpec::Own { kind, config } => self.own(kind, config),
-            TriggerSpec::SessionEvent(_) | TriggerSpec::IssueEvent(_) => {
-                Err(BuildError::NotHere { kind: config.kind() })
+            TriggerSpec::Own { kind, config } => self.own(TriggerKind::Own(Arc::clone(kind)), config),
+            TriggerSpec::IssueEvent(issues) if self.knows(TriggerKind::IssueEvent.as_str()) => {
+                let config = Payload::encode(issues);
+                let config = config.map_err(|source| refused(TriggerKind::IssueEvent, source.into()))?;
+                self.own(TriggerKind::IssueEvent, &config)
             }
+            TriggerSpec::IssueEvent(_) => Err(BuildError::NoIssues),
+            TriggerSpec::SessionEvent(_) => Err(BuildError::NotHere { kind: config.kind() }),
         }
     }
 
-    fn own(&self, name: &Arc<str>, config: &Payload) -> Result<BuiltTrigger, BuildError> {
-        let kind = || TriggerKind::Own(Arc::clone(name));
-        let make = self.makers.get(name).ok_or_else(|| BuildError::NotHere { kind: kind() })?;
-        let source = make(config).map_err(|source| BuildError::Refused { kind: kind(), source })?;
+    fn own(&self, kind: TriggerKind, config: &Payload) -> Result<BuiltTrigger, BuildError> {
+        let Some(make) = self.makers.get(kind.as_str()) else { return Err(BuildError::NotHere { kind }) };
+        let source = make(config).map_err(|source| refused(kind, source))?;
         Ok(BuiltTrigger { source, handle: TriggerHandle::None })
     }
+}
+
+fn refused(kind: TriggerKind, source: SourceError) -> BuildError {
+    BuildError::Refused { kind, source }
 }
 
 impl fmt::Debug for TriggerRegistry {

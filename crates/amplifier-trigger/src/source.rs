@@ -7,10 +7,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amplifier_core::{CancelToken, Clock, Ids, Timestamp};
+use amplifier_core::{CancelToken, Clock, Ids, Payload, Timestamp};
+use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 
-use crate::event::{InvalidEventId, TriggerEvent, TriggerEventId};
+use crate::config::TriggerKind;
+use crate::event::{Cause, InvalidEventId, TriggerEvent, TriggerEventId};
 use crate::row::{BackgroundName, TriggerRow};
 
 /// The events of one trigger.
@@ -22,6 +24,12 @@ pub type TriggerStream = BoxStream<'static, Result<TriggerEvent, TriggerError>>;
 /// same id, when the source is started again with the row that was kept. A source never awaits what its
 /// events lead to; it may be dropped at any await.
 pub trait TriggerSource: Send + fmt::Debug {
+    /// Gets ready, so that what happens after it is not missed. Called once before it is started, while
+    /// whoever starts it waits; it should take a moment alone, and does nothing unless a source says so.
+    fn prepare(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Starts it. It goes on where the row of the context is.
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream;
 }
@@ -61,6 +69,18 @@ impl TriggerContext {
     /// The id of the firing that `nominal` tells apart.
     pub fn event_id(&self, nominal: &str) -> Result<TriggerEventId, InvalidEventId> {
         TriggerEventId::new(&self.background, &self.resume.key, self.resume.generation, nominal)
+    }
+
+    /// A firing of a source of somebody's own of this type, due now, that `nominal` tells apart. Set its
+    /// `cursor` to where the source goes on after it, if it can.
+    pub fn event(
+        &self,
+        kind: &str,
+        nominal: &str,
+        payload: impl Into<Payload>,
+    ) -> Result<TriggerEvent, TriggerError> {
+        let (id, kind) = (self.event_id(nominal)?, TriggerKind::named(kind));
+        Ok(TriggerEvent::new(id, kind, self.now(), Cause::Source, payload.into()))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

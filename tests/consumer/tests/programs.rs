@@ -70,6 +70,12 @@ fn storage_of_mine() {
 }
 
 #[test]
+fn trigger_of_mine() {
+    let expect = "\"sqs\": \"a\"\n\"sqs\": \"b\"\n\"manual\": \"threshold passed\"\n";
+    check("trigger_of_mine", env!("CARGO_BIN_EXE_trigger_of_mine"), expect);
+}
+
+#[test]
 fn each_program_is_as_short_as_promised() {
     let mut programs = 0;
     for entry in fs::read_dir(Path::new(HERE).join("src/bin")).unwrap() {
@@ -79,5 +85,5 @@ fn each_program_is_as_short_as_promised() {
         assert!(lines <= 30, "{}: {lines} lines", file.display());
         programs += 1;
     }
-    assert_eq!(programs, 6);
+    assert_eq!(programs, 7);
 }

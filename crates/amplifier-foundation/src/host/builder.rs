@@ -12,7 +12,7 @@ use amplifier_core::module::Module;
 use amplifier_core::module::tool::Tool;
 use amplifier_core::permission::Permissions;
 use amplifier_core::turn::RetryPolicy;
-use amplifier_core::{Clock, Ids, Limits, ModuleSpec};
+use amplifier_core::{Clock, Ids, Limits, ModuleSpec, Payload};
 
 use super::commands::Commands;
 use super::quiet::Quiet;
@@ -31,6 +31,7 @@ use crate::spawn::watchdog::Watchdog;
 use crate::storage::{FileStorage, MemoryStorage, ProjectPaths, SessionStorage};
 use amplifier_fs::paths::SystemPaths;
 use amplifier_store::{MemoryStore, OwnerId, Store};
+use amplifier_trigger::{SourceError, TriggerRegistry, TriggerSource};
 
 /// The database in the project's folder.
 #[cfg(feature = "sqlite")]
@@ -42,6 +43,7 @@ pub struct HostBuilder {
     registry: ModuleRegistry,
     tools: Vec<Arc<dyn Tool>>,
     hooks: Vec<Arc<dyn Hook>>,
+    triggers: TriggerRegistry,
     bundles: HashMap<String, String>,
     added: BTreeMap<String, String>,
     untrusted: Option<BTreeSet<String>>,
@@ -70,6 +72,7 @@ impl Default for HostBuilder {
             registry: ModuleRegistry::default(),
             tools: Vec::new(),
             hooks: Vec::new(),
+            triggers: TriggerRegistry::new(),
             bundles: HashMap::new(),
             added: BTreeMap::new(),
             untrusted: None,
@@ -110,6 +113,18 @@ impl HostBuilder {
     /// A hook that every session has, without a bundle naming it.
     pub fn hook(mut self, hook: impl Hook + 'static) -> Self {
         self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// A type of trigger that declarations may name: `make` makes its source of a trigger's `config`. A name
+    /// that no type can have is told in the log, and is unknown to every declaration.
+    pub fn trigger_source<F>(mut self, name: &str, make: F) -> Self
+    where
+        F: Fn(&Payload) -> Result<Box<dyn TriggerSource>, SourceError> + Send + Sync + 'static,
+    {
+        if let Err(error) = self.triggers.register(name, make) {
+            tracing::error!("{error}");
+        }
         self
     }
 
@@ -302,6 +317,7 @@ impl HostBuilder {
             registry: self.registry,
             tools: self.tools,
             hooks: self.hooks,
+            triggers: self.triggers,
             bundles: BundleLoader::new(loader),
             in_memory_bundles: self.bundles,
             providers: self.providers,

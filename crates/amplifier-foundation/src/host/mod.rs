@@ -43,6 +43,7 @@ use crate::spawn::plan::{self, SessionPlan};
 use crate::spawn::watchdog::Watchdog;
 use crate::storage::{ProjectPaths, SessionStorage};
 use amplifier_store::{OwnerId, Store};
+use amplifier_trigger::TriggerRegistry;
 
 pub use builder::HostBuilder;
 pub use clock::SystemClock;
@@ -75,6 +76,7 @@ pub(crate) struct HostInner {
     pub(crate) registry: ModuleRegistry,
     pub(crate) tools: Vec<Arc<dyn Tool>>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) triggers: TriggerRegistry,
     pub(crate) bundles: BundleLoader,
     pub(crate) in_memory_bundles: HashMap<String, String>,
     pub(crate) providers: Vec<ModuleSpec>,
@@ -284,6 +286,11 @@ impl Host {
     /// Bundles.
     pub fn bundles(&self) -> &BundleLoader {
         &self.0.bundles
+    }
+
+    /// The types of triggers that were added to it.
+    pub fn triggers(&self) -> &TriggerRegistry {
+        &self.0.triggers
     }
 
     /// Modules that bundles may name.

@@ -107,6 +107,9 @@ impl Ending {
         let error = match settled {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
             Ok(_) => return ended,
+            // Somebody has locked the database. What is posted is written once that is over, and the
+            // intent is durable already.
+            Err(StoreError::Busy { .. }) if self.post(&ended).is_ok() => return ended,
             Err(error) => chain(&error),
         };
         tracing::error!(session = %self.session.id(), error, "the outcome could not be settled");

@@ -20,7 +20,8 @@ pub(super) struct Runs {
     by_state: Table<(RunState, u64), ()>,
     /// What is queued: in the order in which it is begun, by time, and how much.
     in_order: Table<(QueueName, Reverse<i8>, u64), Timestamp>,
-    by_time: Table<(QueueName, Timestamp, u64), ()>,
+    /// With the time at which each was written.
+    by_time: Table<(QueueName, Timestamp, u64), Timestamp>,
     counts: Table<QueueName, u64>,
 }
 
@@ -62,7 +63,7 @@ impl Runs {
         self.by_state.put((row.state, row.place), ());
         if row.state == RunState::Queued {
             self.in_order.put((row.queue.clone(), Reverse(row.priority), row.place), row.ready_at);
-            self.by_time.put((row.queue.clone(), row.ready_at, row.place), ());
+            self.by_time.put((row.queue.clone(), row.ready_at, row.place), row.updated);
             self.counts.put(row.queue.clone(), self.count(&row.queue) + 1);
         }
         self.places.put(row.id.clone(), row.place);
@@ -110,13 +111,18 @@ impl Runs {
         };
         // Where all wait for their time, none of them is passed over one by one.
         let earliest = behind(BEGINNING);
-        if earliest.is_none_or(|earliest| earliest > now) {
+        let was_set_back = || {
+            let later = (queue.clone(), now, u64::MAX);
+            let mut waiting =
+                self.by_time.entries_behind(Some(&later)).take_while(|((of, ..), _)| of == queue);
+            waiting.any(|(_, updated)| now < *updated)
+        };
+        if earliest.is_none_or(|earliest| earliest > now) && !was_set_back() {
             return ReadyRuns { runs: Vec::new(), next: earliest };
         }
         let first = (queue.clone(), Reverse(i8::MAX), 0);
         let in_order = self.in_order.from(first).take_while(|(of, ..)| of == queue);
-        let ready =
-            in_order.filter_map(|(_, _, place)| self.rows.get(place)).filter(|row| row.ready_at <= now);
+        let ready = in_order.filter_map(|(_, _, place)| self.rows.get(place)).filter(|row| row.is_ready(now));
         ReadyRuns { runs: ready.take(limit).cloned().collect(), next: behind(now) }
     }
 }

@@ -154,17 +154,26 @@ pub(super) fn ready(conn: &Connection, queue: &QueueName, now: Timestamp, count:
         let found = first(conn, sql, params![queue.as_str(), time], |row| Ok(row.get::<_, Option<i64>>(0)?))?;
         Ok(found.flatten().map(Timestamp::from_micros))
     };
-    // Where all wait for their time, none of them is passed over one by one.
+    // Where all wait for their time, only the index is read.
     let earliest = behind(i64::MIN)?;
-    if earliest.is_none_or(|earliest| earliest > now) {
+    if earliest.is_none_or(|earliest| earliest > now) && !was_set_back(conn, queue, now)? {
         return Ok(ReadyRuns { runs: Vec::new(), next: earliest });
     }
+    // As `RunRow::is_ready` has it.
     let sql = format!(
-        "{RUN} INDEXED BY runs_in_order WHERE state = 'queued' AND queue = ?1 AND ready_at <= ?2 \
+        "{RUN} INDEXED BY runs_in_order WHERE state = 'queued' AND queue = ?1 \
+         AND (ready_at <= ?2 OR updated > ?2) \
          ORDER BY priority DESC, place LIMIT ?3"
     );
     let runs = all(conn, &sql, params![queue.as_str(), now.as_micros(), limit(count)], run_of)?;
     Ok(ReadyRuns { runs, next: behind(now.as_micros())? })
+}
+
+/// True if something waits that was written at a later time than now.
+fn was_set_back(conn: &Connection, queue: &QueueName, now: Timestamp) -> Done<bool> {
+    let sql = "SELECT 1 FROM runs INDEXED BY runs_by_time \
+               WHERE state = 'queued' AND queue = ?1 AND ready_at > ?2 AND updated > ?2 LIMIT 1";
+    Ok(first(conn, sql, params![queue.as_str(), now.as_micros()], |_| Ok(()))?.is_some())
 }
 
 /// How many runs wait in a queue.

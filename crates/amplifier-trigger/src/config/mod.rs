@@ -148,13 +148,15 @@ pub struct SessionEventConfig {
     pub own_events: bool,
 }
 
-/// Which changes of issues a trigger reacts to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which changes of issues a trigger reacts to. What a source that is registered for `issue_event` is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct IssueEventConfig {
     /// The changes: of [`ISSUE_EVENTS`]; any if there are none.
+    #[serde(default)]
     pub events: Vec<String>,
     /// Types of issues; any if there are none.
+    #[serde(default)]
     pub types: Vec<String>,
 }
 

@@ -61,13 +61,17 @@ impl Policies {
         }
         let policy = self.policy;
         let timer = matches!(spec, TriggerSpec::Timer(_));
-        let log = matches!(spec, TriggerSpec::SessionEvent(_) | TriggerSpec::IssueEvent(_));
-        let own = matches!(spec, TriggerSpec::Own { .. });
-        if !(timer || log || own) {
-            let why = "nothing of this trigger is missed that could be made up for; remove it";
-            for key in [policy.misfire.map(|_| "misfire"), policy.max_age.map(|_| "max_age")] {
-                key.into_iter().for_each(|key| entry.fault(key, why));
-            }
+        let log = matches!(spec, TriggerSpec::SessionEvent(_));
+        let own = matches!(spec, TriggerSpec::IssueEvent(_) | TriggerSpec::Own { .. });
+        if !(timer || log) && policy.misfire.is_some() {
+            let why = match own {
+                true => "this source decides itself what it makes up for; remove it",
+                false => "nothing of this trigger is missed that could be made up for; remove it",
+            };
+            entry.fault("misfire", why);
+        }
+        if !(timer || log || own) && policy.max_age.is_some() {
+            entry.fault("max_age", "what this trigger says is never old; remove it");
         }
         if policy.misfire == Some(Misfire::Skip) && policy.max_age.is_some() {
             entry.fault("max_age", "`misfire: skip` makes up for nothing; remove one of the two");

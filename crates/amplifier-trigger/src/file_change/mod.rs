@@ -17,6 +17,7 @@ mod snapshot;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::until::until;
 use amplifier_core::{MonoTime, Payload, Timestamp};
 use futures_util::{StreamExt, stream};
@@ -49,6 +50,9 @@ pub struct FileChangeTrigger {
     root: PathBuf,
     config: FileChangeConfig,
     end_time: Option<Timestamp>,
+    notices: Notices,
+    /// Lent to the thread that looks; `None` before the first look.
+    snapshot: Option<Snapshot>,
 }
 
 impl FileChangeTrigger {
@@ -59,13 +63,40 @@ impl FileChangeTrigger {
         end_time: Option<Timestamp>,
     ) -> Result<Self, BuildError> {
         Selection::new(root, &config)?;
-        Ok(Self { root: root.to_owned(), config, end_time })
+        let (notices, snapshot) = (Notices::default(), None);
+        Ok(Self { root: root.to_owned(), config, end_time, notices, snapshot })
+    }
+
+    /// Looks at some directories, on a thread that may block. The first look is the base: it finds nothing.
+    async fn scan(&mut self, dirty: Dirty) -> Result<Diff, TriggerError> {
+        let first = self.snapshot.is_none();
+        let mut snapshot = match self.snapshot.take() {
+            Some(snapshot) => snapshot,
+            None => Snapshot::new(&self.root, &self.config, &self.notices),
+        };
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = snapshot.scan(&dirty);
+            (snapshot, found)
+        });
+        let (snapshot, found) =
+            looked.await.map_err(|error| TriggerError::Panicked { reason: error.to_string() })?;
+        let found = found?;
+        self.snapshot = Some(snapshot);
+        Ok(if first { Diff::default() } else { found })
     }
 }
 
 impl TriggerSource for FileChangeTrigger {
+    /// Takes the first look.
+    fn prepare(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // What is wrong is told once it is watched, which looks again.
+            let _ = self.scan(Dirty::everything()).await;
+        })
+    }
+
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream {
-        stream::unfold(Some(Watch::new(*self, context)), |watch| async {
+        stream::unfold(Some(Watch { trigger: *self, context }), |watch| async {
             let mut watch = watch?;
             match watch.next().await? {
                 Ok(event) => Some((Ok(event), Some(watch))),
@@ -81,9 +112,6 @@ impl TriggerSource for FileChangeTrigger {
 struct Watch {
     trigger: FileChangeTrigger,
     context: TriggerContext,
-    notices: Notices,
-    /// Lent to the thread that looks; `None` before the first look.
-    snapshot: Option<Snapshot>,
 }
 
 /// What an event says.
@@ -110,10 +138,6 @@ enum Woken {
 }
 
 impl Watch {
-    fn new(trigger: FileChangeTrigger, context: TriggerContext) -> Self {
-        Self { trigger, context, notices: Notices::default(), snapshot: None }
-    }
-
     async fn next(&mut self) -> Option<Result<TriggerEvent, TriggerError>> {
         loop {
             let found = match self.look().await? {
@@ -133,14 +157,14 @@ impl Watch {
 
     /// Waits for something to look at, and looks. `None` once cancelled.
     async fn look(&mut self) -> Option<Result<Diff, TriggerError>> {
-        if self.snapshot.is_none() {
-            return Some(self.scan(Dirty::everything()).await);
+        if self.trigger.snapshot.is_none() {
+            return Some(self.trigger.scan(Dirty::everything()).await);
         }
-        let polls = self.snapshot.as_ref().is_some_and(Snapshot::polls);
+        let polls = self.trigger.snapshot.as_ref().is_some_and(Snapshot::polls);
         let woken = self.wait(polls).await?;
         let mut found = Diff::default();
         if let (Woken::Heartbeat, true) = (&woken, polls) {
-            found = match self.scan(Dirty::everything()).await {
+            found = match self.trigger.scan(Dirty::everything()).await {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
@@ -150,12 +174,12 @@ impl Watch {
         }
         if let Woken::Heartbeat = woken
             && !polls
-            && !self.snapshot.as_ref().is_some_and(Snapshot::root_changed)
+            && !self.trigger.snapshot.as_ref().is_some_and(Snapshot::root_changed)
         {
             return Some(Ok(found));
         }
         if let (Woken::Heartbeat, false) = (&woken, polls) {
-            self.notices.all();
+            self.trigger.notices.all();
         }
         self.settle(&mut found, polls).await
     }
@@ -166,7 +190,7 @@ impl Watch {
             _ => HEARTBEAT,
         };
         let heartbeat = self.context.clock.sleep(span);
-        let noticed = until(Box::pin(self.notices.noticed()), heartbeat);
+        let noticed = until(Box::pin(self.trigger.notices.noticed()), heartbeat);
         let noticed = until(Box::pin(noticed), Box::pin(self.context.cancel.cancelled())).await?;
         Some(noticed.map_or(Woken::Heartbeat, |()| Woken::Notice))
     }
@@ -176,15 +200,15 @@ impl Watch {
         let debounce = self.trigger.config.debounce;
         let began = self.context.clock.monotonic();
         loop {
-            let before = self.notices.count();
+            let before = self.trigger.notices.count();
             let quiet = self.context.clock.sleep(debounce);
             until(quiet, Box::pin(self.context.cancel.cancelled())).await?;
             let dirty = match polls {
                 true => Dirty::everything(),
-                false if self.notices.count() != before && !self.overdue(began) => continue,
-                false => self.notices.take(),
+                false if self.trigger.notices.count() != before && !self.overdue(began) => continue,
+                false => self.trigger.notices.take(),
             };
-            let more = match self.scan(dirty).await {
+            let more = match self.trigger.scan(dirty).await {
                 Ok(more) => more,
                 Err(error) => return Some(Err(error)),
             };
@@ -199,24 +223,6 @@ impl Watch {
     fn overdue(&self, began: MonoTime) -> bool {
         let waited = self.context.clock.monotonic().saturating_since(began);
         waited >= self.trigger.config.debounce * MAX_BURST
-    }
-
-    /// Looks at some directories, on a thread that may block. The first look is the base: it finds nothing.
-    async fn scan(&mut self, dirty: Dirty) -> Result<Diff, TriggerError> {
-        let first = self.snapshot.is_none();
-        let mut snapshot = match self.snapshot.take() {
-            Some(snapshot) => snapshot,
-            None => Snapshot::new(&self.trigger.root, &self.trigger.config, &self.notices),
-        };
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = snapshot.scan(&dirty);
-            (snapshot, found)
-        });
-        let (snapshot, found) =
-            looked.await.map_err(|error| TriggerError::Panicked { reason: error.to_string() })?;
-        self.snapshot = Some(snapshot);
-        let found = found?;
-        Ok(if first { Diff::default() } else { found })
     }
 
     fn event(

@@ -4,6 +4,7 @@
 //! [`MAX_FILES`](super::MAX_FILES) files are kept. Blocks: for threads that may.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use amplifier_fs::read::{self, Kind, Stamp};
@@ -33,6 +34,15 @@ pub(super) struct Snapshot {
     files: usize,
     /// `None` where the system cannot watch, or shall not.
     eyes: Option<Eyes>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("root", &self.root)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Snapshot {

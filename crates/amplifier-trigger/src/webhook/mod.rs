@@ -122,7 +122,7 @@ impl WebhookHandle {
     /// Takes a POST request in. Ends within 30 seconds.
     ///
     /// 202: the event is durable, its id in the body. 200: it was taken in before, under the id in the
-    /// body, or is none that this trigger wants. 400 no JSON · 401 not signed with the secret · 404 another path ·
+    /// body, or is none that this trigger wants, or its policy has left it out. 400 no JSON · 401 not signed with the secret · 404 another path ·
     /// 413 over 1 MiB · 422 rejected · 429 with `Retry-After`: the queue is full · 503 the trigger does not run.
     pub async fn deliver<'h>(
         &self,
@@ -191,6 +191,7 @@ impl WebhookHandle {
             Ok((id, Acceptance::Accepted)) => Response::taken(202, &id),
             Ok((_, Acceptance::Repeated(id))) => Response::taken(200, &id),
             Ok((_, Acceptance::Full { retry_after })) => Response::full(retry_after),
+            Ok((_, Acceptance::Ignored { reason })) => Response::ignored(&reason),
             Ok((_, Acceptance::Rejected { reason })) => Response::error(422, &reason),
             Err(PostError::Full) => Response::full(BUSY),
             Err(PostError::Closed) => Response::later(503, "the trigger does not run", BUSY),

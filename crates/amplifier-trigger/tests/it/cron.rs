@@ -1,9 +1,16 @@
 //! Cron over years and clock changes, against a model that looks at every minute.
 
-use amplifier_core::Timestamp;
-use amplifier_trigger::TriggerPolicy;
-use amplifier_trigger::timer::{CronSchedule, TimerConfig, When, Zone, rfc3339, simulate};
+use std::sync::Arc;
+use std::time::Duration;
 
+use amplifier_core::{Clock, Timestamp};
+use amplifier_trigger::timer::{CronSchedule, TimerConfig, When, Zone, rfc3339, simulate};
+use amplifier_trigger::{Passed, SourceEnv, TriggerPolicy, TriggerRegistry, TriggerRow};
+
+use futures_util::{FutureExt, StreamExt};
+use serde_json::json;
+
+use crate::kit::{TestClock, context, one};
 use crate::model::Model;
 
 fn timer(text: &str, zone: &str) -> TimerConfig {
@@ -53,6 +60,46 @@ fn ten_years_in_kolkata_where_nothing_changes() {
 #[test]
 fn ten_years_in_casablanca_where_the_change_follows_the_moon() {
     ten_years("Africa/Casablanca", &["30 2 * * *", "10 3 * * *", "30 2,3 * * *"]);
+}
+
+/// Ten years of a manual clock that is looked at once an hour, as on a machine that often sleeps: nothing is
+/// missed, nothing comes twice, and each firing comes within the hour.
+#[tokio::test]
+async fn ten_years_of_a_clock_that_jumps_by_hours_miss_nothing_and_fire_nothing_twice() {
+    for (text, zone) in [
+        ("30 2 * * *", "Europe/Berlin"),
+        ("0,30 1 * * 0", "America/New_York"),
+        ("15 2 * * *", "Australia/Lord_Howe"),
+        ("30 5 * * *", "Asia/Kolkata"),
+        ("30 2 29 2 *", "Africa/Casablanca"),
+    ] {
+        let (from, to): (Timestamp, Timestamp) =
+            ("2026-01-01T00:00:00Z".parse().unwrap(), "2036-01-01T00:00:00Z".parse().unwrap());
+        let expect = Model::new(text, zone)
+            .firings("2026-01-01T00:00:00Z".parse().unwrap(), "2036-01-01T00:00:00Z".parse().unwrap());
+        let config = one(json!({
+            "type": "timer", "config": {"cron": text, "timezone": zone}, "misfire": "all", "max_age": "2h",
+        }));
+        let clock = TestClock::at("2026-01-01T00:00:00Z");
+        let env = SourceEnv::new(".", Arc::new(clock.clone()), |_| None);
+        let context = context(TriggerRow::first(&config, from), Arc::new(clock.clone()));
+        let mut stream = TriggerRegistry::new().build(&config, &env).unwrap().source.watch(context);
+        let mut found = Vec::new();
+        while clock.now() < to {
+            clock.pass(Duration::from_secs(3_600));
+            while let Some(event) = stream.next().now_or_never() {
+                let event = event.unwrap().unwrap();
+                assert!(event.fired.saturating_since(event.due) <= Duration::from_secs(3_600), "{event:?}");
+                assert_eq!(event.passed, Passed::default());
+                found.push(event.due);
+            }
+            tokio::task::yield_now().await;
+        }
+        let found: Vec<String> = found.into_iter().filter(|due| *due < to).map(rfc3339).collect();
+        let expect: Vec<String> = expect.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expect, "{zone} {text}");
+        assert!(found.len() > 1, "{zone} {text}");
+    }
 }
 
 #[test]

@@ -235,6 +235,22 @@ async fn a_root_that_is_removed_and_made_again_is_watched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_after_it_was_prepared_is_told_though_nobody_looks_yet() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "before.txt", "1");
+    let config = json!({"paths": ["**"], "debounce": "20ms"});
+    let config = one(json!({"type": "file_change", "name": "files", "config": config}));
+    let clock = RealClock::new();
+    let env = SourceEnv::new(dir.path().join("p"), clock.clone(), |_| None);
+    let mut built = TriggerRegistry::new().build(&config, &env).unwrap();
+    built.source.prepare().await;
+    write(dir.path(), "after.txt", "1");
+    let mut events = built.source.watch(context(TriggerRow::first(&config, clock.now()), clock));
+    let event = soon("the change", events.next()).await.unwrap().unwrap();
+    is(changes(&event), &[("after.txt", "created")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_watch_ends() {
     let mut files = watched(json!({}), &[]);
     files.start().await;

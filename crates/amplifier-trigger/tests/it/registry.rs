@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amplifier_core::{Clock, Payload};
+use amplifier_trigger::config::IssueEventConfig;
 use amplifier_trigger::{
     BuildError, Cause, SourceEnv, TriggerContext, TriggerError, TriggerEvent, TriggerHandle, TriggerKind,
     TriggerRegistry, TriggerRow, TriggerSource, TriggerStream, parse_triggers,
@@ -77,7 +78,27 @@ fn what_only_the_process_can_tell_is_an_error_when_sources_are_made() {
     let error = build(hook("NOT_SET")).unwrap_err();
     assert!(error.to_string().contains("the variable NOT_SET is not set"), "{error}");
     assert!(matches!(build(json!({"type": "manual"})).unwrap().handle, TriggerHandle::Manual(_)));
-    for above in [json!({"type": "session_event"}), json!({"type": "issue_event"})] {
-        assert!(matches!(build(above).unwrap_err(), BuildError::NotHere { .. }));
+    assert!(matches!(build(json!({"type": "session_event"})).unwrap_err(), BuildError::NotHere { .. }));
+    let error = build(json!({"type": "issue_event"})).unwrap_err();
+    assert!(matches!(error, BuildError::NoIssues) && error.to_string().contains("`foreman`"), "{error}");
+}
+
+#[tokio::test]
+async fn the_source_of_issues_is_supplied_by_who_has_them() {
+    let mut registry = TriggerRegistry::new();
+    let make = |config: &Payload| {
+        let config: IssueEventConfig = config.decode()?;
+        Ok(Box::new(Sqs { messages: [config.events, config.types].concat() }) as Box<dyn TriggerSource>)
+    };
+    registry.register("issue_event", make).unwrap();
+    let clock = TestClock::at("2026-01-01T00:00:00Z");
+    let config = one(json!({"type": "issue_event", "config": {"events": ["opened"], "types": ["bug"]}}));
+    let built = registry.build(&config, &env(&clock)).unwrap();
+    let row = TriggerRow::first(&config, clock.now());
+    let told: Vec<_> = built.source.watch(context(row, Arc::new(clock.clone()))).collect().await;
+    let told: Vec<String> = told.into_iter().map(|event| event.unwrap().payload.decode().unwrap()).collect();
+    assert_eq!(told, ["opened", "bug"], "it is given what was declared");
+    for built_in in ["timer", "session_event", "manual", "file_change", "webhook"] {
+        assert!(registry.register(built_in, |_| Err("never".into())).is_err(), "{built_in}");
     }
 }

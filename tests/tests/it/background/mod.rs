@@ -3,16 +3,25 @@
 //! Each test ends with the conservation law: what fired is a row, or a number that says why not.
 
 mod chains;
+mod disk;
+mod docs;
 mod faults;
+mod files;
+mod hooks;
 mod late;
 mod leases;
 mod limits;
+mod log;
 mod model;
+mod overlap;
+mod own;
 mod policies;
 mod pool;
 mod report;
+mod time;
 mod waits;
 mod why;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +54,7 @@ pub(crate) fn config_with(text: &str, more: Value, registry: &TriggerRegistry) -
 pub(crate) async fn rows(host: &Host, of: &str) -> Vec<RunRow> {
     let mut filter = RunFilter::default();
     filter.queue = Some(queue_of(&name(of)));
+    filter.limit = 100_000;
     host.store().runs(&filter).await.unwrap()
 }
 
