@@ -6,6 +6,7 @@
 mod api;
 mod approval;
 mod background;
+mod background_examples;
 mod crash;
 mod damage;
 mod delegate;
