@@ -27,9 +27,6 @@ const COMMANDS: [&str; 11] = [
 /// Commands of `session` that come later.
 const OF_SESSION: [&str; 1] = ["cleanup"];
 
-/// Commands of `trigger` that come later.
-const OF_TRIGGER: [&str; 2] = ["list", "fire"];
-
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
 
@@ -40,7 +37,6 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     match first {
         _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
         "session" if OF_SESSION.contains(&second) => Err(not_yet(&format!("`amplifier session {second}`"))),
-        "trigger" if OF_TRIGGER.contains(&second) => Err(not_yet(&format!("`amplifier trigger {second}`"))),
         "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
         _ => Ok(()),
     }
@@ -96,8 +92,7 @@ mod tests {
         check("amplifier session cleanup", true);
         check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
-        check("amplifier trigger list", true);
-        check("amplifier trigger simulate", false);
+        check("amplifier trigger list", false);
         check("amplifier spawn", false);
         check("amplifier bundle update", true);
         check("amplifier run doctor", false);

@@ -7,9 +7,11 @@
 //!
 //! * `run`, of either program, and `spawn --explain`, with a bundle of `docs/examples` whose provider is
 //!   scripted;
-//! * `event emit` and `event replay`;
+//! * `event emit`, `event replay` and `trigger simulate`;
+//! * `background start … &`, with such a bundle: it runs beside the rest of its block;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
-//! * `bundle`, `agents` and `trust` in a block of which something runs anyway.
+//! * `bundle`, `agents`, `trust`, `background`, `runs`, `trigger` and `event wait --from` in a block of which
+//!   something runs anyway.
 //!
 //! Every call, also one that cannot run, is parsed: with `--help` behind its words it exits with 0,
 //! which it does not if a command or a flag is unknown or a value is wrong.
@@ -47,6 +49,8 @@ struct Line {
     words: Vec<String>,
     /// True behind a pipe: what it reads is not there.
     piped: bool,
+    /// True before a `&`: it goes on while the next lines run.
+    beside: bool,
 }
 
 fn workspace() -> PathBuf {
@@ -85,8 +89,10 @@ fn calls(at: usize, line: &str) -> Vec<Line> {
     let words = words(line);
     let parts = words.split(|word| word == "|").enumerate();
     let line = |(part, words): (usize, &[String])| {
-        let (program, words) = arguments(words)?;
-        Some(Line { at, program, words, piped: part > 0 })
+        let (program, mut words) = arguments(words)?;
+        let beside = words.last().is_some_and(|word| word == "&");
+        words.truncate(words.len() - usize::from(beside));
+        Some(Line { at, program, words, piped: part > 0, beside })
     };
     parts.filter_map(line).collect()
 }
@@ -138,12 +144,18 @@ fn is_scripted(words: &[String]) -> bool {
 
 /// True if a call needs nothing that is not there. `begun`: a run of its block has made a session.
 fn can_run(line: &Line, begun: bool) -> bool {
+    let second = line.words.get(1).map(String::as_str);
     match line.words.first().map(String::as_str) {
         _ if line.piped => false,
         Some("run") if line.words.iter().any(|word| word == "--resume") => begun,
         Some("run" | "spawn") => is_scripted(&line.words),
-        Some("event") => matches!(line.words.get(1).map(String::as_str), Some("emit" | "replay")),
+        Some("background") if line.beside => is_scripted(&line.words),
+        Some("event") if matches!(second, Some("emit" | "replay")) => true,
+        Some("trigger") if second == Some("simulate") => true,
         Some("continue" | "resume" | "session" | "bundle" | "agents" | "trust") => begun,
+        // From the beginning of the log on it has come, or comes of what was run before.
+        Some("event") => begun && second == Some("wait") && line.words.iter().any(|word| word == "--from"),
+        Some("background" | "runs" | "trigger") => begun,
         _ => false,
     }
 }
@@ -173,15 +185,24 @@ fn failed_tools(project: &TempProject) -> Vec<serde_json::Value> {
 /// Runs what can run; how many calls did.
 fn run_block(name: &str, block: &[Line]) -> usize {
     let project = project();
-    let mut ran = 0;
+    let (mut ran, mut beside) = (0, Vec::new());
     for line in block {
         if !can_run(line, ran > 0) {
+            continue;
+        }
+        if line.beside {
+            let running = call(&project, &line.words).start();
+            running.told("Ctrl+C ends it");
+            beside.push(running);
+            ran += 1;
             continue;
         }
         let done = line.program.run(&project, &line.words);
         assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
         ran += 1;
     }
+    // The block itself has stopped it.
+    beside.into_iter().for_each(|running| drop(running.wait().exits(0)));
     assert_eq!(
         failed_tools(&project),
         Vec::<serde_json::Value>::new(),
@@ -239,6 +260,7 @@ fn lines_of_shell_become_calls() {
     check("foreman run issues.jsonl -B crew", &[&["run", "issues.jsonl", "-B", "crew"]]);
     check("cargo run -q -p foreman -- run i.jsonl", &[&["run", "i.jsonl"]]);
     check("# amplifier run", &[]);
+    check("amplifier background start -B b &   # beside", &[&["background", "start", "-B", "b"]]);
     check("export KEY=…", &[]);
 }
 

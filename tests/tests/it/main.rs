@@ -8,6 +8,7 @@ mod approval;
 mod background;
 #[cfg(target_os = "linux")]
 mod background_crash;
+mod background_examples;
 mod crash;
 mod damage;
 mod delegate;

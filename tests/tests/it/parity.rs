@@ -5,11 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use amplifier_core::SessionId;
-use amplifier_foundation::{Host, SpawnRequest, spawn_bundle};
+use amplifier_background::control::wait_for_run;
+use amplifier_background::trigger::TriggerRegistry;
+use amplifier_background::{BackgroundConfig, BackgroundSessionManager};
+use amplifier_core::{Payload, SessionId};
+use amplifier_foundation::{Host, Shutdown, SpawnRequest, spawn_bundle};
 use amplifier_tests::bundle::BundleText;
-use amplifier_tests::process::{call_foreman, run};
+use amplifier_tests::process::{call, call_foreman, run};
 use amplifier_tests::project::{TempProject, metadata, transcript};
 use amplifier_tests::soon;
 use serde_json::{Value, json};
@@ -18,7 +22,7 @@ use serde_json::{Value, json};
 type Leg = fn(&TempProject, &str) -> String;
 
 /// Every way there is.
-const LEGS: [(&str, Leg); 8] = [
+const LEGS: [(&str, Leg); 10] = [
     ("the library", by_the_library),
     ("the library, in the background", in_the_background),
     ("a bundle's session as a child", as_a_bundle_child),
@@ -27,10 +31,12 @@ const LEGS: [(&str, Leg); 8] = [
     ("amplifier run", by_amplifier_run),
     ("amplifier run --output-format stream-json", by_a_stream),
     ("foreman run", by_foreman_run),
+    ("a trigger", by_a_trigger),
+    ("amplifier background start", by_background_start),
 ];
 
 /// Keys that say whose a session is, and who asked for it.
-const LINEAGE: [&str; 8] = [
+const LINEAGE: [&str; 12] = [
     "parent_id",
     "trace_id",
     "child_span",
@@ -38,6 +44,10 @@ const LINEAGE: [&str; 8] = [
     "self_delegation_depth",
     "name",
     "issue_id",
+    "background_session",
+    "run_id",
+    "trigger_id",
+    "trigger_type",
     "amplifier.spawn",
 ];
 
@@ -164,6 +174,66 @@ fn by_foreman_run(project: &TempProject, _text: &str) -> String {
     let done = call_foreman(project, ["run", "issues.jsonl", "-B", "parity", "--json"]).done().exits(0);
     let first: Value = serde_json::from_str(done.stdout.lines().next().unwrap()).unwrap();
     first["session_id"].as_str().unwrap().to_owned()
+}
+
+/// The background session that is told this, and nothing of what fires it.
+fn declared(text: &str) -> Value {
+    let template = text.replace('{', "{{").replace('}', "}}");
+    json!({"name": "same", "bundle": "parity", "instruction_template": template})
+}
+
+fn by_a_trigger(project: &TempProject, text: &str) -> String {
+    with_host(project, |host| async move {
+        let config = BackgroundConfig::parse(&declared(text), &TriggerRegistry::new()).unwrap();
+        let (name, manager) = (config.name.clone(), BackgroundSessionManager::new(&host));
+        manager.start(config).await.unwrap();
+        let run = manager.fire(&name, Payload::null()).await.unwrap();
+        let ended = wait_for_run(&host, &run, Duration::from_secs(20)).await.unwrap().expect("it ends");
+        manager.shutdown(Shutdown::Now).await;
+        ended.row.session.expect("a session ran")
+    })
+}
+
+fn by_background_start(project: &TempProject, text: &str) -> String {
+    project.write(".amplifier/background.yaml", json!({"background_sessions": [declared(text)]}).to_string());
+    let owner = call(project, ["background", "start"]).start();
+    owner.told("Ctrl+C ends it");
+    let fired = run(project, ["background", "fire", "same", "--wait", "--json"]).exits(0).json();
+    run(project, ["background", "stop"]).exits(0);
+    owner.wait().exits(0);
+    fired["session_id"].as_str().unwrap().to_owned()
+}
+
+/// What a session may do and use, and the bundle that it is pinned to; without the layer that names the
+/// background session, which says again that nobody is there to ask.
+fn allowed(project: &TempProject, id: &str) -> Value {
+    let record = metadata(&folder(project, id))["amplifier"].clone();
+    let layers = record["permissions"].as_array().unwrap().iter();
+    let layers: Vec<Value> = layers
+        .filter(|layer| layer["origin"] != "background session same")
+        .map(|layer| json!([layer["mode"], layer["roots"], layer["rules"]]))
+        .collect();
+    let said =
+        json!({"layers": layers, "limits": record["limits"], "bundle": record["bundle_hash"]}).to_string();
+    let home = project.home().to_str().unwrap().to_owned();
+    serde_json::from_str(&said.replace(&home, "~").replace(project.path().to_str().unwrap(), "…")).unwrap()
+}
+
+#[test]
+fn a_triggered_session_may_do_what_a_run_may_that_nobody_sits_at() {
+    let text = instruction();
+    let mut first = None;
+    for (name, leg) in [
+        ("amplifier run", by_amplifier_run as Leg),
+        ("foreman run", by_foreman_run),
+        ("amplifier background start", by_background_start),
+    ] {
+        let project = project(&text);
+        let id = leg(&project, &text);
+        let allowed = allowed(&project, &id);
+        assert!(allowed["layers"].as_array().unwrap().len() >= 2, "{name}: {allowed:#}");
+        assert_eq!(allowed, *first.get_or_insert_with(|| allowed.clone()), "{name}");
+    }
 }
 
 /// Times are where they belong, and are not compared; nor are paths of the project.

@@ -51,7 +51,8 @@ pub(crate) struct StatusArgs {
 /// `amplifier background fire`
 #[derive(Debug, Args)]
 pub(crate) struct FireArgs {
-    /// The background session
+    /// The background session, or one of its triggers
+    #[arg(value_name = "NAME[/KEY]")]
     pub(crate) name: String,
     /// The data of the firing; `-` reads standard input, `@FILE` a file
     #[arg(value_name = "JSON")]

@@ -6,6 +6,7 @@ use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::trigger::timer::Zone;
 use clap::{Args, Subcommand};
 
+use super::background::{FireArgs, Of};
 use super::runs::{Since, since};
 use crate::trigger::OfTrigger;
 
@@ -14,8 +15,22 @@ use crate::trigger::OfTrigger;
 pub(crate) enum TriggerCommand {
     /// Tell when timers would fire between two times, without firing anything
     Simulate(SimulateArgs),
+    /// List the triggers of what is declared: how each stands, when it fired last and fires next
+    List(ListArgs),
+    /// Fire a background session by hand; without an owner the run waits for the next one
+    Fire(FireArgs),
     /// Tell of each firing what became of it, the latest first
     History(HistoryArgs),
+}
+
+/// `amplifier trigger list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) of: Of,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `amplifier trigger history`
@@ -63,7 +78,7 @@ pub(crate) struct What {
     /// A span, such as 5m
     #[arg(long, value_name = "D")]
     pub(crate) every: Option<HumanDuration>,
-    /// A YAML file with `triggers:` or `background_sessions:`; its timers count
+    /// A bundle, or a YAML file, with `triggers:` or `background_sessions:`; its timers count
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -11,6 +11,8 @@ mod start;
 mod status;
 mod stop;
 
+pub(crate) use fire::fire;
+
 use amplifier_background::control::ControlError;
 use amplifier_background::declared::{Declarations, DeclareError, Declared, Sources};
 use amplifier_background::trigger::{BackgroundName, TriggerRegistry};
@@ -58,7 +60,11 @@ fn sources(typed: Option<&str>, context: &Context, host: &Host) -> Sources {
 }
 
 /// What is declared; tells what does not count.
-async fn declared(typed: Option<&str>, context: &Context, host: &Host) -> Result<Declarations, Failure> {
+pub(crate) async fn declared(
+    typed: Option<&str>,
+    context: &Context,
+    host: &Host,
+) -> Result<Declarations, Failure> {
     let sources = sources(typed, context, host);
     let found = Declarations::load(host, &sources, &TriggerRegistry::new()).await;
     let declared = found.map_err(|error| undeclared(&error))?;
@@ -111,7 +117,20 @@ fn unasked(error: &ControlError) -> Failure {
     }
 }
 
-/// One that is declared, to be fired.
-fn config_of(declared: &Declared) -> BackgroundConfig {
-    declared.config.clone()
+/// One that is declared, to be fired: `NAME`, or `NAME/KEY` for one of its triggers.
+fn config_of(text: &str, declared: &Declarations) -> Result<BackgroundConfig, Failure> {
+    let (name, key) = text.split_once('/').map_or((text, None), |(name, key)| (name, Some(key)));
+    let mut config = find(name, declared)?.config.clone();
+    let Some(key) = key else { return Ok(config) };
+    let keys: Vec<String> = config.triggers.iter().map(|trigger| trigger.key().to_string()).collect();
+    if !keys.iter().any(|known| known == key) {
+        let help = match keys.as_slice() {
+            [] => format!("it has none; `amplifier background fire {name}` fires it"),
+            keys => format!("there are {}", keys.join(", ")),
+        };
+        return Err(Failure::usage(format!("background session {name} has no trigger {key}")).help(help));
+    }
+    // A call goes by the policies of a manual trigger; of several this one counts.
+    config.triggers.retain(|trigger| trigger.key().as_str() == key);
+    Ok(config)
 }

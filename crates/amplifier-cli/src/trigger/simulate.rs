@@ -99,10 +99,18 @@ fn declared(what: &What, zone: &Zone) -> Result<Vec<Declared>, Failure> {
     what.config.as_deref().map_or_else(|| Ok(Vec::new()), of_file)
 }
 
+/// The YAML of a file, and how many lines stand before it: of a bundle in Markdown that between its first two
+/// lines of dashes, else all of it.
+fn front_matter(text: &str) -> (&str, u32) {
+    let Some(rest) = text.strip_prefix("---\n") else { return (text, 0) };
+    rest.split_once("\n---\n").map_or((text, 0), |(yaml, _)| (yaml, 1))
+}
+
 /// The timers of a file: of its `triggers:`, of all its `background_sessions:`, or of the list that it is.
 fn of_file(path: &Path) -> Result<Vec<Declared>, Failure> {
     let (text, _) = read::text(path, yaml::MAX_BYTES as u64).map_err(|error| Failure::config(&error))?;
-    let file = yaml::parse(&text, path).map_err(|error| Failure::config(&error))?;
+    let (text, before) = front_matter(&text);
+    let file = yaml::parse_from(text, path, before).map_err(|error| Failure::config(&error))?;
     let mut found = Vec::new();
     if let Some(sessions) = file.get("background_sessions").and_then(Node::as_seq) {
         for session in sessions {

@@ -241,3 +241,34 @@ fn history_tells_of_each_firing_what_it_became() {
     assert_eq!(night.place.run(&["trigger", "history", "night/other"]).ok().stdout, "");
     night.place.run(&["trigger", "history", "no name"]).code(2);
 }
+
+#[test]
+fn triggers_are_listed_and_fired_where_nobody_listens() {
+    let place = Place::scripted(SCRIPT);
+    place.write(
+        ".amplifier/background.yaml",
+        "background_sessions:\n  - name: night\n    bundle: b\n    instruction_template: \"{trigger.data.do}\"\n    triggers:\n      - {type: timer, name: late, config: {cron: \"0 3 * * *\"}}\n      - {type: manual, name: hand}\n",
+    );
+    let list = place.run(&["trigger", "list"]).ok().says(&["nobody listens to them"]).stdout;
+    assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[1].starts_with("night/late ") && lines[1].ends_with(" 03:00Z"), "{list}");
+    assert_eq!((lines[2], lines[4]), ("    cron 0 3 * * * UTC", "    by hand"));
+    let fired =
+        place.run(&["trigger", "fire", "night/hand", "{\"do\": \"report\"}"]).ok().says(&["waits for"]);
+    assert!(fired.stdout.starts_with("night:hand:1:m-"), "{fired:#?}");
+    place.run(&["trigger", "fire", "night/late", "{\"do\": \"report\"}"]).ok();
+    let no = place.run(&["trigger", "fire", "night/none", "{}"]).code(2);
+    no.says(&["background session night has no trigger none", "there are late, hand"]);
+    let text = place.run(&["runs"]).ok().stdout;
+    assert!(text.contains("\nWAITS\n") && text.contains("        for a place\n"), "{text}");
+    let history = place.run(&["trigger", "history", "night/hand", "--json"]).ok().lines();
+    assert_eq!((history.len(), &history[0]["became"]), (1, &json!("queued")));
+    let list = place.run(&["trigger", "list", "--json"]).ok().json();
+    assert!(list[1]["last_fired"].is_string() && list[0]["next"].is_string(), "{list:#}");
+    assert_eq!((&list[0]["state"], &list[0]["type"]), (&Value::Null, &json!("timer")));
+    let done = place.run(&["runs", "retry", "1"]).code(2);
+    done.says(&["is queued; only a dead or cancelled one is tried again"]);
+    place.run(&["runs", "drop", "1", "2"]).ok();
+    place.run(&["runs", "retry", "1"]).ok().says(&["is tried again as #3", "nobody works on runs here"]);
+}
