@@ -46,14 +46,18 @@ async fn a_command_gets_words_and_the_event_and_no_shell_reads_them() {
     let event: Value = serde_json::from_str(lines[5]).unwrap();
     assert_eq!((&event["id"], &event["type"]), (&json!(id), &json!("work:done")));
     assert!(read(&stage, "harm").is_none());
-    notifier.stop(Duration::from_secs(5)).await;
+    let stopping = tokio::spawn(notifier.stop(Duration::from_secs(5)));
+    until(&stage, Duration::from_millis(100), async || stopping.is_finished()).await;
 }
 
 #[tokio::test]
 async fn a_command_that_fails_is_tried_again_and_then_given_up() {
     let stage = Stage::new();
     let host = stage.host_on_disk().await;
-    let _notifier = start(&host, json!([sh("echo {attempt} >> out; exit 3", &[])])).await;
+    let mut entry = sh("echo $1 >> out; exit 3", &["{attempt}"]);
+    // The clock of this test runs faster than a command.
+    entry["timeout"] = json!("10m");
+    let _notifier = start(&host, json!([entry])).await;
     emit(&host, "work:done", json!({})).await;
     until(&stage, Duration::from_secs(1), async || !told(&host, "notify:failed").await.is_empty()).await;
     let failed = told(&host, "notify:failed").await.remove(0);

@@ -1,5 +1,6 @@
 //! Notifications, with real commands and a real server, and time that stands still.
 
+mod bounds;
 mod commands;
 mod places;
 mod requests;
@@ -36,7 +37,7 @@ pub(crate) async fn start_at(host: &Host, list: Value, since: Option<Cursor>) ->
 
 /// An entry that is told of `work:…` by POST.
 pub(crate) fn by_post(url: &str) -> Value {
-    json!({"events": ["work:*"], "url": url, "secret_env": "NOTIFY_SECRET"})
+    json!({"events": ["work:*"], "url": url, "secret_env": "NOTIFY_SECRET", "timeout": "10m"})
 }
 
 pub(crate) async fn emit(host: &Host, name: &str, data: Value) -> EventId {
@@ -50,7 +51,7 @@ pub(crate) async fn until(stage: &Stage, step: Duration, happened: impl AsyncFn(
     let passing = async {
         while !happened().await {
             stage.clock.advance(step);
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     soon("what takes time", passing).await;

@@ -86,25 +86,6 @@ async fn what_will_never_work_is_not_tried_again_and_is_told() {
 }
 
 #[tokio::test]
-async fn after_the_last_try_it_is_given_up_and_the_next_event_has_its_turn() {
-    let (stage, receiver) = (Stage::new(), Receiver::start(&["503 No"; 12]));
-    let host = stage.host_in_memory();
-    // Somebody is told of what others give up, but not of what it gives up itself.
-    let mut list = json!([by_post(&receiver.url())]);
-    list[0]["events"] = json!(["work:*", "notify:failed"]);
-    let _notifier = start(&host, list).await;
-    emit(&host, "work:done", json!({})).await;
-    emit(&host, "work:next", json!({})).await;
-    until(&stage, Duration::from_secs(60), async || receiver.all().len() >= 13).await;
-    let all = receiver.all();
-    assert!(all[12].body.contains("work:next"));
-    assert!(all[..12].iter().all(|request| request.header("webhook-id") == all[0].header("webhook-id")));
-    assert_eq!(told(&host, "notify:failed").await[0]["attempts"], 12);
-    emit(&host, "work:last", json!({})).await;
-    assert!(receiver.told(14).await[13].body.contains("work:last"));
-}
-
-#[tokio::test]
 async fn a_target_that_fails_or_hangs_holds_up_no_other_one() {
     let (stage, hangs, works) = (Stage::new(), Receiver::start(&[""; 20]), Receiver::start(&[]));
     let host = stage.host_in_memory();
@@ -121,7 +102,7 @@ async fn a_target_that_fails_or_hangs_holds_up_no_other_one() {
     until(&stage, Duration::from_secs(10), async || hangs.all().len() >= 2).await;
     let all = hangs.all();
     assert_eq!(all[0].header("webhook-id"), all[1].header("webhook-id"));
-    assert!(seconds(&all[1]) - seconds(&all[0]) >= 30);
+    assert!(seconds(&all[1]) - seconds(&all[0]) >= 600);
 }
 
 #[tokio::test]
