@@ -22,6 +22,7 @@ pub mod on_disk;
 pub mod peer;
 pub mod process;
 pub mod project;
+pub mod receiver;
 pub mod server;
 pub mod stage;
 pub mod tree;

@@ -23,9 +23,9 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 /// The longest wait between two tries where a target asks for nothing.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
 /// How long an event stays in hand without a sign of life: who is killed delivers it again after that.
-const LEASE: Duration = Duration::from_secs(15);
+const LEASE: Duration = Duration::from_secs(10);
 /// How often that sign is given.
-const RENEW: Duration = Duration::from_secs(5);
+const RENEW: Duration = Duration::from_secs(3);
 /// How long a worker waits that cannot read the log.
 const RETRY: Duration = Duration::from_secs(1);
 /// The event that tells that one was given up.

@@ -8,6 +8,7 @@ mod events;
 mod explain;
 mod formats;
 mod kit;
+mod listening;
 mod permissions;
 mod reach;
 mod runs;
