@@ -23,7 +23,7 @@ struct Asked {
 }
 
 /// How many faults of the disk are tried where not all points are.
-const FAULTS: usize = 12;
+const FAULTS: usize = 10;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -88,7 +88,7 @@ async fn run(campaign: &str, asked: Asked) -> Report {
 }
 
 fn told(done: usize, of: usize) {
-    if done % 50 == 0 || done == of {
+    if done.is_multiple_of(50) || done == of {
         eprintln!("{done} of {of}");
     }
 }

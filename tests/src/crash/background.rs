@@ -158,7 +158,7 @@ pub async fn kill_at(side: Side, point: &Point, report: &mut Report) -> Looked {
 
 /// Lets calls fail for a while: as a full disk, or a broken one. What failed is told by a typed error, nothing
 /// acknowledged is lost, and the same process goes on to the end.
-pub async fn fail_for_a_while(injects: &[String], progress: impl Fn(&Report)) -> Report {
+pub async fn fail_for_a_while(injects: &[(Side, String)], progress: impl Fn(&Report)) -> Report {
     let began = Instant::now();
     let mut report = Report::of("background, disk full or broken");
     if let Err(why) = can_trace() {
@@ -166,9 +166,8 @@ pub async fn fail_for_a_while(injects: &[String], progress: impl Fn(&Report)) ->
     }
     let mut looked = Looked::default();
     report.of = injects.len();
-    for inject in injects {
-        let side = if inject.starts_with("write") { Side::Files } else { Side::Database };
-        let life = live(side, Some(inject));
+    for (side, inject) in injects {
+        let life = live(*side, Some(inject));
         let (mut flaws, seen) = life.judged().await;
         if life.killed {
             flaws.push("it was killed".to_owned());
@@ -178,7 +177,7 @@ pub async fn fail_for_a_while(injects: &[String], progress: impl Fn(&Report)) ->
         report.hit += usize::from(trace.contains("(INJECTED)"));
         report.acknowledged += life.told.total();
         looked.add(seen);
-        report.judge(inject.clone(), flaws, life.folder);
+        report.judge(format!("{}/{inject}", side.name()), flaws, life.folder);
         progress(&report);
     }
     report.checked = looked.to_string();
@@ -186,14 +185,15 @@ pub async fn fail_for_a_while(injects: &[String], progress: impl Fn(&Report)) ->
     report
 }
 
-/// Faults at `count` places of an undisturbed run of so many writes and flushes.
-pub fn faults(count: usize) -> Vec<String> {
-    let at = |n: usize| 3 + n * n * 5;
-    let one = |n: usize| match n % 4 {
-        0 => format!("pwrite64:error=ENOSPC:when={}..{}", at(n), at(n) + 6),
-        1 => format!("write:error=ENOSPC:when={}..{}", at(n), at(n) + 3),
-        2 => format!("fdatasync,fsync:error=EIO:when={}..{}", at(n), at(n) + 2),
-        _ => format!("pwrite64:error=EIO:when={}..{}", at(n), at(n) + 4),
+/// Faults at `count` places of a run, by turns: a disk that is full or broken, below the database or other files.
+pub fn faults(count: usize) -> Vec<(Side, String)> {
+    let at = |n: usize| 3 + n * n * 5 / 2;
+    let one = |n: usize| match n % 5 {
+        0 => (Side::Database, format!("pwrite64:error=ENOSPC:when={}..{}", 2 * at(n), 2 * at(n) + 6)),
+        1 => (Side::Files, format!("fdatasync:error=ENOSPC:when={}..{}", at(n), at(n) + 3)),
+        2 => (Side::Database, format!("fsync:error=EIO:when={}..{}", 2 + n, n + 4)),
+        3 => (Side::Database, format!("pwrite64:error=EIO:when={}..{}", 2 * at(n), 2 * at(n) + 4)),
+        _ => (Side::Files, format!("mkdir,rename:error=EIO:when={}..{}", 2 + n, n + 3)),
     };
     (0..count).map(one).collect()
 }

@@ -12,14 +12,16 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::fleet::{Place, Timers};
+use serde_json::Value;
+
+use super::fleet::{Place, Timers, data};
 use super::verdict::{Acknowledged, flaws, standing};
 use super::{Dice, Report, Worker, folder, program};
 
-/// How long a life lasts at most, in milliseconds.
-const LIFE: u64 = 450;
-/// How long one lasts that is to end while it starts.
-const BIRTH: u64 = 70;
+/// How long a life lasts at most once it is at work, in milliseconds.
+const LIFE: u64 = 400;
+/// How long one lasts that is to end while it starts, or soon after.
+const BIRTH: u64 = 250;
 /// When a process that does not end is killed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked at what was said.
@@ -54,7 +56,8 @@ pub async fn kill(owner: Owner, kills: usize, seed: u64, progress: impl Fn(usize
     let (found, looked) = flaws(&campaign.place, &campaign.told).await;
     campaign.flaws.extend(found);
     campaign.nothing_runs();
-    report.checked = format!("{looked}; {} kills while it started", report.tried - campaign.ready);
+    let (starting, refused) = (report.tried - campaign.ready, campaign.refused);
+    report.checked = format!("{looked}; {starting} kills while it started, {refused} calls refused");
     report.judge(format!("--seed {seed} --kills {kills}"), campaign.flaws, campaign.folder);
     report.seconds = began.elapsed().as_secs_f64();
     report
@@ -70,6 +73,10 @@ struct Campaign {
     /// Who fires beside it, and how many there were.
     feeder: Option<Worker>,
     feeders: usize,
+    /// Calls of `background fire` that have not come back yet.
+    firing: Vec<Worker>,
+    fired: usize,
+    refused: usize,
     /// Lives that came to work.
     ready: usize,
     /// Processes of tools whose owners are all gone.
@@ -93,6 +100,9 @@ impl Campaign {
             ledger,
             feeder: None,
             feeders: 0,
+            firing: Vec::new(),
+            fired: 0,
+            refused: 0,
             ready: 0,
             orphans: Vec::new(),
             flaws: Vec::new(),
@@ -108,7 +118,7 @@ impl Campaign {
     fn own(&self) -> Command {
         match self.owner {
             Owner::Library => self.worker("own"),
-            Owner::Program => self.amplifier(&["background", "start"]),
+            Owner::Program => self.amplifier(&["background", "start", "--json"]),
         }
     }
 
@@ -123,24 +133,26 @@ impl Campaign {
     /// One life of the owner, from its start to its sudden end.
     fn life(&mut self) {
         self.feed();
-        let span =
-            if self.dice.once_in(4) { self.dice.below(BIRTH) } else { BIRTH + self.dice.below(LIFE - BIRTH) };
+        self.fire();
+        let in_birth = self.dice.once_in(4);
+        let span = Duration::from_millis(self.dice.below(if in_birth { BIRTH } else { LIFE }));
         let mut owner = Worker::start(self.own());
-        let (end, mut ready) = (Instant::now() + Duration::from_millis(span), false);
-        while Instant::now() < end {
-            std::thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        let (began, mut ready) = (Instant::now(), None::<Instant>);
+        // A busy one from when it is at work, the others from their first moment.
+        while (if in_birth { Some(began) } else { ready }).is_none_or(|from| from.elapsed() < span) {
+            std::thread::sleep(LOOK);
             self.hear();
-            if !ready && owner.said().iter().any(|line| line.contains("ready")) {
-                ready = true;
+            if ready.is_none() && owner.said().iter().any(|line| line.contains("ready")) {
+                ready = Some(Instant::now());
                 self.no_orphans();
             }
-            if owner.is_over() {
-                let (said, complaints, status) = owner.end(PATIENCE);
-                self.flaws.push(format!("the owner ended by itself: {status:?} {said:?} {complaints:?}"));
+            if owner.is_over() || began.elapsed() > PATIENCE {
+                let (said, complaints, status) = owner.end(LOOK);
+                self.flaws.push(format!("the owner does not work: {status:?} {said:?} {complaints:?}"));
                 return;
             }
         }
-        self.ready += usize::from(ready);
+        self.ready += usize::from(ready.is_some());
         let both = self.dice.once_in(5);
         let processes = standing(&self.place.project());
         owner.kill();
@@ -168,6 +180,34 @@ impl Campaign {
             let mut command = self.worker("feed");
             command.arg(name).arg(first.to_string());
             self.feeder = Some(Worker::start(command));
+        }
+    }
+
+    /// Fires by the built program too, now and then: its answer is an acknowledgement like any other.
+    fn fire(&mut self) {
+        let over = self.firing.extract_if(.., Worker::is_over).collect();
+        self.come_back(over);
+        if self.owner == Owner::Program && self.ready > 0 && self.dice.once_in(3) {
+            self.fired += 1;
+            let data = data(self.fired, true).to_string();
+            let call = self.amplifier(&["background", "fire", "hand", &data, "--json"]);
+            self.firing.push(Worker::start(call));
+        }
+    }
+
+    fn come_back(&mut self, calls: Vec<Worker>) {
+        for call in calls {
+            let (said, complaints, status) = call.end(PATIENCE);
+            let answer: Value = serde_json::from_str(&said.join("\n")).unwrap_or_default();
+            match (status, answer["run_id"].as_str()) {
+                (Some(status), Some(run)) if status.success() => {
+                    let acknowledged = format!("run program {} {run}", self.fired);
+                    self.note(&[acknowledged]);
+                }
+                // Refused, because its owner was killed or is about to start: then nothing is promised.
+                (Some(status), None) if !status.success() && !complaints.is_empty() => self.refused += 1,
+                _ => self.flaws.push(format!("`background fire`: {status:?} {said:?} {complaints:?}")),
+            }
         }
     }
 
@@ -217,6 +257,8 @@ impl Campaign {
                 self.flaws.push(format!("who fires did not end in order: {status:?} {complaints:?}"));
             }
         }
+        let calls = std::mem::take(&mut self.firing);
+        self.come_back(calls);
         // Timers would go on for ever.
         self.place.declare(Timers::Off);
         let (said, complaints, status) = Worker::start(self.worker("finish")).end(PATIENCE);

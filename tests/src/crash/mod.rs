@@ -15,7 +15,7 @@ pub mod points;
 pub mod store;
 pub mod verdict;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -77,7 +77,7 @@ impl Report {
             return;
         }
         let (at, kept) = (at.into(), Some(folder.keep()));
-        eprintln!("VIOLATION at {at}, kept in {kept:?}: {flaws:#?}");
+        let _ = writeln!(std::io::stderr(), "VIOLATION at {at}, kept in {kept:?}: {flaws:#?}");
         self.violations.push(Violation { at, flaws, kept });
     }
 }

@@ -3,16 +3,22 @@
 //! A sample each time; all points with `AMPLIFIER_CRASH_POINTS=all`, or `cargo xtask crash`, which also kills
 //! 1,000 times. The points need `strace`, and the right to trace one's own children.
 
+use std::time::Duration;
+
+use amplifier_core::{Activation, RunId, SessionEvent, SessionId};
+use amplifier_foundation::store::{ActivationId, Commit, OwnerId, RunState, Store, Write};
 use amplifier_tests::crash::Report;
-use amplifier_tests::crash::background::{EACH, Side, fail_for_a_while, faults, kill_at_points};
+use amplifier_tests::crash::background::{EACH, Side, fail_for_a_while, faults, kill_at_points, live};
+use amplifier_tests::crash::fleet::{Place, Seen};
 use amplifier_tests::crash::kills::{Owner, kill};
-use amplifier_tests::crash::points::Wanted;
-use amplifier_tests::{process, skipped};
+use amplifier_tests::crash::points::{Wanted, can_trace};
+use amplifier_tests::crash::verdict::flaws;
+use amplifier_tests::{on_disk, process, skipped};
 
 /// Points of each side that are tried unless more are asked for.
 const SAMPLE: usize = 8;
 /// Faults of the disk.
-const FAULTS: usize = 4;
+const FAULTS: usize = 5;
 /// Kills at random.
 const KILLS: usize = 25;
 
@@ -43,6 +49,49 @@ async fn killed_at_any_call_on_its_files_every_firing_has_its_outcome() {
     if sound("killed_at_any_call_on_its_files", &report) {
         assert!(report.of > 300, "{} calls are too few to be the workload's", report.of);
         assert!(report.hit * 2 > report.tried && report.acknowledged > 0, "{report:?}");
+    }
+}
+
+/// What no order of crashes explains is found: each of these is put into what an honest life has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_twice_or_left_is_found_out() {
+    if let Err(why) = can_trace() {
+        return skipped("what_is_lost_twice_or_left", why);
+    }
+    let life = live(Side::Files, None);
+    assert_eq!(life.judged().await.0, Vec::<String>::new(), "an honest life");
+    let place = Place::in_folder(life.folder.path());
+    let store = on_disk::shared(&place.store().unwrap(), &OwnerId::new("cheat").unwrap());
+    let seen = Seen::read(&store).await.unwrap();
+    let row = seen.runs["react"].iter().find(|row| row.state == RunState::Completed).unwrap();
+    let twice = seen.named("react:done").next().unwrap();
+    let (again, left) = (RunId::new("react:log:2:again").unwrap(), SessionId::new("left").unwrap());
+    let of = ActivationId::new(left.clone(), Activation::FIRST);
+    let owner = OwnerId::new("nobody").unwrap();
+    let (queue, payload) = (row.queue.clone(), row.payload.clone());
+    let cheats = [
+        Write::Enqueue { run: again, queue, trigger: None, payload, priority: 0, delay: Duration::ZERO },
+        Write::Append(Box::new(SessionEvent::clone(twice))),
+        Write::Open { of, owner, parent: None, root: left, bundle: None },
+    ];
+    let commit = cheats.into_iter().fold(Commit::new(), Commit::write);
+    let _ = store.commit(commit).await.unwrap();
+    drop(store);
+    let mut told = life.told.clone();
+    told.hear(&["run hand 99 hand:call:1:forgotten".to_owned(), "event emit 99 0".to_owned()]);
+    let (flaws, _) = flaws(&place, &told).await;
+    let event = twice.id.to_string();
+    for what in [
+        "the acknowledged run hand:call:1:forgotten is not there",
+        "the acknowledged event 0 is not there",
+        "run react:log:2:again is left queued",
+        "react answers an event twice",
+        "react: Counts",
+        "told done 2 and failed 0",
+        &format!("event {event} is there twice"),
+        "session left has no outcome",
+    ] {
+        assert!(flaws.iter().any(|flaw| flaw.contains(what)), "{what}: {flaws:#?}");
     }
 }
 

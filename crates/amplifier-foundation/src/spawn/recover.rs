@@ -49,9 +49,15 @@ pub(crate) async fn recover(host: &Host) -> Result<Recovered, StoreError> {
     }
 }
 
-/// Settles the last activation of a session if its owner is gone; what it was settled as.
+/// Settles the last activation of a session if nobody runs it any more; what it was settled as.
 pub(crate) async fn recover_one(host: &Host, row: &SessionRow) -> Result<Option<Verdict>, StoreError> {
-    settle_left(host, row, |owner| host.lives(owner), None).await
+    settle_left(host, row, |owner| is_run(host, row, owner), None).await
+}
+
+/// False if the owner is gone, or is this host and the session has left its table: it enters that before the store
+/// hears of it, and leaves it with its outcome, which a store that failed may not have taken.
+fn is_run(host: &Host, row: &SessionRow, owner: &OwnerId) -> bool {
+    if *owner == host.0.owner { host.sessions().get(&row.id).is_some() } else { host.lives(owner) }
 }
 
 /// Settles what an owner runs in the tree of `root`, which is known to hang, as far as `when` holds.

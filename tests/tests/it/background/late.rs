@@ -1,10 +1,11 @@
-//! A store that answers too late: what it does after it was given up comes to an end all the same.
+//! A store that fails at the wrong moment, or answers too late: each run comes to its end all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_background::BackgroundSessionManager;
 use amplifier_core::{Clock, OutcomeKind};
+use amplifier_foundation::Host;
 use amplifier_foundation::store::{MemoryStore, RunState, SessionFilter};
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};
@@ -15,14 +16,52 @@ use serde_json::json;
 
 use super::{all, config, conserved, name, runs, seen};
 
+/// Lets time pass: a second each millisecond.
+fn hurry(stage: &Stage) -> tokio::task::JoinHandle<()> {
+    let clock = stage.clock.clone();
+    tokio::spawn(async move {
+        loop {
+            clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+}
+
+fn host_over(stage: &Stage, when: When, fault: StoreFault) -> (Host, FaultyStore) {
+    let clock: Arc<dyn Clock> = Arc::new(stage.clock.clone());
+    let store = FaultyStore::new(Arc::new(MemoryStore::new(clock, &SeededIds::new(7))), when, fault);
+    (stage.builder().store(Arc::new(store.clone())).in_memory(), store)
+}
+
+#[tokio::test]
+async fn an_outcome_that_the_store_did_not_take_is_settled_by_the_same_process_later() {
+    let stage = Stage::new();
+    let (host, store) = host_over(&stage, When::Method("settle"), StoreFault::Error);
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config("night", json!({"on_complete_emit": "night:done"}))).await.unwrap();
+    manager.fire(&name("night"), json!({"say": "hello"})).await.unwrap();
+    runs(&host, "night", "a run", all(RunState::Running, 1)).await;
+    seen(&manager, "night", "the end", |status| status.spawned == 1 && status.active.is_empty()).await;
+    assert!(store.commits().contains(&"settle"));
+    store.set(When::Never, StoreFault::Error);
+    let ticks = hurry(&stage);
+    let rows = runs(&host, "night", "its end", all(RunState::Completed, 1)).await;
+    ticks.abort();
+    assert_eq!(rows[0].attempt, 1, "what was done is not done again");
+    let done = host.router().wait_after("night:done", beginning(&host).await, Duration::ZERO).await.unwrap();
+    assert!(done.is_some(), "what follows from it is told");
+    conserved(&host, "night").await;
+}
+
+async fn beginning(host: &Host) -> amplifier_foundation::router::Cursor {
+    amplifier_foundation::router::Cursor { sequence: 1, ..host.router().tail().await.unwrap() }
+}
+
 #[tokio::test]
 async fn a_run_whose_session_was_recorded_after_its_start_was_given_up_comes_to_its_end() {
     let stage = Stage::new();
-    let clock: Arc<dyn Clock> = Arc::new(stage.clock.clone());
-    let memory = MemoryStore::new(clock, &SeededIds::new(7));
     let gate = Gate::new();
-    let store = FaultyStore::new(Arc::new(memory), When::Method("open"), StoreFault::Late(gate.clone()));
-    let host = stage.builder().store(Arc::new(store.clone())).in_memory();
+    let (host, store) = host_over(&stage, When::Method("open"), StoreFault::Late(gate.clone()));
     let manager = BackgroundSessionManager::new(&host);
     manager.start(config("night", json!({}))).await.unwrap();
     manager.fire(&name("night"), json!({"say": "hello"})).await.unwrap();
@@ -34,13 +73,7 @@ async fn a_run_whose_session_was_recorded_after_its_start_was_given_up_comes_to_
     gate.open();
     runs(&host, "night", "the session that came late", |rows| rows[0].session.is_some()).await;
 
-    let ticks = stage.clock.clone();
-    let ticks = tokio::spawn(async move {
-        loop {
-            ticks.advance(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
+    let ticks = hurry(&stage);
     let rows = runs(&host, "night", "its end", all(RunState::Completed, 1)).await;
     ticks.abort();
     assert_eq!(rows[0].attempt, 2, "the first attempt is counted");
