@@ -6,7 +6,7 @@ use amplifier_background::control::{self, Fired, RunEnd, wait_for_run};
 use amplifier_foundation::Host;
 use serde_json::{Value, json};
 
-use super::{config_of, declared, find, refused};
+use super::{declared, find, refused};
 use crate::args::background::FireArgs;
 use crate::context::Context;
 use crate::event::data;
@@ -17,7 +17,7 @@ use crate::session::FOR_EVER;
 pub(super) async fn fire(args: FireArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
     let data = data(args.data.as_deref())?;
     let declared = declared(args.of.bundle.as_deref(), context, host).await?;
-    let config = config_of(find(&args.name, &declared)?);
+    let config = find(&args.name, &declared)?.config.clone();
     let fired = control::fire(host, config, data).await.map_err(|error| refused(&error))?;
     if !fired.owned {
         output::say(

@@ -66,7 +66,7 @@ async fn run(args: &StartArgs, host: &Host, owner: Owner, mut signals: Signals) 
     let manager = owner.manager().clone();
     let log = Log::new(args.json, &manager);
     context::tell(owner.declared().warnings());
-    let _listening = listen(&manager, args.listen).await?;
+    listen(&manager, args.listen).await?;
     let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
     let (_, now) =
         standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
