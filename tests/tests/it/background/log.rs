@@ -294,9 +294,9 @@ async fn ten_thousand_events_at_once_all_become_runs() {
 
 /// In files each is a commit of its own, which a busy disk makes slow: so there are fewer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_events_at_once_are_all_counted_in_files() {
+async fn a_thousand_events_at_once_are_all_counted_in_files() {
     let trigger =
         json!({"type": "session_event", "overlap": "skip", "config": {"event_names": ["work:new"]}});
-    let some = all_count(On::Disk, 2_000, json!({"triggers": [trigger], "pool_size": 1})).await;
-    assert!(some.rows() >= 1 && some.skipped + some.rows() == 2_000, "{some:?}");
+    let some = all_count(On::Disk, 1_000, json!({"triggers": [trigger], "pool_size": 1})).await;
+    assert!(some.rows() >= 1 && some.skipped + some.rows() == 1_000, "{some:?}");
 }
