@@ -95,7 +95,7 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens
     for store in &stores {
         let of = |session: &str| RunFilter::of_session(SessionId::new(session).unwrap());
         let rows = store.runs(&of("s")).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), [run.clone()]);
+        assert_eq!(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&run));
         assert_eq!(store.runs(&of("t")).await.unwrap(), []);
         assert_eq!(sequences(store).await, [1]);
         applied(store, Write::AddCounter { counter: CounterName::new("n").unwrap(), by: 1 }).await;

@@ -195,25 +195,20 @@ async fn a_dead_run_is_made_anew_once_and_the_numbers_still_add_up() {
     assert_eq!(said.unwrap()["reason"], "it was in the way");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_who_ask_at_once_for_the_same_run_start_one() {
     let stage = Stage::new();
     let host = stage.host_in_memory();
     let (_manager, run) = with_dead(&stage, &host, json!({})).await;
-    let (asked, change) = (Runs::of(&host), me());
-    let asks = (0..8).map(|_| asked.retry(&run, &change));
-    let answers = futures_join(asks).await;
+    let mut asks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (asked, run) = (Runs::of(&host), run.clone());
+        asks.spawn(async move { asked.retry(&run, &me()).await });
+    }
+    let answers = asks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
     runs(&host, "night", "one more", |rows| rows.len() == 2 && rows[1].state.is_final()).await;
     assert_eq!(conserved(&host, "night").await.triggered, 2);
-}
-
-async fn futures_join<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut all = Vec::new();
-    for future in futures {
-        all.push(future.await);
-    }
-    all
 }
 
 #[tokio::test]
