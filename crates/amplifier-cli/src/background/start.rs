@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use amplifier_app::terminal::Signals;
 use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
+use amplifier_background::declared::{Declarations, Declared};
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
 use amplifier_core::CancelLevel;
@@ -22,6 +23,7 @@ use crate::args::background::StartArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure, Signalled, chain};
 use crate::later;
+use crate::output::say;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
@@ -48,7 +50,10 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
         }
     };
     let code = match started {
-        Ok(owner) => run(args, &host, owner, signals).await,
+        Ok(owner) => {
+            tell_scripted(context, &host, owner.declared()).await;
+            run(args, &host, owner, signals).await
+        }
         Err(failure) => Err(failure),
     };
     host.shutdown(Shutdown::Now).await;
@@ -96,6 +101,20 @@ async fn listen(_manager: &BackgroundSessionManager, address: Option<SocketAddr>
     match address {
         Some(_) => Err(later::not_yet("`--listen`")),
         None => Ok(()),
+    }
+}
+
+/// Says in whose sessions no model is asked.
+async fn tell_scripted(context: &Context, host: &Host, declared: &Declarations) {
+    let mut names = Vec::new();
+    for Declared { config, .. } in &declared.sessions {
+        if host.prepare(&config.bundle).await.is_ok_and(|bundle| context.is_scripted(&bundle)) {
+            names.push(config.name.as_str());
+        }
+    }
+    if !names.is_empty() {
+        let names = names.join(", ");
+        say(&format!("notice: provider scripted answers from a script for {names}; no model is asked"));
     }
 }
 
