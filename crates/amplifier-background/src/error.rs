@@ -57,7 +57,7 @@ pub enum BackgroundError {
     },
     /// Somebody else owns the triggers of the project.
     #[error(
-        "the background sessions of this project are run by {owner}; stop that one with `amplifier background stop`"
+        "the background sessions of this project are owned by {owner}; stop that one with `amplifier background stop`"
     )]
     Owned {
         /// Who.

@@ -229,9 +229,9 @@ impl BackgroundSessionManager {
     pub async fn pause(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
         let session = self.session(name)?;
         set_paused(self.host(), name, true).await?;
-        let paused = session.pool.board.pause(true);
+        // First: what a source says of itself from now on does not count.
         session.hush();
-        Ok(paused)
+        Ok(session.pool.board.pause(true))
     }
 
     /// Lets a paused background session go on, durably. False if it was not paused.

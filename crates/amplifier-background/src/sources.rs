@@ -122,6 +122,10 @@ impl Source {
 
     fn set(&self, state: TriggerState, restarts: u32, error: Option<&str>) {
         self.intake.board.trigger(&self.key, |status| {
+            // Whoever has silenced it says how it stands.
+            if self.stop.is_cancelled() {
+                return;
+            }
             (status.state, status.restarts) = (state, restarts);
             if let Some(error) = error {
                 status.error = Some(error.to_owned());

@@ -14,7 +14,7 @@ use amplifier_core::clock::BoxFuture;
 use amplifier_core::{CancelLevel, Payload};
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_store::{OwnerId, StoreError};
-use amplifier_trigger::{BackgroundName, TriggerRegistry};
+use amplifier_trigger::{BackgroundName, TriggerConfig, TriggerRegistry};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::Receiver;
@@ -221,7 +221,9 @@ fn reason(of: &str, error: &BackgroundError) -> String {
 
 /// What tells one declaration from another.
 fn meaning(config: &BackgroundConfig) -> String {
-    format!("{config:?}")
+    // Data of somebody's own trigger is cut where it is printed.
+    let triggers: Vec<String> = config.triggers.iter().map(TriggerConfig::fingerprint).collect();
+    format!("{config:?} {triggers:?}")
 }
 
 impl Inner {

@@ -57,6 +57,8 @@ pub struct TriggerStanding {
     pub what: String,
     /// Where it is in the owner; `None`: nobody listens to it.
     pub state: Option<TriggerState>,
+    /// How often it was started again since it was well.
+    pub restarts: u32,
     /// Its last error.
     pub error: Option<String>,
     /// When it fired last, as far as the last owner has told.
@@ -109,6 +111,7 @@ async fn standing(
             kind: trigger.kind(),
             what: crate::declared::in_short(trigger),
             state: now,
+            restarts: told.map_or(0, |told| told.restarts),
             error: told.and_then(|told| told.error.clone()),
             last_fired: told.and_then(|told| told.last_fired),
             next: if paused.is_some() { None } else { next(host, name, trigger, &key).await? },

@@ -18,7 +18,14 @@ pub(crate) async fn fire(args: FireArgs, context: &Context, host: &Host) -> Resu
     let data = data(args.data.as_deref())?;
     let declared = declared(args.of.bundle.as_deref(), context, host).await?;
     let config = config_of(&args.name, &declared)?;
+    let name = config.name.clone();
     let fired = control::fire(host, config, data).await.map_err(|error| refused(&error))?;
+    let paused = control::paused_since(host.store().as_ref(), &name).await;
+    if paused.map_err(|error| Failure::store(&error))?.is_some() {
+        output::say(&format!(
+            "notice: {name} is paused; the run waits for `amplifier background resume {name}`"
+        ));
+    }
     if !fired.owned {
         output::say(
             "notice: no process runs the background sessions; the run waits for `amplifier background start`",

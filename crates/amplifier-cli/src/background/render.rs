@@ -204,7 +204,7 @@ pub(super) fn standing_json(standing: &Standing) -> Value {
     let trigger = |trigger: &TriggerStanding| {
         json!({
             "trigger": trigger.key, "type": trigger.kind, "what": trigger.what, "state": trigger.state,
-            "error": trigger.error, "last_fired": at(trigger.last_fired), "next": at(trigger.next),
+            "restarts": trigger.restarts, "error": trigger.error, "last_fired": at(trigger.last_fired), "next": at(trigger.next),
         })
     };
     let counts = &standing.counts;

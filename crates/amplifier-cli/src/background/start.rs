@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use amplifier_app::terminal::Signals;
 use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
+use amplifier_background::declared::{Declarations, Declared};
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
 use amplifier_core::CancelLevel;
@@ -21,6 +22,7 @@ use super::{refused, sources, undeclared};
 use crate::args::background::StartArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure, Signalled, chain};
+use crate::output::say;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
@@ -49,7 +51,10 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
         }
     };
     let code = match started {
-        Ok(owner) => run(args, &host, owner, beside, signals).await,
+        Ok(owner) => {
+            tell_scripted(context, &host, owner.declared()).await;
+            run(args, &host, owner, beside, signals).await
+        }
         Err(failure) => Err(failure),
     };
     host.shutdown(Shutdown::Now).await;
@@ -104,6 +109,20 @@ async fn run(
     running.end().await;
     log.ended(&ended);
     Ok(by.map_or(Code::Success, Signalled::code))
+}
+
+/// Says in whose sessions no model is asked.
+async fn tell_scripted(context: &Context, host: &Host, declared: &Declarations) {
+    let mut names = Vec::new();
+    for Declared { config, .. } in &declared.sessions {
+        if host.prepare(&config.bundle).await.is_ok_and(|bundle| context.is_scripted(&bundle)) {
+            names.push(config.name.as_str());
+        }
+    }
+    if !names.is_empty() {
+        let names = names.join(", ");
+        say(&format!("notice: provider scripted answers from a script for {names}; no model is asked"));
+    }
 }
 
 fn not_started(error: &StartError) -> Failure {

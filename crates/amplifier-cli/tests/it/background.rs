@@ -53,7 +53,7 @@ fn one_process_owns_what_is_declared_and_others_reach_it() {
     let (mut owner, ready) = owner(&place, &[]);
     assert_eq!(ready["background_sessions"][0]["name"], "hand");
     let second = place.run(&["background", "start"]).code(75);
-    second.says(&[&format!("run by process {} since", ready["pid"])]);
+    second.says(&[&format!("owned by process {} since", ready["pid"])]);
     let seen = status(&place, "hand");
     assert_eq!((&seen["running"], &seen["owner"]["pid"]), (&json!(true), &ready["pid"]));
 
@@ -73,7 +73,7 @@ fn one_process_owns_what_is_declared_and_others_reach_it() {
     place.run(&["background", "fire", "nobody"]).code(2).says(&["there are hand"]);
     place.run(&["background", "stop"]).ok().says(&["have stopped"]);
     owner.until(|line| line["type"] == "stopped");
-    owner.done().ok();
+    owner.done().ok().says(&["answers from a script for hand; no model is asked"]);
     assert_eq!(status(&place, "hand")["running"], false);
     place.run(&["background", "stop"]).code(1).says(&["no process runs"]);
 }
@@ -123,7 +123,7 @@ fn a_paused_one_takes_in_and_starts_nothing_whoever_runs_it() {
     place.run(&["background", "pause", "hand"]).ok().says(&["paused already"]);
     let (mut owner, ready) = owner(&place, &[]);
     assert_eq!(ready["background_sessions"][0]["state"], "paused");
-    place.run(&["background", "fire", "hand"]).ok();
+    place.run(&["background", "fire", "hand"]).ok().says(&["hand is paused; the run waits"]);
     let seen = status(&place, "hand");
     assert_eq!((&seen["state"], &seen["queued"]), (&json!("paused"), &json!(1)));
     place.run(&["background", "resume", "hand"]).ok().says(&["goes on"]);

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use amplifier_background::BackgroundState;
-use amplifier_background::control::{Published, paused_since, set_paused};
+use amplifier_background::control::{
+    ControlError, Owner, OwnerOptions, Published, Reload, Remote, StopHow, paused_since, set_paused,
+};
+use amplifier_background::declared::Sources;
 use amplifier_background::{BackgroundError, BackgroundSessionManager, TriggerState};
+use amplifier_core::CancelLevel;
 use amplifier_foundation::Shutdown;
 use amplifier_foundation::store::RunState;
+use amplifier_tests::fake::Step;
+use amplifier_tests::gate::Gate;
 use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
 use serde_json::json;
@@ -122,4 +128,78 @@ async fn a_second_owner_is_told_who_the_first_one_is() {
     first.shutdown(Shutdown::Now).await;
     second.start(config("night", json!({}))).await.unwrap();
     second.shutdown(Shutdown::Now).await;
+}
+
+#[tokio::test]
+async fn an_owner_that_does_not_answer_or_is_gone_is_one_clear_error() {
+    let stage = Stage::new();
+    let (host, other) = (stage.host_on_disk().await, stage.host_on_disk().await);
+    let manager = BackgroundSessionManager::new(&host);
+    manager.own().await.unwrap();
+    let remote = Remote::new(&other);
+    let advancing = async {
+        loop {
+            stage.clock.advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = soon("an error", remote.stop(None, StopHow::Now)) => answer,
+        () = advancing => return,
+    };
+    let Err(ControlError::Silent { owner }) = answer else { panic!("{answer:?}") };
+    assert_eq!(owner.pid, std::process::id());
+    manager.shutdown(Shutdown::Now).await;
+    let answer = remote.reload().await;
+    assert!(matches!(answer, Err(ControlError::NoOwner)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_is_declared_otherwise_starts_anew_once_what_runs_has_ended() {
+    let stage = Stage::new();
+    let gate = Gate::new();
+    stage.brain.then(Step::Wait("old".into(), gate.clone()));
+    let declare = |told: &str| {
+        let text =
+            format!("background_sessions: [{{name: night, bundle: plain, instruction_template: {told}}}]\n");
+        stage.project.write(".amplifier/background.yaml", text);
+    };
+    declare("before");
+    let (host, other) = (stage.host_on_disk().await, stage.host_on_disk().await);
+    let options = OwnerOptions::new(Sources::new());
+    let owner = Owner::start(&host, BackgroundSessionManager::new(&host), options).await.unwrap();
+    let manager = owner.manager().clone();
+    let (stop, stops) = tokio::sync::mpsc::channel(1);
+    let running = tokio::spawn(owner.run(stops));
+    manager.fire(&name("night"), json!(1)).await.unwrap();
+    gate.reached(1).await;
+
+    let remote = Remote::new(&other);
+    declare("after");
+    let reload = soon("a reload", remote.reload()).await.unwrap();
+    assert_eq!((reload.changed, reload.started), (vec![name("night")], Vec::new()));
+    seen(&manager, "night", "that it ends", |status| status.state == BackgroundState::Stopping).await;
+    // Twice while it ends: what is declared last counts, and nothing is started twice.
+    declare("at_last");
+    soon("a reload", remote.reload()).await.unwrap();
+    gate.open();
+    runs(&host, "night", "the end of the first", all(RunState::Completed, 1)).await;
+    let goes_on = async {
+        while manager.status(&name("night")).map(|status| status.state).ok() != Some(BackgroundState::Running)
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    soon("that it runs again", goes_on).await;
+    manager.fire(&name("night"), json!(2)).await.unwrap();
+    runs(&host, "night", "the second", all(RunState::Completed, 2)).await;
+    assert!(
+        stage.brain.last_request().iter().any(|(_, text)| text == "at_last"),
+        "{:?}",
+        stage.brain.last_request()
+    );
+    let reload = soon("a reload", remote.reload()).await.unwrap();
+    assert_eq!(reload, Reload::default());
+    stop.send(CancelLevel::Graceful).await.unwrap();
+    soon("the end", running).await.unwrap();
 }
