@@ -88,14 +88,20 @@ fn what_is_wrong_with_webhooks_or_notifications_is_told_and_nothing_starts() {
         assert_eq!(done.code, Some(2), "{}", done.stderr);
         done.stderr
     };
-    let twice = format!("{WEBHOOK}{}", WEBHOOK.split_once('\n').unwrap().1.replace("name: jobs", "name: more"));
+    let twice =
+        format!("{WEBHOOK}{}", WEBHOOK.split_once('\n').unwrap().1.replace("name: jobs", "name: more"));
     let told = start(&place(&twice), &[]);
-    assert!(told.contains("`jobs`") && told.contains("session jobs") && told.contains("session more"), "{told}");
+    assert!(
+        told.contains("`jobs`") && told.contains("session jobs") && told.contains("session more"),
+        "{told}"
+    );
     let told = start(&place(&WEBHOOK.replace("HOOK_SECRET", "NO_SECRET")), &[]);
     assert!(told.contains("NO_SECRET"), "{told}");
     let bad = "notify:\n  - command: [notify-send, '{nothing}']\n  - url: ftp://x\n    secret_env: A\nallowed_hosts: 7\n";
     let told = start(&place(bad), &[]);
-    for part in ["notify[0].command[1]", "notify[1].url", "background.yaml:2", "background.yaml:3", "allowed_hosts"] {
+    for part in
+        ["notify[0].command[1]", "notify[1].url", "background.yaml:2", "background.yaml:3", "allowed_hosts"]
+    {
         assert!(told.contains(part), "{part} in {told}");
     }
     let unset = "notify:\n  - url: https://example.com\n    secret_env: NO_NOTIFY\n  - command: [no-such-program-here]\n";
@@ -103,7 +109,9 @@ fn what_is_wrong_with_webhooks_or_notifications_is_told_and_nothing_starts() {
     assert!(told.contains("`NO_NOTIFY` is not set") && told.contains("no-such-program-here"), "{told}");
     let plain = place(WEBHOOK);
     assert!(start(&plain, &["--listen", "nonsense"]).contains("127.0.0.1:8733"));
-    assert!(start(&plain, &["--listen", "127.0.0.1:0", "--allow-host", "https://x"]).contains("allowed_hosts"));
+    assert!(
+        start(&plain, &["--listen", "127.0.0.1:0", "--allow-host", "https://x"]).contains("allowed_hosts")
+    );
 }
 
 /// The signature as the specification says, by a program that shares no code with this one.
@@ -196,7 +204,10 @@ fn a_kill_between_delivery_and_acknowledgement_delivers_again_with_the_same_id()
 fn a_directory_that_nobody_trusts_tells_nobody_and_allows_no_host() {
     let receiver = Receiver::start(&[]);
     let place = Place::scripted("- text: done");
-    place.write(".amplifier/background.yaml", &format!("{}allowed_hosts: [a.example]\n", told_of(&receiver, "")));
+    place.write(
+        ".amplifier/background.yaml",
+        &format!("{}allowed_hosts: [a.example]\n", told_of(&receiver, "")),
+    );
     let mut running = start(&place, &["--listen", "127.0.0.1:0"]);
     let address = address(&mut running);
     place.run(&["event", "emit", "work:done"]).ok();
