@@ -18,14 +18,18 @@ use std::time::{Duration, Instant};
 
 use amplifier_background::trigger::{BackgroundName, TriggerRegistry};
 use amplifier_background::{BackgroundConfig, BackgroundSessionManager, BackgroundState, queue_of};
-use amplifier_core::RunId;
-use amplifier_foundation::Host;
+use amplifier_core::module::Module;
+use amplifier_core::{Payload, RunId};
 use amplifier_foundation::host::{RandomIds, SystemClock};
+use amplifier_foundation::redact::Redactor;
+use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::store::{
     Commit, RunFilter, RunRow, RunState, SqliteOptions, SqliteStore, Store, Write,
 };
+use amplifier_foundation::{Host, HostBuilder};
 use amplifier_tests::fake::{Brain, FakeContext, FakeLoop, LoopAct, ORCHESTRATOR, Step};
 use amplifier_tests::gate::Gate;
+use amplifier_tests::stage::Stage;
 use kit::Wanted::{AtLeast, AtMost, Nothing};
 use kit::{builder, row};
 use serde_json::{Value, json};
@@ -63,9 +67,9 @@ fn main() {
     }
 }
 
-/// A store in a file of its own.
+/// A store in a file of its own, and a home in which bundles are kept prepared.
 struct Disk {
-    _folder: TempDir,
+    folder: TempDir,
     store: Arc<SqliteStore>,
 }
 
@@ -73,7 +77,17 @@ impl Disk {
     fn new(slow: Option<Duration>) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let store = Arc::new(open(&folder, slow));
-        Self { _folder: folder, store }
+        Self { folder, store }
+    }
+
+    /// A host on this store that keeps sessions in memory.
+    async fn host(&self, builder: HostBuilder) -> Host {
+        let project = self.folder.path().join("project");
+        std::fs::create_dir_all(&project).unwrap();
+        let storage = Arc::new(MemoryStorage::new(Redactor::default()));
+        let builder =
+            builder.home(self.folder.path().join("home")).storage(storage).store(self.store.clone());
+        builder.open(&project).await.unwrap()
     }
 }
 
@@ -119,7 +133,7 @@ async fn forty(runs: usize) {
     for _ in 0..=runs {
         let disk = Disk::new(None);
         let slow = kit::BUNDLE.replace("{text: done}", "{text: done, delay_ms: 100}");
-        let host = builder().bundle("slow", slow).store(disk.store.clone()).in_memory();
+        let host = disk.host(builder().bundle("slow", slow)).await;
         let manager = BackgroundSessionManager::new(&host);
         let triggers = json!([{"type": "session_event", "config": {"event_names": ["work:new"]}}]);
         manager.start(config(json!({"bundle": "slow", "pool_size": 4, "triggers": triggers}))).await.unwrap();
@@ -165,37 +179,35 @@ async fn a_wait(host: &Host) -> f64 {
 /// From an event that is emitted to the first call of the provider, in an idle pool.
 async fn first_call(runs: usize) {
     let disk = Disk::new(None);
-    let durable = fake().store(disk.store.clone());
-    let (each, waits) = way(durable, runs).await;
+    let brain = Brain::new();
+    let (each, waits) = way(&disk.host(fake(&brain)).await, &brain, runs).await;
     let over: Vec<f64> = each.iter().zip(&waits).map(|(took, wait)| took - 2.0 * wait).collect();
     row("event to first provider call, durable", "ms", Nothing, &each);
     row("what is over two durable waits", "ms", AtMost(1.0), &over);
     row("one durable wait", "ms", Nothing, &waits);
-    let (each, _) = way(fake(), runs).await;
+    let brain = Brain::new();
+    let (each, _) = way(&fake(&brain).in_memory(), &brain, runs).await;
     row("event to first provider call, store in memory", "ms", AtMost(0.2), &each);
 }
 
-fn fake() -> amplifier_foundation::HostBuilder {
-    Host::builder()
+/// A host whose provider waits at a gate.
+fn fake(brain: &Brain) -> HostBuilder {
+    let modules: [Arc<dyn Module>; 3] = [
+        Arc::new(brain.clone()),
+        Arc::new(FakeLoop(ORCHESTRATOR, LoopAct::Plain)),
+        Arc::new(FakeContext::default()),
+    ];
+    Host::builder().modules(modules).bundle("bench", Stage::new().plain())
 }
 
-async fn way(host: amplifier_foundation::HostBuilder, runs: usize) -> (Vec<f64>, Vec<f64>) {
-    let brain = Brain::new();
-    let host = host
-        .modules([
-            Arc::new(brain.clone()) as Arc<dyn amplifier_core::module::Module>,
-            Arc::new(FakeLoop(ORCHESTRATOR, LoopAct::Plain)),
-            Arc::new(FakeContext::default()),
-        ])
-        .bundle("bench", amplifier_tests::stage::Stage::new().plain())
-        .in_memory();
-    let manager = BackgroundSessionManager::new(&host);
+async fn way(host: &Host, brain: &Brain, runs: usize) -> (Vec<f64>, Vec<f64>) {
+    let manager = BackgroundSessionManager::new(host);
     let triggers = json!([{"type": "session_event", "config": {"event_names": ["work:new"]}}]);
     manager.start(config(json!({"pool_size": 4, "triggers": triggers}))).await.unwrap();
     let (mut medians, mut waits, mut count) = (Vec::new(), Vec::new(), 0);
     for run in 0..=runs {
         let mut each = Vec::new();
-        let wait = a_wait(&host).await * 1e3;
+        let wait = a_wait(host).await * 1e3;
         for at in 0..EVENTS {
             let gate = Gate::new();
             brain.then(Step::Late("done".into(), gate.clone()));
@@ -205,7 +217,7 @@ async fn way(host: amplifier_foundation::HostBuilder, runs: usize) -> (Vec<f64>,
             each.push(began.elapsed().as_secs_f64() * 1e3);
             gate.open();
             count += 1;
-            completed(&manager, &host, count).await;
+            completed(&manager, host, count).await;
         }
         each.sort_by(f64::total_cmp);
         if run > 0 {
@@ -221,7 +233,7 @@ async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): 
     let (mut fired, mut waited, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=runs {
         let disk = Disk::new(slow);
-        let host = builder().store(disk.store.clone()).in_memory();
+        let host = disk.host(builder()).await;
         let manager = BackgroundSessionManager::new(&host);
         manager.start(config(json!({"pool_size": 64}))).await.unwrap();
         let began = Instant::now();
@@ -241,7 +253,7 @@ async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): 
         drop(manager);
 
         let disk = Disk::new(None);
-        let host = builder().store(disk.store.clone()).in_memory();
+        let host = disk.host(builder()).await;
         fill(disk.store.as_ref(), count).await;
         let manager = BackgroundSessionManager::new(&host);
         let began = Instant::now();
@@ -249,7 +261,8 @@ async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): 
         completed(&manager, &host, count).await;
         waited.push(count as f64 / began.elapsed().as_secs_f64());
 
-        let host = builder().store(Disk::new(slow).store).in_memory();
+        let disk = Disk::new(slow);
+        let host = disk.host(builder()).await;
         let bundle = host.prepare("bench").await.unwrap();
         let began = Instant::now();
         let callers = (0..64).map(|caller| {
@@ -273,13 +286,7 @@ async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): 
 
 /// Fills the queue with runs that a person has fired.
 async fn fill(store: &SqliteStore, count: usize) {
-    let event = json!({
-        "event": {
-            "id": "night/manual/1/m-0", "trigger": "manual", "due": 0, "fired": 0,
-            "cause": "manual", "payload": {"at": 1},
-        },
-    });
-    let payload: amplifier_core::Payload = sample(store).await.unwrap_or_else(|| event.into());
+    let payload = sample().await;
     for part in (0..count).collect::<Vec<_>>().chunks(1_000) {
         for at in part {
             let enqueue = Write::Enqueue {
@@ -297,12 +304,12 @@ async fn fill(store: &SqliteStore, count: usize) {
 }
 
 /// The payload of a run as an intake writes it.
-async fn sample(_store: &SqliteStore) -> Option<amplifier_core::Payload> {
+async fn sample() -> Payload {
     let host = builder().in_memory();
     let manager = BackgroundSessionManager::new(&host);
-    manager.start(config(json!({}))).await.ok()?;
-    let run = manager.fire(&name(), json!({"at": 1})).await.ok()?;
-    Some(host.store().run(&run).await.ok()??.payload)
+    manager.start(config(json!({}))).await.unwrap();
+    let run = manager.fire(&name(), json!({"at": 1})).await.unwrap();
+    host.store().run(&run).await.unwrap().unwrap().payload
 }
 
 /// A manager that starts where many runs wait.
@@ -316,16 +323,7 @@ async fn start(runs: usize) {
         for _ in 0..4 {
             brain.then(Step::Late("done".into(), gate.clone()));
         }
-        let store = Arc::new(open(&folder, None));
-        let host = Host::builder()
-            .modules([
-                Arc::new(brain.clone()) as Arc<dyn amplifier_core::module::Module>,
-                Arc::new(FakeLoop(ORCHESTRATOR, LoopAct::Plain)),
-                Arc::new(FakeContext::default()),
-            ])
-            .bundle("bench", amplifier_tests::stage::Stage::new().plain())
-            .store(store)
-            .in_memory();
+        let host = fake(&brain).store(Arc::new(open(&folder, None))).in_memory();
         let began = Instant::now();
         let manager = BackgroundSessionManager::new(&host);
         manager.start(config(json!({"pool_size": 4}))).await.unwrap();

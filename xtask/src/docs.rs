@@ -12,7 +12,7 @@ use crate::run;
 pub(crate) fn run() -> Result<(), Error> {
     let args = ["test", "--workspace", "--no-run", "--message-format=json", "--quiet"];
     let mut rows = Vec::new();
-    for suite in run::built(&mut run::cargo(args))? {
+    for suite in run::built(&mut run::cargo(args))?.into_iter().filter(|program| program.has_tests) {
         let listing = run::read(Command::new(&suite.path).args(["--list", "--format", "terse"]))?;
         let kind = if suite.kind == "test" { "integration" } else { "unit" };
         rows.push((format!("{} {kind} ({})", suite.package, suite.target), count(&listing)));

@@ -71,6 +71,8 @@ pub(crate) struct Executable {
     pub(crate) target: String,
     /// `lib`, `bin`, `test`, …
     pub(crate) kind: String,
+    /// True if it runs tests; `cargo test` builds the programs too that the tests call.
+    pub(crate) has_tests: bool,
     /// Where it is.
     pub(crate) path: PathBuf,
 }
@@ -84,6 +86,7 @@ fn executable(message: &str) -> Option<Executable> {
         package: manifest.parent()?.file_name()?.to_string_lossy().into_owned(),
         target: target.get("name")?.as_str()?.to_owned(),
         kind: target.get("kind")?.get(0)?.as_str()?.to_owned(),
+        has_tests: message.get("profile").and_then(|profile| profile.get("test")?.as_bool()).unwrap_or(false),
         path: path.into(),
     })
 }
@@ -97,6 +100,9 @@ mod tests {
         let built = r#"{"reason":"compiler-artifact","manifest_path":"/x/crates/foreman/Cargo.toml","target":{"kind":["bin"],"name":"foreman"},"executable":"/x/target/foreman"}"#;
         let found = executable(built).unwrap();
         assert_eq!((found.package.as_str(), found.kind.as_str()), ("foreman", "bin"));
+        assert!(!found.has_tests, "a program that tests call answers no `--list`");
+        let tests = built.replace("\"executable\"", "\"profile\":{\"test\":true},\"executable\"");
+        assert!(executable(&tests).unwrap().has_tests);
         assert!(executable(&built.replace("\"/x/target/foreman\"", "null")).is_none());
         assert!(executable("{\"reason\":\"build-finished\"}").is_none());
     }

@@ -157,9 +157,6 @@ impl Intake {
             .id
             .run_id()
             .map_err(|_| StoreError::Malformed { what: "the id of a firing is no id of a run" })?;
-        if self.host.store().run(&id).await?.is_some() {
-            return Ok(Taken::Repeated);
-        }
         let cause = self.cause(event).await?;
         let max = self.config.limits.max_hops.unwrap_or(DEFAULT_MAX_HOPS);
         if let Some(cause) = cause.filter(|cause| cause.hops >= max) {
@@ -176,7 +173,10 @@ impl Intake {
             return self.count(event, origin, Taken::Rejected(error.to_string()), None).await;
         }
         match self.room(event, origin.policy).await? {
-            Some(Taken::Wait) => Ok(Taken::Wait),
+            Some(Taken::Wait) => match self.host.store().run(&id).await? {
+                Some(_) => Ok(Taken::Repeated),
+                None => Ok(Taken::Wait),
+            },
             Some(left_out) => self.count(event, origin, left_out, None).await,
             None => {
                 let mut room = Room { board: &self.board, taken: None };
@@ -337,6 +337,12 @@ impl Intake {
         as_what: Taken,
         more: Option<Write>,
     ) -> Result<Taken, StoreError> {
+        // One that is a run already leads to nothing else.
+        if let Ok(run) = event.id.run_id()
+            && self.host.store().run(&run).await?.is_some()
+        {
+            return Ok(Taken::Repeated);
+        }
         let mut commit = more.map(Commit::from).unwrap_or_default();
         commit = self.counted(commit, event, Some(&as_what));
         if let Some(left_out) = LeftOut::of(event, &as_what, self.host.clock().now()) {

@@ -142,8 +142,7 @@ impl Keeper {
         loop {
             let woken = until(self.bell.wake.notified(), clock.sleep_until(due));
             if until(woken, life.cancelled()).await.is_none() {
-                self.pools().clear();
-                return;
+                return self.end().await;
             }
             if let Err(error) = self.hear().await {
                 tracing::warn!(%error, "it cannot be read where runs were queued; it is tried again");
@@ -154,6 +153,18 @@ impl Keeper {
                 self.look_after().await;
             }
         }
+    }
+
+    /// Keeps the lease until the sessions have ended that were begun: they stay their host's.
+    async fn end(&self) {
+        let pools: Vec<Arc<Pool>> = std::mem::take(&mut *self.pools()).into_values().collect();
+        while pools.iter().any(|pool| pool.board.look(|inner| !inner.running.is_empty())) {
+            if let Err(error) = self.lease.beat().await {
+                tracing::warn!(%error, "the sign of life of this process could not be given");
+            }
+            self.host.clock().sleep(HEARTBEAT / 2).await;
+        }
+        self.lease.release();
     }
 
     /// Lets those pools look that have something to look for.

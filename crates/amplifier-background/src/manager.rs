@@ -72,7 +72,9 @@ struct Inner {
     /// The webhooks of all of them.
     hooks: Hooks,
     /// How those stood that have ended since it was published. Held for a look or a change.
-    ended: Mutex<Vec<BackgroundStatus>>,
+    ended: Mutex<BTreeMap<BackgroundName, BackgroundStatus>>,
+    /// Held while what has changed is taken and written: else what is older could be written last.
+    publishing: tokio::sync::Mutex<()>,
 }
 
 impl Drop for Inner {
@@ -136,6 +138,7 @@ impl BackgroundSessionManager {
             start,
             hooks: Hooks::new(),
             ended: Mutex::default(),
+            publishing: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -325,14 +328,15 @@ impl BackgroundSessionManager {
         if let Some(epoch) = *held
             && host.store().lease(&lease_key()).await?.is_none_or(|lease| lease.epoch != epoch)
         {
-            // Somebody else has had it meanwhile.
+            // Somebody else has had it meanwhile, and has published what it saw.
             *held = None;
+            self.sessions().values().for_each(|session| session.pool.board.note_fresh());
         }
         let epoch = match *held {
             Some(epoch) => epoch,
             None => self.take_lease().await?,
         };
-        let fence = Expect::LeaseHeld { key: lease_key(), owner: host.owner().clone(), epoch };
+        let fence = self.held(epoch);
         if held.replace(epoch).is_none() {
             tokio::spawn(heartbeat(host.clone(), epoch, self.0.life.clone()));
             if !self.0.publishes.swap(true, Ordering::SeqCst) {
@@ -340,6 +344,10 @@ impl BackgroundSessionManager {
             }
         }
         Ok(fence)
+    }
+
+    fn held(&self, epoch: Epoch) -> Expect {
+        Expect::LeaseHeld { key: lease_key(), owner: self.host().owner().clone(), epoch }
     }
 
     async fn take_lease(&self) -> Result<Epoch, BackgroundError> {
@@ -530,29 +538,57 @@ impl BackgroundSessionManager {
             }
         }
         let status = session.pool.board.status();
-        self.ended_since().push(status.clone());
-        self.sessions().remove(name);
-        if let Some(keeper) = self.0.keeper.get() {
-            keeper.leave(&session.pool.queue);
+        let mut sessions = self.sessions();
+        // Several may have waited for this end, and the first of them may have started the next one.
+        if sessions.get(name).is_some_and(|known| Arc::ptr_eq(&known.pool.board, &session.pool.board)) {
+            sessions.remove(name);
+            self.ended_since().insert(name.clone(), status.clone());
+            if let Some(keeper) = self.0.keeper.get() {
+                keeper.leave(&session.pool.queue);
+            }
         }
+        drop(sessions);
         self.0.changed.send_modify(|version| *version += 1);
         Ok(status)
     }
 
-    fn ended_since(&self) -> MutexGuard<'_, Vec<BackgroundStatus>> {
+    /// Publishes at once how all stand, for other processes; else that is done within a quarter of a second.
+    /// For the owner of the triggers alone. If it fails it is tried again.
+    pub async fn publish_now(&self) {
+        let held = *self.0.owner.lock().await;
+        if let Some(epoch) = held {
+            self.publish(&self.publisher(&self.held(epoch))).await;
+        }
+    }
+
+    fn ended_since(&self) -> MutexGuard<'_, BTreeMap<BackgroundName, BackgroundStatus>> {
         self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes how those stand that have changed since the last time.
-    async fn publish(&self, publisher: &Publisher) {
-        let mut fresh = std::mem::take(&mut *self.ended_since());
+    /// Writes how those stand that have changed since the last time. False: somebody else is the owner now.
+    async fn publish(&self, publisher: &Publisher) -> bool {
+        let _turn = self.0.publishing.lock().await;
+        let ended = std::mem::take(&mut *self.ended_since());
         let sessions: Vec<Session> = self.sessions().values().cloned().collect();
-        fresh.extend(sessions.iter().filter_map(|session| session.pool.board.take_fresh()));
+        let changed = sessions.iter().filter_map(|session| session.pool.board.take_fresh());
+        let fresh: Vec<BackgroundStatus> = ended.values().cloned().chain(changed).collect();
         if fresh.is_empty() {
-            return;
+            return true;
         }
-        if let Err(error) = publisher.write(&fresh, self.host().clock().now()).await {
-            tracing::warn!(%error, "how background sessions stand could not be published");
+        match publisher.write(&fresh, self.host().clock().now()).await {
+            Ok(()) => true,
+            Err(StoreError::LeaseLost { .. } | StoreError::Closed) => false,
+            Err(error) => {
+                tracing::warn!(%error, "how background sessions stand could not be published yet");
+                let mut kept = self.ended_since();
+                for (name, status) in ended {
+                    kept.entry(name).or_insert(status);
+                }
+                drop(kept);
+                sessions.iter().for_each(|session| session.pool.board.note_fresh());
+                self.0.changed.send_modify(|version| *version += 1);
+                true
+            }
         }
     }
 
@@ -577,8 +613,7 @@ impl BackgroundSessionManager {
         self.0.life.cancel(CancelLevel::Immediate, CancelReason::Shutdown);
         let epoch = self.0.owner.lock().await.take();
         if let Some(epoch) = epoch {
-            let owner = self.host().owner().clone();
-            self.publish(&self.publisher(&Expect::LeaseHeld { key: lease_key(), owner, epoch })).await;
+            self.publish(&self.publisher(&self.held(epoch))).await;
             let release = Write::ReleaseLease { key: lease_key(), epoch };
             if let Err(error) = self.host().store().commit(release.into()).await {
                 tracing::debug!(%error, "the triggers are given back by time");
@@ -602,9 +637,7 @@ async fn published(manager: &Weak<Inner>, changed: &mut watch::Receiver<u64>) ->
     let manager = BackgroundSessionManager(manager.upgrade()?);
     let epoch = *manager.0.owner.lock().await;
     if let Some(epoch) = epoch {
-        let owner = manager.host().owner().clone();
-        let fence = Expect::LeaseHeld { key: lease_key(), owner, epoch };
-        manager.publish(&manager.publisher(&fence)).await;
+        manager.publish(&manager.publisher(&manager.held(epoch))).await;
     }
     Some(Arc::clone(manager.host().clock()))
 }

@@ -337,6 +337,11 @@ impl Board {
         self.fresh.swap(false, Ordering::AcqRel).then(|| self.status())
     }
 
+    /// What [`Self::take_fresh`] gave could not be published.
+    pub(crate) fn note_fresh(&self) {
+        self.fresh.store(true, Ordering::Release);
+    }
+
     pub(crate) fn set(&self, state: BackgroundState) {
         self.change(|inner| inner.status.state = state);
     }

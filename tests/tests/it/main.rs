@@ -41,6 +41,7 @@ mod spawn_storage;
 mod spawn_sweep;
 #[cfg(target_os = "linux")]
 mod store_crash;
+mod store_damage;
 mod store_processes;
 mod tool_events;
 mod wire;

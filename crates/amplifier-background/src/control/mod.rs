@@ -9,6 +9,7 @@
 
 mod fire;
 mod keys;
+mod logs;
 mod owner;
 mod pause;
 mod progress;
@@ -19,13 +20,14 @@ mod wire;
 
 pub use fire::{Fired, RunEnd, fire, wait_for_run};
 pub use keys::OwnerInfo;
+pub use logs::{LogError, LogLine, SessionLog};
 pub use owner::{Owner, OwnerOptions, StartError};
 pub use pause::{paused_since, set_paused};
 pub use progress::{Change, Progress};
 pub use publish::Published;
 pub(crate) use publish::{EVERY as PUBLISH_EVERY, Publisher};
 pub use remote::{ControlError, Remote};
-pub use standing::{Standing, TriggerStanding, standings};
+pub use standing::{Standing, TriggerStanding, queued, standings};
 pub use wire::{Reload, StopHow};
 
 pub(crate) use keys::{lease_key, owner_write};

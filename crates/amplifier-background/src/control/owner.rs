@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::wire::{Answer, Ask, Envelope, Reload, Reply, StopHow, ask_name, reply_name, send};
 use crate::config::BackgroundConfig;
-use crate::declared::{Declarations, DeclareError, Sources};
+use crate::declared::{Declarations, DeclareError, Declared, Sources};
 use crate::error::BackgroundError;
 use crate::manager::BackgroundSessionManager;
 use crate::status::BackgroundStatus;
@@ -85,8 +85,17 @@ struct Inner {
     host: Host,
     manager: BackgroundSessionManager,
     options: OwnerOptions,
-    /// What runs, as it was declared. Held while declarations are read anew, so that one reload follows another.
-    running: tokio::sync::Mutex<BTreeMap<BackgroundName, String>>,
+    /// What is to run. Held while declarations are read anew and while one is started, so that one change
+    /// follows another.
+    wanted: tokio::sync::Mutex<BTreeMap<BackgroundName, Wanted>>,
+}
+
+/// A background session that is to run.
+#[derive(Debug)]
+struct Wanted {
+    config: BackgroundConfig,
+    /// Somebody has stopped it: it waits to be resumed.
+    stopped: bool,
 }
 
 impl Owner {
@@ -100,11 +109,14 @@ impl Owner {
         // Before anybody can know that this is the owner.
         let asks = host.commands(&ask_name()?);
         manager.own().await?;
-        let mut running = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
         let mut reasons = Vec::new();
         for one in &declared.sessions {
             match manager.start(one.config.clone()).await {
-                Ok(()) => drop(running.insert(one.config.name.clone(), meaning(&one.config))),
+                Ok(()) => {
+                    let config = one.config.clone();
+                    wanted.insert(config.name.clone(), Wanted { config, stopped: false });
+                }
                 Err(error) => reasons.push(reason(&one.place.to_string(), &error)),
             }
         }
@@ -112,8 +124,9 @@ impl Owner {
             manager.shutdown(Shutdown::Now).await;
             return Err(StartError::Sessions { reasons });
         }
-        let running = tokio::sync::Mutex::new(running);
-        let inner = Arc::new(Inner { host: host.clone(), manager, options, running });
+        manager.publish_now().await;
+        let wanted = tokio::sync::Mutex::new(wanted);
+        let inner = Arc::new(Inner { host: host.clone(), manager, options, wanted });
         Ok(Self { inner, asks, declared })
     }
 
@@ -181,6 +194,13 @@ impl Owner {
     }
 }
 
+/// What came of a declaration at a reload.
+enum TakenUp {
+    AsBefore,
+    Started,
+    Changed,
+}
+
 enum Heard {
     Stop(StopHow),
     Ask(Payload),
@@ -222,17 +242,23 @@ impl Inner {
             Ok(answer) => Reply::Done(answer),
             Err(why) => Reply::Refused { why },
         };
+        // Whoever was answered sees what it asked for.
+        if !matches!(envelope.ask, Ask::Look { .. }) {
+            self.manager.publish_now().await;
+        }
         self.reply(&envelope, reply).await;
     }
 
-    async fn done(&self, ask: &Ask) -> Result<Answer, String> {
+    async fn done(self: &Arc<Self>, ask: &Ask) -> Result<Answer, String> {
         let told = |error: BackgroundError| chain(&error);
         match ask {
             Ask::Stop { name: Some(name), how } => {
                 self.manager.stop(name, how.shutdown(self.options.drain)).await.map_err(told)?;
-                self.running.lock().await.remove(name);
+                if let Some(wanted) = self.wanted.lock().await.get_mut(name) {
+                    wanted.stopped = true;
+                }
             }
-            Ask::Pause { name } => self.pause(name).await.map_err(told)?,
+            Ask::Pause { name } => return self.pause(name).await.map_err(told),
             Ask::Look { name } => self.manager.look(name).await.map_err(told)?,
             Ask::Reload => return self.reload().await.map(Answer::Reloaded),
             Ask::Stop { name: None, .. } => {}
@@ -240,57 +266,93 @@ impl Inner {
         Ok(Answer::Nothing)
     }
 
-    async fn pause(&self, name: &BackgroundName) -> Result<(), BackgroundError> {
+    /// Acts on the pause that the store has or has no more. One that was stopped is started again by a resume.
+    async fn pause(&self, name: &BackgroundName) -> Result<Answer, BackgroundError> {
         let paused = super::paused_since(self.host.store().as_ref(), name).await?.is_some();
-        if paused { self.manager.pause(name).await } else { self.manager.resume(name).await }.map(drop)
+        let mut all = self.wanted.lock().await;
+        let acted = match all.get_mut(name).filter(|wanted| wanted.stopped) {
+            Some(_) if paused => false,
+            Some(wanted) => {
+                self.manager.start(wanted.config.clone()).await?;
+                wanted.stopped = false;
+                true
+            }
+            None if paused => self.manager.pause(name).await?,
+            None => self.manager.resume(name).await?,
+        };
+        Ok(Answer::Acted(acted))
     }
 
     /// Makes what runs what is declared.
-    async fn reload(&self) -> Result<Reload, String> {
-        let mut running = self.running.lock().await;
+    async fn reload(self: &Arc<Self>) -> Result<Reload, String> {
+        let mut wanted = self.wanted.lock().await;
         let OwnerOptions { sources, registry, .. } = &self.options;
         let declared =
             Declarations::load(&self.host, sources, registry).await.map_err(|error| chain(&error))?;
         let mut reload = Reload::default();
         let gone: Vec<BackgroundName> =
-            running.keys().filter(|name| declared.get(name).is_none()).cloned().collect();
+            wanted.keys().filter(|name| declared.get(name).is_none()).cloned().collect();
         for name in gone {
-            running.remove(&name);
-            self.leave(name.clone(), None);
+            wanted.remove(&name);
+            self.settle(name.clone());
             reload.removed.push(name);
         }
-        for one in &declared.sessions {
-            let (name, now) = (one.config.name.clone(), meaning(&one.config));
-            match running.get(&name) {
-                Some(before) if *before == now => {}
-                Some(_) => {
-                    self.leave(name.clone(), Some(one.config.clone()));
-                    running.insert(name.clone(), now);
-                    reload.changed.push(name);
-                }
-                None => match self.manager.start(one.config.clone()).await {
-                    Ok(()) => {
-                        running.insert(name.clone(), now);
-                        reload.started.push(name);
-                    }
-                    Err(error) => reload.failed.push(reason(&one.place.to_string(), &error)),
-                },
+        for Declared { config, place } in &declared.sessions {
+            let failed = |error: &BackgroundError| reason(&place.to_string(), error);
+            match self.take_up(&mut wanted, config).await {
+                Ok(TakenUp::AsBefore) => {}
+                Ok(TakenUp::Started) => reload.started.push(config.name.clone()),
+                Ok(TakenUp::Changed) => reload.changed.push(config.name.clone()),
+                Err(error) => reload.failed.push(failed(&error)),
             }
         }
         Ok(reload)
     }
 
-    /// Ends a background session once what runs has ended, and starts what has taken its place.
-    fn leave(&self, name: BackgroundName, next: Option<BackgroundConfig>) {
-        let (manager, within) = (self.manager.clone(), self.options.drain);
+    async fn take_up(
+        self: &Arc<Self>,
+        all: &mut BTreeMap<BackgroundName, Wanted>,
+        config: &BackgroundConfig,
+    ) -> Result<TakenUp, BackgroundError> {
+        let name = &config.name;
+        let before = all.get(name);
+        if before.is_some_and(|before| meaning(&before.config) == meaning(config)) {
+            return Ok(TakenUp::AsBefore);
+        }
+        let stopped = before.is_some_and(|before| before.stopped);
+        let runs = self.manager.status(name).is_ok();
+        // What runs is not ended for something that cannot run.
+        let prepared = self.host.prepare(&config.bundle).await;
+        prepared.map_err(|source| BackgroundError::Bundle { name: name.clone(), source })?;
+        if !runs && !stopped {
+            self.manager.start(config.clone()).await?;
+        }
+        all.insert(name.clone(), Wanted { config: config.clone(), stopped });
+        if runs {
+            self.settle(name.clone());
+        }
+        Ok(if runs || stopped { TakenUp::Changed } else { TakenUp::Started })
+    }
+
+    /// Ends a background session once what runs has ended, and starts what is wanted in its place then.
+    fn settle(self: &Arc<Self>, name: BackgroundName) {
+        let inner = Arc::clone(self);
         tokio::spawn(async move {
-            let ended = manager.stop(&name, Shutdown::Drain { within }).await;
+            let within = inner.options.drain;
+            let ended = inner.manager.stop(&name, Shutdown::Drain { within }).await;
+            let wanted = inner.wanted.lock().await;
+            let next = wanted.get(&name).filter(|wanted| !wanted.stopped);
             let started = match (ended, next) {
-                (Ok(_), Some(config)) => manager.start(config).await,
+                (Ok(_), Some(next)) => inner.manager.start(next.config.clone()).await,
                 (other, _) => other.map(drop),
             };
-            if let Err(error) = started {
-                tracing::warn!(background = %name, error = chain(&error), "a background session is not as declared");
+            match started {
+                // Another change of it has seen to that.
+                Ok(()) | Err(BackgroundError::Running { .. } | BackgroundError::ShutDown) => {}
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(background = %name, error, "a background session is not as declared");
+                }
             }
         });
     }

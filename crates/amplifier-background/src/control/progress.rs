@@ -1,14 +1,14 @@
 //! What happens in an owner, change by change, for whoever shows it.
 //!
 //! Guarantees: each session is told to have begun before it is told to have ended. A state that lasts less than
-//! [`PAUSE`] may be left out; an end is not, unless the reader is so slow that events are lost, which is told.
+//! `PAUSE` may be left out; an end is not, unless the reader is so slow that events are lost, which is told.
 //! Never here: a word for a person.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::{Clock, RunId, SessionEvent, SessionId};
+use amplifier_core::{Clock, MonoTime, RunId, SessionEvent, SessionId};
 use amplifier_foundation::router::{Delivery, RouterError, Subscription};
 use amplifier_foundation::{EventFilter, Host};
 use amplifier_trigger::{BackgroundName, TriggerKey};
@@ -19,7 +19,7 @@ use crate::manager::BackgroundSessionManager;
 use crate::status::{BackgroundState, BackgroundStatus, TriggerState};
 
 /// How long changes are gathered.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Progress {
     events: Subscription,
     known: BTreeMap<BackgroundName, BackgroundStatus>,
     ready: VecDeque<Change>,
+    /// When what has changed is to be compared.
+    due: Option<MonoTime>,
 }
 
 /// What is read of the events that tell of a run.
@@ -104,7 +106,7 @@ impl Progress {
         let changed = manager.watch();
         let known = manager.statuses().into_iter().map(|status| (status.name.clone(), status)).collect();
         let (manager, clock) = (manager.clone(), Arc::clone(host.clock()));
-        Ok(Self { manager, clock, changed, events, known, ready: VecDeque::new() })
+        Ok(Self { manager, clock, changed, events, known, ready: VecDeque::new(), due: None })
     }
 
     /// The next change; `None` once the events have ended. Nothing is lost if the future is dropped.
@@ -115,17 +117,18 @@ impl Progress {
             }
             tokio::select! {
                 biased;
+                () = self.clock.sleep_until(self.due.unwrap_or_default()), if self.due.is_some() => {
+                    self.due = None;
+                    self.compare();
+                }
                 delivery = self.events.next() => match delivery? {
                     Delivery::Event(event) => self.step(&event),
                     Delivery::Lagged { missed, .. } => self.ready.push_back(Change::Missed { events: missed }),
                     _ => {}
                 },
-                changed = self.changed.changed() => {
+                changed = self.changed.changed(), if self.due.is_none() => {
                     changed.ok()?;
-                    self.compare();
-                    if self.ready.is_empty() {
-                        self.clock.sleep(PAUSE).await;
-                    }
+                    self.due = Some(self.clock.monotonic().saturating_add(PAUSE));
                 }
             }
         }
@@ -154,23 +157,17 @@ impl Progress {
 
     fn compare(&mut self) {
         let statuses = self.manager.statuses();
-        let gone = |name: &BackgroundName| !statuses.iter().any(|status| status.name == *name);
-        if statuses.len() < self.known.len() {
-            for (name, before) in std::mem::take(&mut self.known) {
-                if !gone(&name) {
-                    self.known.insert(name, before);
-                } else if before.state != BackgroundState::Stopped {
-                    self.ready.push_back(Change::State {
-                        name,
-                        state: BackgroundState::Stopped,
-                        error: None,
-                    });
-                }
+        let names: HashSet<&BackgroundName> = statuses.iter().map(|status| &status.name).collect();
+        let ready = &mut self.ready;
+        self.known.retain(|name, before| {
+            let gone = !names.contains(name);
+            if gone && before.state != BackgroundState::Stopped {
+                let (name, state) = (name.clone(), BackgroundState::Stopped);
+                ready.push_back(Change::State { name, state, error: None });
             }
-        }
-        for status in statuses {
-            self.compare_one(status);
-        }
+            !gone
+        });
+        statuses.into_iter().for_each(|status| self.compare_one(status));
     }
 
     fn compare_one(&mut self, now: BackgroundStatus) {

@@ -90,13 +90,15 @@ impl Remote {
     pub async fn reload(&self) -> Result<Reload, ControlError> {
         match self.ask(Ask::Reload).await? {
             Answer::Reloaded(reload) => Ok(reload),
-            Answer::Nothing => Ok(Reload::default()),
+            _ => Ok(Reload::default()),
         }
     }
 
-    /// Has the owner act on a pause that was set or taken away. `Ok`: it has.
-    pub async fn pause(&self, name: &BackgroundName) -> Result<(), ControlError> {
-        self.ask(Ask::Pause { name: name.clone() }).await.map(drop)
+    /// Has the owner act on a pause that was set or taken away; one that it has stopped it starts again if there
+    /// is no pause. `Ok`: it has; false if it did so before.
+    pub async fn pause(&self, name: &BackgroundName) -> Result<bool, ControlError> {
+        let answer = self.ask(Ask::Pause { name: name.clone() }).await?;
+        Ok(answer == Answer::Acted(true))
     }
 
     /// Tells the owner that something waits in a queue. Waits for nothing; without an owner nothing happens.

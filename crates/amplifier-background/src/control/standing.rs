@@ -130,6 +130,11 @@ async fn standing(
     })
 }
 
+/// How many runs of a background session wait.
+pub async fn queued(host: &Host, name: &BackgroundName) -> Result<usize, StoreError> {
+    count(host.store().as_ref(), name, RunState::Queued).await
+}
+
 async fn count(store: &dyn Store, name: &BackgroundName, state: RunState) -> Result<usize, StoreError> {
     let mut filter = RunFilter::default();
     filter.queue = Some(queue_of(name));

@@ -71,6 +71,8 @@ pub(super) enum Reply {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     Nothing,
+    /// Whether there was something to do.
+    Acted(bool),
     Reloaded(Reload),
 }
 

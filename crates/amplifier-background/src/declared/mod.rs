@@ -6,6 +6,7 @@
 //! its directory: each thing that does not count is told.
 //! Never here: starting anything.
 
+pub mod edit;
 mod merge;
 mod place;
 mod read;

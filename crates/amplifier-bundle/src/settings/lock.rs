@@ -41,7 +41,7 @@ fn holder(process: Option<u32>) -> String {
 }
 
 /// Takes the lock `name` in the user's folder, which is made if it is absent.
-pub(super) fn exclusive(home: &AmplifierHome, name: &str) -> Result<LockFile, LockError> {
+pub fn exclusive(home: &AmplifierHome, name: &str) -> Result<LockFile, LockError> {
     let path = home.path().join(name);
     let failed = |source| LockError::Io { path: path.clone(), source };
     create_dirs(home.path(), Access::Private).map_err(failed)?;
@@ -56,6 +56,6 @@ pub(super) fn exclusive(home: &AmplifierHome, name: &str) -> Result<LockFile, Lo
 }
 
 /// The file that a path leads to: a link that a person made stays a link when its file is replaced.
-pub(super) fn behind_link(path: &Path) -> PathBuf {
+pub fn behind_link(path: &Path) -> PathBuf {
     amplifier_fs::read::real_path(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -27,7 +27,7 @@ pub mod trust;
 
 pub use amplifier_fs::duration;
 pub use load::{Flags, MAX_SETTINGS_BYTES, SettingsError, load};
-pub use lock::LockError;
+pub use lock::{LockError, behind_link, exclusive};
 pub use model::{Ignored, LimitSettings, RetrySettings, RuleText, Settings};
 pub use permissions::{PermissionContext, PermissionsError, permission_layers};
 pub use scope::{ProjectTrust, Scope, Set, Setter, SettingsFiles};

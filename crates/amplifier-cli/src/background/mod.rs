@@ -4,19 +4,23 @@
 //! processes, whoever asks; what is asked of an owner is done when the command returns.
 //! Never here: when something starts, and what happens then.
 
+mod add;
 mod beside;
 mod fire;
+mod logs;
 mod render;
 mod start;
 mod status;
 mod stop;
+mod zone;
 
 pub(crate) use fire::fire;
 
+use amplifier_background::BackgroundConfig;
+use amplifier_background::BackgroundError;
 use amplifier_background::control::ControlError;
 use amplifier_background::declared::{Declarations, DeclareError, Declared, Sources};
 use amplifier_background::trigger::{BackgroundName, TriggerRegistry};
-use amplifier_background::{BackgroundConfig, BackgroundError};
 use amplifier_foundation::Host;
 
 use crate::args::background::BackgroundCommand;
@@ -34,6 +38,12 @@ pub(crate) fn run(command: BackgroundCommand) -> Result<Code, Failure> {
         let host = context.host().await?;
         match command {
             BackgroundCommand::Status(args) => status::status(args, &context, &host).await,
+            BackgroundCommand::List(args) => status::list(args, &context, &host).await,
+            BackgroundCommand::Add(args) => add::add(args, &context, &host).await,
+            BackgroundCommand::Rm(args) => add::rm(args, &context, &host).await,
+            BackgroundCommand::Pause(args) => add::pause(args, true, &context, &host).await,
+            BackgroundCommand::Resume(args) => add::pause(args, false, &context, &host).await,
+            BackgroundCommand::Logs(args) => logs::logs(args, &host).await,
             BackgroundCommand::Fire(args) => fire::fire(args, &context, &host).await,
             BackgroundCommand::Stop(args) => stop::stop(args, &host).await,
             BackgroundCommand::Start(_) => Ok(Code::Usage),

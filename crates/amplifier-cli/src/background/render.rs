@@ -3,6 +3,7 @@
 //! Guarantees: what others wrote moves no cursor; times are UTC, RFC 3339.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use amplifier_background::control::{Change, OwnerInfo, Standing, TriggerStanding};
@@ -149,6 +150,27 @@ fn change_json(change: &Change, active: usize) -> Value {
         Change::Missed { events } => json!({ "type": "missed", "events": events }),
         _ => Value::Null,
     }
+}
+
+/// What is declared.
+pub(super) fn listed(standings: &[Standing], project: &Path) -> String {
+    let row = |standing: &Standing| {
+        let triggers: Vec<&str> = standing.triggers.iter().map(|trigger| trigger.what.as_str()).collect();
+        let place = &standing.place;
+        let file = place.file.strip_prefix(project).unwrap_or(&place.file).display();
+        let bundle = place.bundle.as_ref().map_or_else(String::new, |bundle| format!(" (bundle {bundle})"));
+        [
+            standing.name.to_string(),
+            if triggers.is_empty() { "by hand".to_owned() } else { triggers.join("; ") },
+            match (standing.paused, standing.next()) {
+                (Some(_), _) => "paused".to_owned(),
+                (None, next) => next.map_or_else(|| "-".to_owned(), rfc3339),
+            },
+            format!("{file}:{}{bundle}", place.line),
+        ]
+    };
+    let rows: Vec<[String; 4]> = standings.iter().map(row).collect();
+    output::table(["NAME", "STARTS", "NEXT", "DECLARED"], &rows)
 }
 
 /// How all of them stand.

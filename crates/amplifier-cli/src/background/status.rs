@@ -7,9 +7,9 @@ use amplifier_foundation::Host;
 use amplifier_foundation::trigger::timer::rfc3339;
 use serde_json::json;
 
-use super::render::{standing_json, state, table};
+use super::render::{listed, standing_json, state, table};
 use super::{declared, find};
-use crate::args::background::StatusArgs;
+use crate::args::background::{ListArgs, StatusArgs};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, plain};
@@ -45,6 +45,21 @@ pub(super) async fn status(args: StatusArgs, context: &Context, host: &Host) -> 
             Ok(output::print(&table(owner.as_ref(), &standings)))
         }
     }
+}
+
+/// What is declared, and where.
+pub(super) async fn list(args: ListArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
+    let declared = declared(args.of.bundle.as_deref(), context, host).await?;
+    let read = standings(host, &declared.sessions).await;
+    let (_, standings) = read.map_err(|error| Failure::store(&error))?;
+    if args.json {
+        return output::print_json(&standings.iter().map(standing_json).collect::<Vec<_>>());
+    }
+    if standings.is_empty() {
+        output::say("no background session is declared; `amplifier background add` declares one");
+        return Ok(Code::Success);
+    }
+    Ok(output::print(&listed(&standings, host.project())))
 }
 
 fn detail(owner: Option<&OwnerInfo>, one: &Standing) -> String {

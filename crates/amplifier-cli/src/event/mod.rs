@@ -65,6 +65,13 @@ fn not_emitted(error: &EmitError) -> Failure {
         EmitError::Name(_) | EmitError::Payload(_) | EmitError::Kernel { .. } | EmitError::Hops { .. } => {
             Failure::usage(chain(error))
         }
+        EmitError::Store(source) if is_busy(source.as_ref()) => {
+            Failure::work(error).code(Code::Temporary, "busy")
+        }
         _ => Failure::work(error),
     }
+}
+
+fn is_busy(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Busy { .. }))
 }

@@ -3,14 +3,18 @@
 //! Guarantees: each event is printed once, in the order of the log; what could not be read is told on
 //! stderr; a signal ends with its code, a reader that went away quietly.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use amplifier_app::terminal::Signals;
+use amplifier_core::SessionId;
 use amplifier_foundation::Host;
 use amplifier_foundation::router::{Cursor, RouterError};
 use amplifier_foundation::settings::duration;
 
 use super::render::Form;
 use super::{failure, select};
-use crate::args::event::{ReplayArgs, TailArgs, WaitArgs};
+use crate::args::event::{ReplayArgs, Selection, TailArgs, WaitArgs};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Stdout};
@@ -74,6 +78,7 @@ pub(super) async fn wait(args: WaitArgs, context: &Context) -> Result<Code, Fail
         biased;
         signal = signals.next() => return Ok(signal.code()),
         found = found => found.map_err(|error| failure(&error))?,
+        never = settled(&host, &args.selection, args.timeout.0) => match never {},
     };
     match found {
         Some(event) => Ok(output::print(&form.line(&event)?)),
@@ -82,6 +87,15 @@ pub(super) async fn wait(args: WaitArgs, context: &Context) -> Result<Code, Fail
             Err(Failure::usage(message).code(Code::TimedOut, "timed_out"))
         }
     }
+}
+
+/// Sees to it that the end of a session whose process dies is recorded: else nobody may, and its event would
+/// be waited for in vain. Never ends.
+async fn settled(host: &Host, selection: &Selection, within: Duration) -> Infallible {
+    let ids: Vec<_> = selection.sessions.iter().filter_map(|id| SessionId::new(id).ok()).collect();
+    // What is not known here, or cannot be read, the wait itself tells.
+    let _ = host.project_sessions().wait_all(&ids, within).await;
+    std::future::pending().await
 }
 
 /// Prints what the log holds.

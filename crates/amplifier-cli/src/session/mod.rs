@@ -12,6 +12,7 @@ mod tree;
 mod watch;
 
 pub(crate) use reach::FOR_EVER;
+pub(crate) use show::shown;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;

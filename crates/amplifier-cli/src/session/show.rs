@@ -65,7 +65,7 @@ fn facts(about: &Value) -> String {
     text
 }
 
-pub(super) fn shown(message: &Message) -> String {
+pub(crate) fn shown(message: &Message) -> String {
     let who = match message.role {
         Role::User => "user".to_owned(),
         Role::Assistant => "assistant".to_owned(),

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod args;
+mod background;
 mod bundles;
 mod children;
 mod events;

@@ -160,6 +160,24 @@ fn a_session_whose_process_was_killed_is_lost_at_once_and_goes_on_when_resumed()
 }
 
 #[test]
+fn an_end_that_a_killed_process_never_told_is_on_record_for_who_waits_and_for_who_opens_the_store_next() {
+    let place = place(HANGS);
+    let id = background(&place);
+    let end = ["event", "wait", "session:end", "--session", &id, "--json"];
+    let waiting = place.call(&end).start();
+    waiting.until_said("waiting for");
+    crash(&place, &id);
+    assert_eq!(waiting.done().ok().json()["data"]["outcome"], "lost");
+
+    // Nobody asks for the session: any event that comes behind its end shows that it is told.
+    let id = background(&place);
+    crash(&place, &id);
+    let field = format!("data.session_id={id}");
+    let end = ["event", "wait", "session_error", "--field", &field, "--from", "1", "--json"];
+    assert_eq!(place.run(&end).ok().json()["data"]["outcome"], "lost");
+}
+
+#[test]
 fn a_conversation_is_watched_from_elsewhere_and_left_alone() {
     let place = place(WAITS);
     let id = background(&place);

@@ -5,6 +5,7 @@
 //! takes whatever waits as one transaction; a few others read. No runtime is needed.
 //! Never here: events held in memory, and network file systems.
 
+mod answer;
 mod apply;
 mod backup;
 mod check;

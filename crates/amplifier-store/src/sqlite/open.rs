@@ -75,8 +75,7 @@ fn not_emptied(path: &Path) -> Result<(), Fault> {
     let is_empty = stamp(path).is_ok_and(|stamp| stamp.bytes() == 0);
     match is_empty && is_file(&made(path)) {
         true => Err(Fault::Damaged(
-            "its file is empty and has held events; to begin anew remove it, which `amplifier session reindex` \
-             fills from the sessions' files"
+            "its file was cut to nothing (to begin anew, remove it and call `amplifier session reindex`)"
                 .into(),
         )),
         false => Ok(()),

@@ -58,7 +58,7 @@ fn size(write: &Write) -> usize {
 
 /// What is taken as one transaction.
 pub(super) struct Batch {
-    pub(super) jobs: Vec<Job>,
+    pub(super) jobs: VecDeque<Job>,
     /// The room that it takes, to be given back.
     pub(super) units: u32,
     /// How large it is, whether it took room or not.
@@ -78,6 +78,8 @@ pub(super) struct Queue {
     // One lock for the queue and its end. Held to put something in or to take it out.
     state: Mutex<State>,
     wake: Condvar,
+    /// What held the jobs of a batch that was carried out, to hold others. The writer's alone.
+    spare: Mutex<VecDeque<Job>>,
     /// Units of room.
     room: Semaphore,
     units: u32,
@@ -87,6 +89,9 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// The room that they take, and how large they are, see [`Batch`].
+    units: u32,
+    weight: u32,
     /// Commits that nobody waits for.
     posted: usize,
     closed: bool,
@@ -94,24 +99,52 @@ struct State {
     wanted: usize,
 }
 
-impl State {
-    /// Takes jobs up to a weight; the one that reaches it is the last.
-    fn take(&mut self, units: u32) -> Batch {
-        self.wanted = 0;
-        let mut batch = Batch { jobs: Vec::with_capacity(self.jobs.len()), units: 0, weight: 0 };
-        while batch.weight < units {
-            let Some(job) = self.jobs.pop_front() else { break };
-            let taken = match &job {
-                Job::Commit { units, reply, .. } => {
-                    self.posted -= usize::from(reply.is_none());
-                    *units
-                }
-                Job::Task { .. } | Job::Ready(_) => 0,
-            };
-            batch.units += taken;
-            batch.weight = batch.weight.saturating_add(taken.max(1));
-            batch.jobs.push(job);
+impl Job {
+    /// The room that it takes.
+    fn units(&self) -> u32 {
+        match self {
+            Self::Commit { units, .. } => *units,
+            Self::Task { .. } | Self::Ready(_) => 0,
         }
+    }
+
+    fn weight(&self) -> u32 {
+        self.units().max(1)
+    }
+
+    /// True if nobody waits for it.
+    fn is_posted(&self) -> bool {
+        matches!(self, Self::Commit { reply: None, .. })
+    }
+}
+
+impl State {
+    fn count_in(&mut self, job: &Job) {
+        self.units += job.units();
+        self.weight = self.weight.saturating_add(job.weight());
+        self.posted += usize::from(job.is_posted());
+    }
+
+    /// Takes jobs up to a weight; the one that reaches it is the last. `spare` is empty.
+    fn take(&mut self, weight: u32, spare: VecDeque<Job>) -> Batch {
+        self.wanted = 0;
+        if self.weight <= weight {
+            // All of them, as they are: those who put jobs in wait for the lock meanwhile.
+            let jobs = std::mem::replace(&mut self.jobs, spare);
+            let batch = Batch { jobs, units: self.units, weight: self.weight };
+            (self.units, self.weight, self.posted) = (0, 0, 0);
+            return batch;
+        }
+        let mut batch = Batch { jobs: spare, units: 0, weight: 0 };
+        while batch.weight < weight {
+            let Some(job) = self.jobs.pop_front() else { break };
+            batch.units += job.units();
+            batch.weight = batch.weight.saturating_add(job.weight());
+            self.posted -= usize::from(job.is_posted());
+            batch.jobs.push_back(job);
+        }
+        self.units -= batch.units;
+        self.weight = self.weight.saturating_sub(batch.weight);
         batch
     }
 }
@@ -120,7 +153,14 @@ impl Queue {
     pub(super) fn new(bytes: usize, post_limit: usize) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, 1 << 28);
         let room = Semaphore::new(usize::try_from(units).unwrap_or(1));
-        Self { state: Mutex::default(), wake: Condvar::new(), room, units, post_limit }
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            spare: Mutex::default(),
+            room,
+            units,
+            post_limit,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -141,11 +181,10 @@ impl Queue {
 
     /// Puts a commit in without waiting for room; it has a bound of its own.
     pub(super) fn post(&self, commit: Commit) -> Result<(), StoreError> {
-        let mut state = self.lock();
+        let state = self.lock();
         if state.posted >= self.post_limit {
             return Err(StoreError::Busy { holder: None });
         }
-        state.posted += 1;
         self.put_into(state, Job::Commit { commit, reply: None, units: 0 })
     }
 
@@ -157,6 +196,7 @@ impl Queue {
         if state.closed {
             return Err(StoreError::Closed);
         }
+        state.count_in(&job);
         state.jobs.push_back(job);
         let wake = state.wanted > 0 && state.jobs.len() >= state.wanted;
         drop(state);
@@ -168,17 +208,19 @@ impl Queue {
 
     /// The next jobs; waits until there are some. `None` once it is closed and empty.
     pub(super) fn take(&self) -> Option<Batch> {
+        let spare = self.spare();
         let mut state = self.lock();
         while state.jobs.is_empty() && !state.closed {
             state.wanted = 1;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        (!state.jobs.is_empty()).then(|| state.take(BATCH_UNITS))
+        (!state.jobs.is_empty()).then(|| state.take(BATCH_UNITS, spare))
     }
 
     /// More jobs for a transaction that has `have` already: those that are here, or else those that
     /// come within the window, if more are expected. Nothing if nobody comes.
-    pub(super) fn more(&self, pace: Pace, have: usize, units: u32) -> Batch {
+    pub(super) fn more(&self, pace: Pace, have: usize, weight: u32) -> Batch {
+        let spare = self.spare();
         let mut state = self.lock();
         let missing = pace.expected.saturating_sub(have);
         if state.jobs.is_empty() && missing > 0 && !state.closed {
@@ -188,14 +230,25 @@ impl Queue {
             let waited = self.wake.wait_timeout_while(state, pace.window, late);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.take(BATCH_UNITS.saturating_sub(units))
+        state.take(BATCH_UNITS.saturating_sub(weight), spare)
     }
 
     /// Puts posted commits in again, before all others.
-    pub(super) fn give_back(&self, posted: Vec<Job>) {
+    pub(super) fn give_back(&self, posted: VecDeque<Job>) {
         let mut state = self.lock();
-        state.posted += posted.len();
-        posted.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+        for job in posted.into_iter().rev() {
+            state.count_in(&job);
+            state.jobs.push_front(job);
+        }
+    }
+
+    /// Keeps what held the jobs of a batch, which is empty, for others.
+    pub(super) fn recycle(&self, jobs: VecDeque<Job>) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    fn spare(&self) -> VecDeque<Job> {
+        std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many wait.
@@ -218,7 +271,8 @@ impl Queue {
     /// Throws away what is left, so that whoever waits for it is told; how much of it nobody waits for.
     pub(super) fn clear(&self) -> usize {
         let mut state = self.lock();
-        let (left, posted) = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.posted));
+        let posted = state.posted;
+        let left = state.take(u32::MAX, VecDeque::new());
         drop(state);
         drop(left);
         posted

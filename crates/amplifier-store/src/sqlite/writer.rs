@@ -5,13 +5,14 @@
 //! handed over before the end is done before the end.
 //! Never here: a tokio runtime, and a lock on the queue while the disk works.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::{MonoTime, SessionEvent};
+use amplifier_core::SessionEvent;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 
+use super::answer::{Answers, Reply, unanswered};
 use super::apply::Txn;
 use super::event::Names;
 use super::fault::{Fault, Halt};
@@ -19,19 +20,13 @@ use super::marks::Marks;
 use super::queue::{Batch, Job, Pace};
 use super::sql::run;
 use super::{Reader, Shared, open};
-use crate::{QueueName, Receipt, StoreError};
+use crate::{QueueName, Receipt};
 
 /// Bounds of the time for which those who come late are waited for.
 const WINDOW: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
 
 /// How long is waited for all who are late at most, where a flush is very slow.
 const PATIENCE: Duration = Duration::from_millis(2);
-
-/// Who is told what.
-enum Reply {
-    Receipt(Option<oneshot::Sender<Result<Receipt, StoreError>>>, Result<Receipt, StoreError>),
-    Task(oneshot::Sender<Result<(), StoreError>>, Result<(), StoreError>),
-}
 
 /// What a transaction has written.
 pub(super) struct Written {
@@ -50,6 +45,7 @@ pub(super) fn work(shared: &Shared) {
     let mut database = open::writer(options);
     shared.set_open(database.is_ok());
     let mut names = Names::default();
+    let mut answers = Answers::default();
     let mut pace = Pace { expected: 1, window: WINDOW[0], patience: WINDOW[0] };
     let mut told = false;
     while let Some(batch) = shared.queue.take() {
@@ -61,7 +57,11 @@ pub(super) fn work(shared: &Shared) {
             Ok(conn) if batch.jobs.iter().all(|job| matches!(job, Job::Ready(_))) => {
                 note(shared, &mut Reader { conn, names: &mut names }, batch);
             }
-            Ok(conn) => pace = group(shared, conn, &mut names, pace, batch),
+            Ok(conn) => {
+                let (next, replies) = group(shared, conn, &mut names, pace, batch);
+                pace = next;
+                answers.give(replies);
+            }
             Err(fault) => refuse(shared, batch, fault),
         }
         told = true;
@@ -86,29 +86,25 @@ fn refuse(shared: &Shared, batch: Batch, fault: &Fault) {
     for job in batch.jobs {
         match job {
             Job::Ready(reply) | Job::Task { reply, .. } => drop(reply.send(Err(fault.clone().into()))),
-            Job::Commit { reply, .. } => answer(shared, reply, Err(fault.clone().into())),
+            Job::Commit { reply: Some(reply), .. } => drop(reply.send(Err(fault.clone().into()))),
+            Job::Commit { reply: None, .. } => shared.refuse_post(&fault.clone().into()),
         }
     }
 }
 
-fn answer(
+/// Carries a batch out as one transaction, with those who come meanwhile; how many to expect next, and
+/// what is to be told now.
+fn group(
     shared: &Shared,
-    reply: Option<oneshot::Sender<Result<Receipt, StoreError>>>,
-    result: Result<Receipt, StoreError>,
-) {
-    match (reply, result) {
-        // Whoever asked may have gone.
-        (Some(reply), result) => drop(reply.send(result)),
-        (None, Err(error)) => shared.refuse_post(&error),
-        (None, Ok(_)) => {}
-    }
-}
-
-/// Carries a batch out as one transaction, with those who come meanwhile; how many to expect next.
-fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batch: Batch) -> Pace {
+    conn: &Connection,
+    names: &mut Names,
+    pace: Pace,
+    batch: Batch,
+) -> (Pace, Vec<Reply>) {
     let clock = shared.options.clock.as_ref();
     let began = clock.monotonic();
-    let mut group = Group { shared, pace, began, count: 0, units: 0, weight: 0, replies: Vec::new() };
+    let waited = Duration::ZERO;
+    let mut group = Group { shared, pace, waited, count: 0, units: 0, weight: 0, replies: Vec::new() };
     let news = match group.transact(conn, batch) {
         Err(fault) => group.fail(conn, &fault),
         Ok(written) => {
@@ -123,25 +119,22 @@ fn group(shared: &Shared, conn: &Connection, names: &mut Names, pace: Pace, batc
     shared.queue.done(units);
     // Counted before the answers: who is answered now comes again, who is here already came with them.
     let expected = count + shared.queue.len();
-    for reply in replies {
-        match reply {
-            Reply::Receipt(to, result) => answer(shared, to, result),
-            Reply::Task(to, result) => drop(to.send(result)),
-        }
-    }
+    replies.iter().filter_map(Reply::unheard).for_each(|error| shared.refuse_post(error));
     if let (true, Some(instance)) = (news, &shared.options.instance) {
         instance.ring();
     }
     // Where a flush is slow, whoever misses it waits long: up to a quarter of it is spent on them.
     let window = (took / 4).clamp(WINDOW[0], WINDOW[1]);
-    Pace { expected, window, patience: (took / 4).clamp(WINDOW[0], PATIENCE) }
+    (Pace { expected, window, patience: (took / 4).clamp(WINDOW[0], PATIENCE) }, replies)
 }
 
 /// A transaction of many.
 struct Group<'s> {
     shared: &'s Shared,
     pace: Pace,
-    began: MonoTime,
+    /// How long those who are late were waited for so far. What was carried out meanwhile does not count:
+    /// while there is something to do nobody waits for nothing.
+    waited: Duration,
     /// How many jobs it has, the room that they take, and how large they are.
     count: usize,
     units: u32,
@@ -165,6 +158,7 @@ impl Group<'_> {
             self.carry_out(&mut txn, &mut told, batch)?;
             batch = self.more();
         }
+        self.shared.queue.recycle(batch.jobs);
         let marks = txn.finish().map_err(fault_of)?;
         if let Some(delay) = options.simulated_flush {
             std::thread::park_timeout(delay);
@@ -182,9 +176,9 @@ impl Group<'_> {
         mut batch: Batch,
     ) -> Result<(), Fault> {
         let wanted = self.shared.feed.is_active();
-        let mut jobs = std::mem::take(&mut batch.jobs).into_iter();
+        let mut jobs = std::mem::take(&mut batch.jobs);
         self.take_over(jobs.len(), &batch);
-        while let Some(job) = jobs.next() {
+        while let Some(job) = jobs.pop_front() {
             match reply(txn, job) {
                 Ok(Some(reply)) => {
                     if let (true, Reply::Receipt(_, Ok(Receipt::Applied(applied)))) = (wanted, &reply) {
@@ -196,11 +190,12 @@ impl Group<'_> {
                 Ok(None) => {}
                 Err((reply, fault)) => {
                     self.replies.extend(reply);
-                    self.replies.extend(jobs.filter_map(|job| unanswered(job, &fault)));
+                    self.replies.extend(jobs.into_iter().filter_map(|job| unanswered(job, &fault)));
                     return Err(fault);
                 }
             }
         }
+        self.shared.queue.recycle(jobs);
         Ok(())
     }
 
@@ -212,10 +207,13 @@ impl Group<'_> {
 
     /// Those who came while the others were carried out: they are as many again as before, and would
     /// else wait for the next flush.
-    fn more(&self) -> Batch {
-        let spent = self.shared.options.clock.monotonic().saturating_since(self.began);
-        let expected = if spent < self.pace.patience { self.pace.expected } else { 0 };
-        self.shared.queue.more(Pace { expected, ..self.pace }, self.count, self.weight)
+    fn more(&mut self) -> Batch {
+        let clock = self.shared.options.clock.as_ref();
+        let expected = if self.waited < self.pace.patience { self.pace.expected } else { 0 };
+        let began = clock.monotonic();
+        let batch = self.shared.queue.more(Pace { expected, ..self.pace }, self.count, self.weight);
+        self.waited += clock.monotonic().saturating_since(began);
+        batch
     }
 
     /// Answers a batch of which nothing was begun.
@@ -228,13 +226,13 @@ impl Group<'_> {
 
     /// Puts what was posted in again if the store is busy: nobody waits for it who could try again.
     /// Not at the end, which would never come.
-    fn give_back(&self, jobs: Vec<Job>, fault: &Fault) -> (Vec<Job>, usize) {
+    fn give_back(&self, jobs: VecDeque<Job>, fault: &Fault) -> (VecDeque<Job>, usize) {
         let busy = matches!(fault, Fault::Busy(_)) && !self.shared.options.patience.is_zero();
         if !busy || self.shared.is_closed() {
             return (jobs, 0);
         }
         let is_posted = |job: &Job| matches!(job, Job::Commit { reply: None, .. });
-        let (posted, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_posted);
+        let (posted, jobs): (VecDeque<Job>, VecDeque<Job>) = jobs.into_iter().partition(is_posted);
         let count = posted.len();
         self.shared.queue.give_back(posted);
         (jobs, count)
@@ -270,18 +268,6 @@ fn fault_of(halt: Halt) -> Fault {
     }
 }
 
-/// What a job is told if its transaction fails.
-fn unanswered(job: Job, fault: &Fault) -> Option<Reply> {
-    match job {
-        Job::Commit { reply, .. } => Some(Reply::Receipt(reply, Err(fault.clone().into()))),
-        Job::Task { reply, .. } => Some(Reply::Task(reply, Err(fault.clone().into()))),
-        Job::Ready(reply) => {
-            drop(reply.send(Ok(())));
-            None
-        }
-    }
-}
-
 fn reply(txn: &mut Txn<'_>, job: Job) -> Result<Option<Reply>, (Option<Reply>, Fault)> {
     match job {
         Job::Commit { commit, reply, .. } => match txn.apply(commit) {
@@ -297,22 +283,6 @@ fn reply(txn: &mut Txn<'_>, job: Job) -> Result<Option<Reply>, (Option<Reply>, F
         Job::Ready(reply) => {
             drop(reply.send(Ok(())));
             Ok(None)
-        }
-    }
-}
-
-impl Reply {
-    /// Tells of the fault instead, also where the answer was a refusal: it rested on what is not
-    /// there now. Of such a commit nothing was written, whatever became of the others.
-    fn fail(&mut self, fault: &Fault) {
-        let certain = || match fault {
-            Fault::InDoubt(source) => Fault::Backend("commit", Arc::clone(source)),
-            other => other.clone(),
-        };
-        match self {
-            Self::Receipt(_, result @ Ok(Receipt::Applied(_))) => *result = Err(fault.clone().into()),
-            Self::Receipt(_, result) => *result = Err(certain().into()),
-            Self::Task(_, result) => *result = Err(fault.clone().into()),
         }
     }
 }

@@ -114,7 +114,7 @@ async fn a_file_that_was_cut_to_nothing_is_damage_and_one_that_was_removed_is_be
     let store = sqlite(folder.path(), &fixed);
     let error = store.commit(note().into()).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("to begin anew remove it"), "{error}");
+    assert!(error.to_string().contains("its file was cut to nothing (to begin anew, remove it"), "{error}");
     assert!(error.to_string().ends_with("restore a backup"), "{error}");
     drop(store);
     assert_eq!(file.metadata().unwrap().len(), 0, "it stays as it is");

@@ -3,6 +3,7 @@
 //! Each test ends with the conservation law: what fired is a row, or a number that says why not.
 
 mod chains;
+mod control;
 mod disk;
 mod docs;
 mod faults;

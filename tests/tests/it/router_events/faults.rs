@@ -7,16 +7,18 @@ use std::time::Duration;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::EmitError;
 use amplifier_core::payload::PayloadError;
-use amplifier_core::{Clock, MonoTime, Payload, Timestamp};
-use amplifier_foundation::EventRouter;
+use amplifier_core::{Clock, CustomName, EventId, MonoTime, NewEvent, Payload, Timestamp};
 use amplifier_foundation::host::RandomIds;
 use amplifier_foundation::router::{Delivery, RouterError};
+use amplifier_foundation::{EventRouter, Shutdown, SpawnRequest};
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};
 use amplifier_tests::soon;
+use amplifier_tests::stage::Stage;
 use serde_json::json;
 
 use super::{At, emit, flood, number, of};
+use crate::spawn::spawn;
 
 fn faulty(at: &At) -> (EventRouter, FaultyStore) {
     let store = FaultyStore::new(at.store(1), When::Never, StoreFault::Error);
@@ -133,6 +135,79 @@ async fn ten_thousand_subscribers_of_which_a_thousand_never_read(at: At) {
     }
     drop(reading);
     assert_eq!(router.subscribers(), 0);
+}
+
+each_store!(after_a_shutdown_everything_is_refused_and_nothing_hangs);
+async fn after_a_shutdown_everything_is_refused_and_nothing_hangs(at: At) {
+    let stage = Stage::new();
+    let host = at.host(&stage).await;
+    let session = spawn(&host, SpawnRequest::new("plain", "go").keep_open()).await;
+    let router = host.router().clone();
+    let emitter = router.emitter(session.id().clone());
+    let mut reader = router.subscribe("*").unwrap();
+    let mut consumer = router.consumer("worker", "tick").await.unwrap();
+    emit(&router, "tick", 1).await;
+    let place = router.tail().await.unwrap();
+    soon("the shutdown", host.shutdown(Shutdown::Now)).await;
+
+    let closed = |what: &str, result: Result<EventId, EmitError>| {
+        assert!(matches!(result, Err(EmitError::Closed)), "{what}: {result:?}");
+    };
+    closed("the router", soon("emit", router.emit("tick", json!(2))).await);
+    closed("an emitter", soon("emit", emitter.emit("tick", json!(2))).await);
+    closed("a session", soon("emit", session.session().emit_event("tick", json!(2))).await);
+    let ephemeral = NewEvent::custom(CustomName::new("tick").unwrap(), json!(2));
+    closed("an ephemeral one", router.publish_ephemeral(ephemeral));
+    let waited = soon("a wait", router.wait_after("tick", place, Duration::from_secs(9))).await;
+    assert!(matches!(waited, Err(RouterError::Closed)), "{waited:?}");
+    assert!(matches!(router.subscribe("tick"), Err(RouterError::Closed)));
+    assert!(matches!(soon("a consumer", router.consumer("other", "tick")).await, Err(RouterError::Closed)));
+    // What was recorded before is still read to its end.
+    let mut names = Vec::new();
+    while let Some(delivery) = soon("what is left", reader.next()).await {
+        let Delivery::Event(event) = delivery else { panic!("{delivery:?}") };
+        names.push(event.event_type.name().to_owned());
+    }
+    assert_eq!(names, ["tick", "session_error"]);
+    let left = soon("the consumer", consumer.next()).await;
+    assert!(left.is_none_or(|left| left.is_ok()), "it ends, or hands out what it had");
+}
+
+#[tokio::test]
+async fn a_restored_backup_refuses_the_places_of_before_and_consumers_go_on_from_it() {
+    let at = At::a_file();
+    let folder = at.project.around();
+    let (database, copy) = (folder.join("amplifier.db"), folder.join("copy.db"));
+    let (place, cursor) = {
+        let store = at.sqlite(1, Arc::new(at.clock.clone()));
+        let router = at.over(Arc::new(store.clone()), 1);
+        let mut consumer = router.consumer("worker", "tick").await.unwrap();
+        emit(&router, "tick", 1).await;
+        soon("one", consumer.next()).await.unwrap().unwrap().ack().await.unwrap();
+        emit(&router, "tick", 2).await;
+        let place = router.tail().await.unwrap();
+        store.backup(&copy).await.unwrap();
+        emit(&router, "tick", 3).await;
+        (place, router.tail().await.unwrap())
+    };
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("amplifier.db{end}")));
+    }
+    std::fs::rename(copy, database).unwrap();
+    let router = at.router_of(2);
+    // Also the place that the backup holds: what stands there later may be another event.
+    for old in [place, cursor] {
+        let gone = router.subscribe_from(old, "*").await.unwrap_err();
+        assert!(matches!(gone, RouterError::Gone { oldest } if oldest.sequence == 1), "{gone}");
+        let gone = router.wait_after("*", old, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(gone, RouterError::Gone { .. }), "{gone}");
+    }
+    let mut consumer = router.consumer("worker", "tick").await.unwrap();
+    let lease = soon("what was not acknowledged", consumer.next()).await.unwrap().unwrap();
+    assert_eq!(of(&lease.event), 2);
+    lease.ack().await.unwrap();
+    emit(&router, "tick", 4).await;
+    assert_eq!(of(&soon("what comes", consumer.next()).await.unwrap().unwrap().event), 4);
 }
 
 each_store!(readers_end_with_the_last_handle_of_their_router);

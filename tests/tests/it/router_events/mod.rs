@@ -38,6 +38,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use amplifier_core::{Clock, SessionEvent};
+use amplifier_foundation::host::RandomIds;
 use amplifier_foundation::router::{Delivery, Subscription};
 use amplifier_foundation::store::{Instance, MemoryStore, OwnerId, SqliteOptions, SqliteStore, Store};
 use amplifier_foundation::{EventRouter, Host, HostBuilder};
@@ -80,17 +81,20 @@ impl At {
 
     /// A store by another clock, which shares nothing with others in memory.
     fn fresh(&self, process: u64, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-        let ids = Arc::new(SeededIds::new(process + 100));
         match &self.memory {
-            Some(_) => Arc::new(MemoryStore::new(clock, ids.as_ref())),
-            None => {
-                let folder = self.project.around();
-                let owner = OwnerId::new(format!("process-{process}")).unwrap();
-                let instance = Instance::enter(&folder.join("run"), owner).unwrap();
-                let options = SqliteOptions::new(folder.join("amplifier.db"), clock, ids).instance(instance);
-                Arc::new(SqliteStore::open(options).unwrap())
-            }
+            Some(_) => Arc::new(MemoryStore::new(clock, &SeededIds::new(process + 100))),
+            None => Arc::new(self.sqlite(process, clock)),
         }
+    }
+
+    /// The file as a process has it open.
+    fn sqlite(&self, process: u64, clock: Arc<dyn Clock>) -> SqliteStore {
+        // A log's number must be its own, also that of a restored backup.
+        let (folder, ids) = (self.project.around(), Arc::new(RandomIds::new()));
+        let owner = OwnerId::new(format!("process-{process}")).unwrap();
+        let instance = Instance::enter(&folder.join("run"), owner).unwrap();
+        let options = SqliteOptions::new(folder.join("amplifier.db"), clock, ids).instance(instance);
+        SqliteStore::open(options).unwrap()
     }
 
     /// The router of a process.

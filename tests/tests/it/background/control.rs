@@ -1,0 +1,125 @@
+//! Pauses, and what other processes see of an owner.
+
+use std::time::Duration;
+
+use amplifier_background::BackgroundState;
+use amplifier_background::control::{Published, paused_since, set_paused};
+use amplifier_background::{BackgroundError, BackgroundSessionManager, TriggerState};
+use amplifier_foundation::Shutdown;
+use amplifier_foundation::store::RunState;
+use amplifier_tests::soon;
+use amplifier_tests::stage::Stage;
+use serde_json::json;
+
+use super::{all, config, conserved, name, rows, runs, seen};
+
+fn hourly(misfire: &str) -> serde_json::Value {
+    json!({"triggers": [{"type": "timer", "name": "hourly", "config": {"every": "1h"}, "misfire": misfire}]})
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What a timer has missed in a pause of five hours becomes this many runs.
+async fn check_misfires(misfire: &str, expect: usize) {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config("night", hourly(misfire))).await.unwrap();
+    assert!(manager.pause(&name("night")).await.unwrap());
+    assert!(!manager.pause(&name("night")).await.unwrap());
+    stage.clock.advance(HOUR * 5 + HOUR / 2);
+    manager.fire(&name("night"), json!(1)).await.unwrap();
+    let paused = manager.status(&name("night")).unwrap();
+    let states = (paused.state, paused.triggers.values().map(|trigger| trigger.state).collect::<Vec<_>>());
+    assert_eq!(states, (BackgroundState::Paused, vec![TriggerState::Paused]));
+    assert_eq!(rows(&host, "night").await[0].state, RunState::Queued);
+    assert!(manager.resume(&name("night")).await.unwrap());
+    assert!(!manager.resume(&name("night")).await.unwrap());
+    runs(&host, "night", "what was missed", all(RunState::Completed, expect + 1)).await;
+    stage.clock.advance(HOUR);
+    runs(&host, "night", "the next hour", all(RunState::Completed, expect + 2)).await;
+    conserved(&host, "night").await;
+    manager.shutdown(Shutdown::Now).await;
+}
+
+#[tokio::test]
+async fn what_is_due_in_a_pause_meets_its_misfire_policy() {
+    check_misfires("once", 1).await;
+    check_misfires("skip", 0).await;
+    check_misfires("all", 5).await;
+}
+
+#[tokio::test]
+async fn a_pause_outlives_its_manager() {
+    let stage = Stage::new();
+    let host = stage.host_on_disk().await;
+    assert!(set_paused(&host, &name("night"), true).await.unwrap());
+    for _ in 0..2 {
+        let manager = BackgroundSessionManager::new(&host);
+        manager.start(config("night", hourly("once"))).await.unwrap();
+        assert_eq!(manager.status(&name("night")).unwrap().state, BackgroundState::Paused);
+        manager.shutdown(Shutdown::Now).await;
+    }
+    assert!(paused_since(host.store().as_ref(), &name("night")).await.unwrap().is_some());
+    assert!(set_paused(&host, &name("night"), false).await.unwrap());
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config("night", hourly("once"))).await.unwrap();
+    seen(&manager, "night", "that it runs", |status| status.state == BackgroundState::Running).await;
+    manager.shutdown(Shutdown::Now).await;
+}
+
+#[tokio::test]
+async fn the_owner_publishes_how_its_background_sessions_stand() {
+    let stage = Stage::new();
+    let host = stage.host_in_memory();
+    let published = |state: BackgroundState| {
+        let host = host.clone();
+        async move {
+            loop {
+                let told = Published::read(host.store().as_ref(), &name("night")).await.unwrap();
+                if let Some(told) = told.filter(|told| told.state == state) {
+                    return told;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    };
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config("night", hourly("once"))).await.unwrap();
+    seen(&manager, "night", "that it runs", |status| status.state == BackgroundState::Running).await;
+    manager.publish_now().await;
+    let told = soon("what is published", published(BackgroundState::Running)).await;
+    assert_eq!(told.owner, host.owner().to_string());
+    assert_eq!(told.triggers.values().next().unwrap().state, TriggerState::Watching);
+    // By itself, within a quarter of a second of its own clock.
+    manager.pause(&name("night")).await.unwrap();
+    let waiting = published(BackgroundState::Paused);
+    let advancing = async {
+        loop {
+            stage.clock.advance(Duration::from_millis(250));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        _ = soon("the pause is published", waiting) => {}
+        () = advancing => {}
+    }
+    manager.shutdown(Shutdown::Now).await;
+    soon("the end is published", published(BackgroundState::Stopped)).await;
+}
+
+#[tokio::test]
+async fn a_second_owner_is_told_who_the_first_one_is() {
+    let stage = Stage::new();
+    let host = stage.host_on_disk().await;
+    let first = BackgroundSessionManager::new(&host);
+    first.own().await.unwrap();
+    let other = stage.host_on_disk().await;
+    let second = BackgroundSessionManager::new(&other);
+    let refused = second.start(config("night", json!({}))).await.unwrap_err();
+    let BackgroundError::Owned { owner } = refused else { panic!("{refused}") };
+    assert_eq!((owner.owner, owner.pid), (host.owner().to_string(), std::process::id()));
+    first.shutdown(Shutdown::Now).await;
+    second.start(config("night", json!({}))).await.unwrap();
+    second.shutdown(Shutdown::Now).await;
+}
