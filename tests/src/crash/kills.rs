@@ -24,6 +24,8 @@ const LIFE: u64 = 400;
 const BIRTH: u64 = 250;
 /// When a process that does not end is killed.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take to end what others have left.
+const ORPHANS: Duration = Duration::from_secs(10);
 /// How often it is looked at what was said.
 const LOOK: Duration = Duration::from_millis(3);
 
@@ -225,13 +227,20 @@ impl Campaign {
         }
     }
 
-    /// An owner that has started has ended what was left by those that are gone.
+    /// What was left by those that are gone ends with the next start: by the owner's, or by that of who fires,
+    /// whichever comes first; the other one does not wait for it.
     fn no_orphans(&mut self) {
-        let standing = standing(&self.place.project());
-        let orphans = std::mem::take(&mut self.orphans);
-        let left: Vec<_> = standing.into_iter().filter(|(pid, _)| orphans.contains(pid)).collect();
-        if !left.is_empty() {
-            self.flaws.push(format!("processes of owners that are gone outlived the next start: {left:?}"));
+        let (orphans, began) = (std::mem::take(&mut self.orphans), Instant::now());
+        let left = || -> Vec<(i32, String)> {
+            let standing = standing(&self.place.project());
+            standing.into_iter().filter(|(pid, _)| orphans.contains(pid)).collect()
+        };
+        while !left().is_empty() {
+            if began.elapsed() > ORPHANS {
+                let flaw = format!("processes of owners that are gone outlived the next start: {:?}", left());
+                return self.flaws.push(flaw);
+            }
+            std::thread::sleep(LOOK);
         }
     }
 

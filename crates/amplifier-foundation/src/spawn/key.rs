@@ -61,10 +61,14 @@ impl SessionKey {
             return Ok(Some(live));
         }
         let mut row = bounded(host, host.store().session(&id)).await?;
-        if let Some(left) = &row
-            && recover_one(host, left).await?.is_some()
-        {
-            row = bounded(host, host.store().session(&id)).await?;
+        if let Some(left) = &row {
+            match recover_one(host, left).await {
+                Ok(None) => {}
+                Ok(Some(_)) => row = bounded(host, host.store().session(&id)).await?,
+                // The store cannot be told yet.
+                Err(_) if left.owner == host.0.owner => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let outcome = match row.map(|row| (row.settled, row.owner)) {
             Some((Some(settled), _)) => settled.outcome,

@@ -90,12 +90,18 @@ async fn settle_left(
         return Ok(None);
     }
     let metadata = described(host, &row.id).await;
+    // One of this process whose files lie elsewhere: they say how it ended, to who opens it next.
+    let own = row.owner == host.0.owner;
+    if own && metadata.session_id.is_none() {
+        return Ok(None);
+    }
     // Asked again: the owner may have settled between the first look and its end.
     let Some(recovery) = reconcile([row], lives, |of| left(&metadata, of)).pop() else { return Ok(None) };
     let commit = || {
         let commit = settling(host, row, &metadata, &recovery);
         match when {
             Some(when) => commit.when(when.clone()),
+            None if own => commit,
             // What was asked of somebody who hangs it may still do.
             None => commit.write(Write::DropCommands { to: recovery.owner.clone() }),
         }
