@@ -137,7 +137,7 @@ impl Source {
         let host = self.workshop.host.clone();
         let (name, row) = (self.intake.config.name.clone(), self.row.clone());
         let clock = Arc::clone(host.clock());
-        let mut context = TriggerContext::new(name, row, clock, Arc::clone(host.ids()), self.stop.child());
+        let mut context = TriggerContext::new(name, row, clock, Arc::clone(host.ids()), self.stop.clone());
         context.start = self.start;
         let made = caught(async move { source.watch(context) }).await;
         let mut stream = match made {
