@@ -297,16 +297,19 @@ impl Board {
     }
 
     fn send(&self, errand: Errand) {
+        let start = self.start.get();
         let looks = {
             let mut inner = self.lock();
             if inner.errand != Errand::Queued {
                 inner.errand = errand;
             }
-            std::mem::replace(&mut inner.looks, true)
+            // Before there is a pool nobody looks.
+            start.is_some() && std::mem::replace(&mut inner.looks, true)
         };
-        match self.start.get() {
+        match start {
             Some(start) if !looks => start(),
-            _ => self.wake.notify_one(),
+            Some(_) => self.wake.notify_one(),
+            None => {}
         }
     }
 

@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_table_has_the_reference_taxonomy_and_two_terminal_events() {
-        assert_eq!(KERNEL_EVENTS.len(), 42 + 6);
+        assert_eq!(KERNEL_EVENTS.len(), 42 + 9);
         for (index, row) in KERNEL_EVENTS.iter().enumerate() {
             let event = EventType::kernel(row.name).unwrap();
             assert_eq!(EventType::kernel(row.reference), Some(event.clone()), "{}", row.reference);

@@ -262,5 +262,8 @@ fn every_example_is_tested() {
         .filter(|name| !name.contains('.'))
         .collect();
     names.sort();
-    assert_eq!(names, ["code-review", "delegate", "hello", "issues", "local-model", "pipeline"]);
+    assert_eq!(
+        names,
+        ["chain", "code-review", "delegate", "hello", "issues", "local-model", "nightly", "pipeline",]
+    );
 }

@@ -17,10 +17,10 @@ const MAX_CRATE: [(&str, usize); 7] = [
     ("amplifier-core", 5_600),
     ("amplifier-fs", 2_500),
     ("amplifier-bundle", 11_000),
-    ("amplifier-store", 6_000),
+    ("amplifier-store", 6_500),
     ("amplifier-trigger", 4_500),
     ("amplifier-foundation", 12_500),
-    ("amplifier-background", 6_000),
+    ("amplifier-background", 8_500),
 ];
 
 /// Checks one file.

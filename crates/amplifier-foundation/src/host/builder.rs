@@ -302,16 +302,15 @@ impl HostBuilder {
             EventRouter::new(Arc::clone(&store), Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
         let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
-        let ledger = |paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids));
-        let processes = paths.as_ref().map(ledger);
-        let loader_home = amplifier_home.clone().unwrap_or_default();
-        let mut loader = LoaderOptions::new(loader_home, project.clone(), Arc::clone(&self.clock));
-        loader.user_home = user_home.clone();
-        loader.added = self.added;
+        let processes = paths
+            .as_ref()
+            .map(|paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids)));
+        let home_of_loader = amplifier_home.clone().unwrap_or_default();
+        let mut loader = LoaderOptions::new(home_of_loader, project.clone(), Arc::clone(&self.clock));
+        (loader.user_home, loader.added, loader.offline) = (user_home.clone(), self.added, self.offline);
+        loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         let untrusted_project = self.untrusted.is_some();
         loader.untrusted = self.untrusted.unwrap_or_default();
-        loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
-        loader.offline = self.offline;
         loader.on_notice = self.on_notice;
         let host = Host::new(HostInner {
             registry: self.registry,

@@ -307,7 +307,8 @@ async fn keys_leases_and_waits_go_by_the_stores_clock_and_survive_one_that_jumps
         let taken = store.image_after(store.recorded()).unwrap().commit(take("b").into()).await;
         assert_eq!(taken.is_ok(), free, "the lease at {at}");
         assert_eq!(store.key(&key).await.unwrap().is_none(), free, "the key at {at}");
-        assert_eq!(ready(&store).await, usize::from(free), "the run at {at}");
+        // One that waits does not wait for a clock to come as far again as it was.
+        assert_eq!(ready(&store).await, usize::from(free || at < 100), "the run at {at}");
     }
     applied(&store, put()).await;
     set(100);

@@ -421,7 +421,8 @@ async fn keys_leases_and_waits_survive_a_clock_that_jumps_back() {
         drop(store);
         store = sqlite(folder.path(), &clock);
         assert_eq!(store.key(&key).await.unwrap().is_none(), free, "the key at {at}");
-        assert_eq!(ready(&store).await, usize::from(free), "the run at {at}");
+        // One that waits does not wait for a clock to come as far again as it was.
+        assert_eq!(ready(&store).await, usize::from(free || at < 100), "the run at {at}");
         assert_eq!(store.commit(take("b").into()).await.is_ok(), free, "the lease at {at}");
     }
     applied(&store, put()).await;
