@@ -287,11 +287,7 @@ impl HostBuilder {
         home: Option<AmplifierHome>,
         paths: Option<ProjectPaths>,
     ) -> (Host, Option<Opened>) {
-        let storage: Arc<dyn SessionStorage> = match (self.storage, &paths) {
-            (Some(storage), _) => storage,
-            (None, Some(paths)) => Arc::new(FileStorage::new(paths.clone(), self.redactor.clone())),
-            (None, None) => Arc::new(MemoryStorage::new(self.redactor.clone())),
-        };
+        let storage = self.storage.unwrap_or_else(|| default_storage(paths.as_ref(), &self.redactor));
         let owner = OwnerId::fresh(self.ids.as_ref());
         let (store, owners, opened) = match self.store {
             Some(store) => (store, Owners::default(), None),
@@ -358,6 +354,14 @@ impl HostBuilder {
 
 /// True once a store was opened; false if it never will be.
 type Opened = BoxFuture<'static, bool>;
+
+/// Sessions in files; in memory where there is no project.
+fn default_storage(paths: Option<&ProjectPaths>, redactor: &Redactor) -> Arc<dyn SessionStorage> {
+    match paths {
+        Some(paths) => Arc::new(FileStorage::new(paths.clone(), redactor.clone())),
+        None => Arc::new(MemoryStorage::new(redactor.clone())),
+    }
+}
 
 /// The store of a project, in a file; in memory where there is no project.
 fn default_store(
