@@ -207,7 +207,7 @@ async fn play(acts: Vec<Act>) -> Vec<(RunState, RunState)> {
 fn cases() -> ProptestConfig {
     let config = ProptestConfig::default();
     let said = std::env::var_os("PROPTEST_CASES").is_some();
-    ProptestConfig { cases: if said { config.cases } else { 8 }, ..config }
+    ProptestConfig { cases: if said { config.cases } else { 32 }, ..config }
 }
 
 proptest! {
