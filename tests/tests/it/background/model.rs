@@ -174,7 +174,7 @@ impl Play {
         runs(&self.host, "night", "the end of all", is_over).await;
         ticks.abort();
         for manager in [&self.owner, &self.beside] {
-            manager.stop(&name("night"), Shutdown::Now).await.unwrap();
+            soon("a stop", manager.stop(&name("night"), Shutdown::Now)).await.unwrap();
         }
         let counts = conserved(&self.host, "night").await;
         assert_eq!(counts.triggered, self.fired, "each firing is counted once, also over stops and starts");
@@ -198,7 +198,7 @@ impl Play {
 async fn play(acts: Vec<Act>) -> Vec<(RunState, RunState)> {
     let mut play = Play::begin().await;
     for act in acts {
-        play.act(act).await;
+        soon(&format!("what comes of {act:?}"), play.act(act)).await;
     }
     play.end().await
 }
