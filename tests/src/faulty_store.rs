@@ -111,6 +111,7 @@ fn name(commit: &Commit) -> &'static str {
         Some(Write::Open { .. }) => "open",
         Some(Write::Settle { .. }) => "settle",
         Some(Write::Append(_)) => "append",
+        Some(Write::SetValue { key, .. }) if key.as_str().starts_with("background-status/") => "publish",
         _ => "other",
     }
 }

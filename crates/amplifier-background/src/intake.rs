@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::{CancelLevel, Cause, EventType, NewEvent, Payload, RunId};
+use amplifier_core::{AmplifierSession, CancelLevel, Cause, EventType, NewEvent, Payload, RunId};
 use amplifier_foundation::Host;
 use amplifier_foundation::router::DEFAULT_MAX_HOPS;
 use amplifier_store::{
@@ -301,18 +301,20 @@ impl Intake {
         let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
         let mut commit = self.counted(Commit::from(enqueue), event, None);
         let replaces = origin.policy.overlap == Overlap::CancelPrevious;
+        let mut replaced = 0;
         if replaces {
             for row in self.queued().await? {
                 let step = RunMove::new(row.id, RunState::Queued, RunState::Cancelled);
                 commit = commit.write(Write::MoveRun(step.reason("a later firing took its place")));
+                replaced += 1;
             }
         }
         commit = commit.when(Expect::KeyAbsent(self.seen(event)));
         match self.commit(commit, event, origin).await? {
             true => {
                 if replaces {
-                    self.board.change_quietly(|inner| inner.waiting = 0);
-                    self.cancel_running();
+                    self.board.change_quietly(|inner| inner.waiting -= replaced);
+                    self.cancel_others(&run);
                 }
                 Ok(Taken::Run(run))
             }
@@ -320,13 +322,17 @@ impl Intake {
         }
     }
 
-    fn cancel_running(&self) {
-        self.board.change(|inner| {
-            let without = inner.running.iter().filter(|(_, active)| active.session.is_none());
+    /// Cancels what runs but `run`: that may have been begun since it is durable.
+    fn cancel_others(&self, run: &RunId) {
+        let sessions: Vec<AmplifierSession> = self.board.change(|inner| {
+            let others = || inner.running.iter().filter(|(id, _)| *id != run);
+            let without = others().filter(|(_, active)| active.session.is_none());
             let without: Vec<RunId> = without.map(|(id, _)| id.clone()).collect();
+            let sessions = others().filter_map(|(_, active)| active.session.clone()).collect();
             inner.unwanted.extend(without);
+            sessions
         });
-        self.board.sessions().iter().for_each(|session| session.cancel(CancelLevel::Graceful));
+        sessions.iter().for_each(|session| session.cancel(CancelLevel::Graceful));
     }
 
     /// A firing that becomes no run.

@@ -249,7 +249,7 @@ impl Pool {
                 let error = amplifier_core::causes::chain(&error);
                 tracing::warn!(run = %id, error, "a run could not be begun yet");
                 self.board.change(|inner| inner.status.error = Some(error));
-                self.host.clock().sleep(RETRY).await;
+                until(self.host.clock().sleep(RETRY), self.board.is_unwanted(&id)).await;
                 self.board.rouse();
                 return false;
             }

@@ -325,6 +325,15 @@ impl Board {
         !inner.looks
     }
 
+    /// Waits until a run is to be cancelled, or nothing begins any more.
+    pub(crate) async fn is_unwanted(&self, run: &RunId) {
+        let mut changed = self.changed.subscribe();
+        let unwanted =
+            |_: &u64| self.look(|inner| inner.unwanted.contains(run) || !inner.status.state.begins());
+        // The sender lives in `self`.
+        let _ = changed.wait_for(unwanted).await;
+    }
+
     /// The sessions that run.
     pub(crate) fn sessions(&self) -> Vec<AmplifierSession> {
         self.look(|inner| inner.running.values().filter_map(|active| active.session.clone()).collect())

@@ -12,6 +12,7 @@ use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_core::{OutcomeKind, SessionOutcome};
 use amplifier_foundation::store::{MemoryStore, RUN_STEPS, RunState, Write};
 use amplifier_foundation::{Host, Shutdown};
+use amplifier_tests::bundle::BundleText;
 use amplifier_tests::fake::Step;
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};
@@ -22,7 +23,8 @@ use amplifier_tests::stage::Stage;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{config, conserved, name, rows, runs};
+use super::world::lapse;
+use super::{all, config, conserved, name, rows, runs};
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -35,7 +37,7 @@ enum Act {
     Fail,
     /// The next session takes its time.
     Slow,
-    /// The next session cannot be started.
+    /// The store fails where the next session begins.
     Broken,
     /// A session that runs is lost, as if its process had ended.
     Lose,
@@ -172,7 +174,7 @@ impl Play {
         runs(&self.host, "night", "the end of all", is_over).await;
         ticks.abort();
         for manager in [&self.owner, &self.beside] {
-            manager.stop(&name("night"), Shutdown::Now).await.unwrap();
+            soon("a stop", manager.stop(&name("night"), Shutdown::Now)).await.unwrap();
         }
         let counts = conserved(&self.host, "night").await;
         assert_eq!(counts.triggered, self.fired, "each firing is counted once, also over stops and starts");
@@ -196,13 +198,20 @@ impl Play {
 async fn play(acts: Vec<Act>) -> Vec<(RunState, RunState)> {
     let mut play = Play::begin().await;
     for act in acts {
-        play.act(act).await;
+        soon(&format!("what comes of {act:?}"), play.act(act)).await;
     }
     play.end().await
 }
 
+/// A few, for a run of all tests; `PROPTEST_CASES` says how many else.
+fn cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let said = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if said { config.cases } else { 32 }, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn any_history_keeps_the_law_and_ends(acts in prop::collection::vec(act(), 1..30)) {
@@ -213,23 +222,23 @@ proptest! {
 
 #[tokio::test]
 async fn every_step_of_the_table_is_taken_but_those_that_a_count_stands_for() {
-    let mut all: BTreeSet<(RunState, RunState)> = BTreeSet::new();
-    // Two attempts fail; one is slow and is stopped; what waits is replaced; none can be started.
+    let mut taken: BTreeSet<(RunState, RunState)> = BTreeSet::new();
+    // Two attempts fail; one is slow and is stopped; what waits is replaced; one cannot be started.
     for acts in [
         vec![Act::Fail, Act::Fail, Act::Fire],
         vec![Act::Slow, Act::Slow, Act::Slow, Act::Slow, Act::Fire, Act::Fire, Act::Wait(0), Act::Lose],
     ] {
-        all.extend(play(acts).await);
+        taken.extend(play(acts).await);
     }
     let stage = Stage::new();
     let memory = MemoryStore::new(Arc::new(stage.clock.clone()), &SeededIds::new(7));
     let store = FaultyStore::new(Arc::new(memory), When::Never, StoreFault::Error);
-    let host = stage.builder().store(Arc::new(store.clone())).in_memory();
+    let host = stage.builder().store(Arc::new(store.clone())).open(stage.project.path()).await.unwrap();
     let manager = BackgroundSessionManager::new(&host);
     let gate = Gate::new();
     stage.brain.then(Step::Wait("slow".into(), gate.clone()));
     let triggers = json!([{"type": "manual", "overlap": "cancel_previous"}]);
-    let more = json!({"triggers": triggers, "queue": {"attempts": 2}});
+    let more = json!({ "triggers": triggers });
     manager.start(config("night", more)).await.unwrap();
     manager.fire(&name("night"), json!(1)).await.unwrap();
     gate.reached(1).await;
@@ -237,17 +246,15 @@ async fn every_step_of_the_table_is_taken_but_those_that_a_count_stands_for() {
         manager.fire(&name("night"), json!(at)).await.unwrap();
     }
     manager.stop(&name("night"), Shutdown::Now).await.unwrap();
-    let more = json!({"queue": {"attempts": 2}});
-    store.set(When::Method("open"), StoreFault::Error);
-    manager.start(config("night", more)).await.unwrap();
-    stage.clock.asleep_within(Duration::from_secs(1)).await;
-    stage.clock.advance(Duration::from_secs(1));
-    let is_over =
-        |rows: &[_]| rows.iter().all(|row: &amplifier_foundation::store::RunRow| row.state.is_final());
-    runs(&host, "night", "the end of all", is_over).await;
-    all.extend(store.steps());
+    let brief = stage.project.bundle("brief", &BundleText::new("brief").to_string());
+    manager.start(config("day", json!({"bundle": "brief", "queue": {"attempts": 2}}))).await.unwrap();
+    std::fs::remove_file(brief).unwrap();
+    manager.fire(&name("day"), json!(1)).await.unwrap();
+    let dead = runs(&host, "day", "the end of a run without a bundle", all(RunState::Dead, 1));
+    lapse(&stage, Duration::from_secs(1), dead).await;
+    taken.extend(store.steps());
     // A firing that a policy leaves out, or that another stands for, is a number and no row.
     let counted = [(RunState::Queued, RunState::Coalesced), (RunState::Queued, RunState::Skipped)];
     let wanted = RUN_STEPS.iter().map(|(from, to, _)| (*from, *to)).filter(|step| !counted.contains(step));
-    assert_eq!(all, wanted.collect::<BTreeSet<_>>());
+    assert_eq!(taken, wanted.collect::<BTreeSet<_>>());
 }

@@ -45,7 +45,7 @@ async fn two_managers_on_one_store_run_nothing_twice() {
     let (one, two) = (BackgroundSessionManager::new(&host), BackgroundSessionManager::new(&host));
     one.start(config("night", json!({"pool_size": 4}))).await.unwrap();
     let owned = two.start(config("night", json!({}))).await.unwrap_err();
-    assert!(owned.to_string().contains("are run by"), "{owned}");
+    assert!(owned.to_string().contains("are owned by process"), "{owned}");
     two.work(config("night", json!({"pool_size": 4}))).await.unwrap();
     for _ in 0..20 {
         one.fire(&name("night"), json!("a")).await.unwrap();
