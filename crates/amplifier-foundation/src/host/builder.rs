@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use amplifier_core::approval::{Approver, Display, NoDisplay, NobodyToAsk};
-use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::{NoVariables, Variables};
 use amplifier_core::hook::Hook;
 use amplifier_core::module::Module;
@@ -269,8 +268,8 @@ impl HostBuilder {
         let paths = ProjectPaths::resolve(home.path(), &project)?;
         process::recover(&paths, self.clock.as_ref()).await;
         let (host, opened) = self.assemble(project, Some(home), Some(paths));
-        if let Some(opened) = opened {
-            tokio::spawn(host.recover_once(opened));
+        if let Some(on_open) = opened {
+            on_open(host.recovery());
         }
         Ok(host)
     }
@@ -280,7 +279,7 @@ impl HostBuilder {
         self.assemble(PathBuf::from("/"), None, None).0
     }
 
-    /// The host, and what tells that its store was opened.
+    /// The host, and what has something done once its store is open.
     fn assemble(
         self,
         project: PathBuf,
@@ -352,8 +351,8 @@ impl HostBuilder {
     }
 }
 
-/// True once a store was opened; false if it never will be.
-type Opened = BoxFuture<'static, bool>;
+/// Has something done once a store is open.
+type Opened = Box<dyn FnOnce(Box<dyn FnOnce() + Send>)>;
 
 /// Sessions in files; in memory where there is no project.
 fn default_storage(paths: Option<&ProjectPaths>, redactor: &Redactor) -> Arc<dyn SessionStorage> {
@@ -384,7 +383,8 @@ fn default_store(
         );
         let lives = move |owner: &OwnerId| amplifier_store::Instance::lives_in(&run, owner);
         let store = Arc::new(amplifier_store::ProjectStore::new(options));
-        let opened = Box::pin(store.opened());
+        let of_project = Arc::clone(&store);
+        let opened: Opened = Box::new(move |then| of_project.on_open(then));
         return (store, Owners(Some(Arc::new(lives))), Some(opened));
     }
     let _ = (paths, owner);

@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::approval::{Approver, Display};
-use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::Variables;
 use amplifier_core::hook::Hook;
 use amplifier_core::module::tool::Tool;
@@ -193,16 +192,18 @@ impl Host {
         Self(Arc::clone(&self.0), None)
     }
 
-    /// Settles what processes that are gone have left, once the store is opened. It does not keep the host.
-    fn recover_once(&self, opened: BoxFuture<'static, bool>) -> impl Future<Output = ()> + Send + use<> {
-        let host = Arc::downgrade(&self.0);
-        async move {
-            let opened = opened.await;
-            let Some(host) = host.upgrade().filter(|_| opened) else { return };
-            if let Err(error) = crate::spawn::recover::recover(&Self(host, None)).await {
-                tracing::warn!(%error, "sessions whose process is gone could not be settled");
-            }
-        }
+    /// What begins to settle what processes that are gone have left. It does not keep the host.
+    fn recovery(&self) -> Box<dyn FnOnce() + Send> {
+        let (host, runtime) = (Arc::downgrade(&self.0), tokio::runtime::Handle::current());
+        Box::new(move || {
+            let recover = async move {
+                let Some(host) = host.upgrade() else { return };
+                if let Err(error) = crate::spawn::recover::recover(&Self(host, None)).await {
+                    tracing::warn!(%error, "sessions whose process is gone could not be settled");
+                }
+            };
+            runtime.spawn(recover);
+        })
     }
 
     /// A handle for a task that starts a session: a shutdown waits for its end.

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
 use super::{SqliteOptions, SqliteStore};
 use crate::{
@@ -65,13 +64,16 @@ pub struct ProjectStore {
     state: Mutex<State>,
 }
 
+/// What is done once a database is open.
+type OnOpen = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     store: Option<SqliteStore>,
     /// Those who listen before there is anything to hear.
     listeners: Vec<Weak<dyn LogListener>>,
-    /// Who waits for the database to be opened.
-    awaited: Vec<oneshot::Sender<()>>,
+    /// What is to be done once the database is open.
+    then: Vec<OnOpen>,
 }
 
 impl fmt::Debug for ProjectStore {
@@ -87,17 +89,17 @@ impl ProjectStore {
         Self { options, state: Mutex::default() }
     }
 
-    /// Waits until this process has the database open, whatever opens it; false if it never does.
-    pub fn opened(&self) -> impl Future<Output = bool> + Send + 'static + use<> {
-        let (sender, receiver) = oneshot::channel();
+    /// Calls `then` once this process has the database open, whatever opens it; at once if it has. It must
+    /// not wait, nor ask this store for anything.
+    pub fn on_open(&self, then: impl FnOnce() + Send + 'static) {
         let mut state = self.lock();
         match state.store {
             Some(_) => {
-                let _ = sender.send(());
+                drop(state);
+                then();
             }
-            None => state.awaited.push(sender),
+            None => state.then.push(Box::new(then)),
         }
-        async move { receiver.await.is_ok() }
     }
 
     /// True if there is a database.
@@ -160,10 +162,7 @@ impl ProjectStore {
         let store = SqliteStore::open(options)?;
         state.listeners.drain(..).for_each(|listener| store.listen(listener));
         state.store = Some(store.clone());
-        for waits in state.awaited.drain(..) {
-            // Who waited may have gone.
-            let _ = waits.send(());
-        }
+        state.then.drain(..).for_each(|then| then());
         Ok(store)
     }
 }
