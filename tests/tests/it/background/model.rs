@@ -246,7 +246,7 @@ async fn every_step_of_the_table_is_taken_but_those_that_a_count_stands_for() {
         manager.fire(&name("night"), json!(at)).await.unwrap();
     }
     manager.stop(&name("night"), Shutdown::Now).await.unwrap();
-    let brief = stage.project.bundle("brief", &BundleText::new("brief").to_string());
+    let brief = stage.project.bundle("brief", BundleText::new("brief").to_string());
     manager.start(config("day", json!({"bundle": "brief", "queue": {"attempts": 2}}))).await.unwrap();
     std::fs::remove_file(brief).unwrap();
     manager.fire(&name("day"), json!(1)).await.unwrap();
