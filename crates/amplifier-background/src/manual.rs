@@ -5,13 +5,12 @@
 use amplifier_core::{Payload, RunId};
 use amplifier_foundation::Host;
 use amplifier_trigger::{
-    Cause, Generation, TriggerConfig, TriggerEvent, TriggerEventId, TriggerKind, TriggerPolicy, TriggerSpec,
+    Cause, Generation, TriggerEvent, TriggerEventId, TriggerKind, TriggerPolicy, TriggerSpec,
 };
 
 use crate::config::BackgroundConfig;
 use crate::error::BackgroundError;
 use crate::intake::{Intake, Origin, Taken};
-use crate::status::{BackgroundState, BackgroundStatus, TriggerState, TriggerStatus};
 
 /// What holds for firings by hand.
 pub(crate) fn policy(config: &BackgroundConfig) -> TriggerPolicy {
@@ -37,26 +36,5 @@ pub(crate) async fn fire(host: &Host, intake: &Intake, data: Payload) -> Result<
         Taken::Coalesced | Taken::Repeated => {
             Err(BackgroundError::Rejected { reason: "another run stands for it".to_owned() })
         }
-    }
-}
-
-/// How a background session stands that is about to start.
-pub(crate) fn status_of(config: &BackgroundConfig) -> BackgroundStatus {
-    let status = |trigger: &TriggerConfig| {
-        let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
-        let kind = trigger.kind();
-        (trigger.key(), TriggerStatus::new(kind, state))
-    };
-    BackgroundStatus {
-        name: config.name.clone(),
-        bundle: config.bundle.clone(),
-        state: BackgroundState::Starting,
-        triggered: 0,
-        spawned: 0,
-        active: Vec::new(),
-        last_trigger: None,
-        limited: None,
-        error: None,
-        triggers: config.triggers.iter().map(status).collect(),
     }
 }

@@ -11,10 +11,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use amplifier_core::activity::ActivityState;
 use amplifier_core::{AmplifierSession, RunId, SessionId, Timestamp};
 use amplifier_store::{Store, StoreError};
-use amplifier_trigger::{BackgroundName, TriggerKey, TriggerKind};
+use amplifier_trigger::{BackgroundName, TriggerConfig, TriggerKey, TriggerKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::config::BackgroundConfig;
 use crate::pool::Ahead;
 use crate::run::Count;
 
@@ -140,6 +141,28 @@ pub struct BackgroundStatus {
     pub error: Option<String>,
     /// Its triggers.
     pub triggers: BTreeMap<TriggerKey, TriggerStatus>,
+}
+
+impl BackgroundStatus {
+    /// How a background session stands that is about to start.
+    pub(crate) fn starting(config: &BackgroundConfig) -> Self {
+        let status = |trigger: &TriggerConfig| {
+            let state = if trigger.policy.enabled { TriggerState::Watching } else { TriggerState::Disabled };
+            (trigger.key(), TriggerStatus::new(trigger.kind(), state))
+        };
+        Self {
+            name: config.name.clone(),
+            bundle: config.bundle.clone(),
+            state: BackgroundState::Starting,
+            triggered: 0,
+            spawned: 0,
+            active: Vec::new(),
+            last_trigger: None,
+            limited: None,
+            error: None,
+            triggers: config.triggers.iter().map(status).collect(),
+        }
+    }
 }
 
 /// What the store has counted of a background session: `triggered = coalesced + skipped + rejected + rows`.

@@ -19,7 +19,7 @@ use crate::error::BackgroundError;
 use crate::intake::Intake;
 use crate::manual;
 use crate::run::running_of;
-use crate::status::{Active, Board};
+use crate::status::{Active, BackgroundStatus, Board};
 
 /// How often a run is looked at whose events say nothing.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub async fn fire(
     config.check()?;
     let name = config.name.clone();
     let config = Arc::new(config);
-    let board = Arc::new(Board::new(manual::status_of(&config), watch::Sender::new(0)));
+    let board = Arc::new(Board::new(BackgroundStatus::starting(&config), watch::Sender::new(0)));
     let intake = Intake::new(host.clone(), Arc::clone(&config), Arc::clone(&board));
     intake.count_waiting().await?;
     let overlap = manual::policy(&config).overlap;

@@ -344,7 +344,7 @@ impl BackgroundSessionManager {
         claims: BTreeMap<TriggerKey, HookClaim>,
         paused: bool,
     ) -> Result<Session, BackgroundError> {
-        let board = Arc::new(Board::new(manual::status_of(&config), self.0.changed.clone()));
+        let board = Arc::new(Board::new(BackgroundStatus::starting(&config), self.0.changed.clone()));
         if paused {
             board.pause(true);
         }

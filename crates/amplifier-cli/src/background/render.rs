@@ -78,7 +78,10 @@ impl Log {
 
     pub(super) fn ended(&self, ended: &[BackgroundStatus]) {
         self.tell(
-            || format!("stopped: {} background sessions", ended.len()),
+            || match ended.len() {
+                1 => "stopped: 1 background session".to_owned(),
+                more => format!("stopped: {more} background sessions"),
+            },
             || json!({ "type": "stopped", "background_sessions": ended.len() }),
         );
     }
