@@ -7,12 +7,8 @@
 
 mod args;
 mod exit;
-mod json;
 mod later;
-mod output;
 mod run;
-mod stop;
-mod text;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -5,7 +5,6 @@
 //! Never here: when something starts, and what happens then.
 
 mod add;
-mod beside;
 mod fire;
 mod logs;
 mod render;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use amplifier_app::beside::{Beside, BesideError, BesideOptions, BesideRunning};
 use amplifier_app::terminal::Signals;
 use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
-use amplifier_background::declared::{Declarations, Declared};
+use amplifier_background::declared::{Declarations, Declared, Sources};
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
 use amplifier_core::CancelLevel;
@@ -16,13 +17,12 @@ use amplifier_foundation::settings::Flags;
 use amplifier_foundation::{Host, Shutdown};
 use tokio::sync::mpsc;
 
-use super::beside::Beside;
 use super::render::Log;
 use super::{refused, sources, undeclared};
 use crate::args::background::StartArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure, Signalled, chain};
-use crate::output::say;
+use crate::output::{plain, say};
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
@@ -39,7 +39,7 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
     let keys = context.variables();
     let manager = BackgroundSessionManager::with(&host, TriggerRegistry::new(), move |name| keys.get(name));
     let sources = sources(args.bundle.as_deref(), context, &host);
-    let beside = Beside::prepare(args, context, &host, &sources).await?;
+    let beside = beside(args, context, &host, &sources).await?;
     let mut options = OwnerOptions::new(sources);
     options.drain = args.drain_timeout.0;
     let started = tokio::select! {
@@ -61,6 +61,42 @@ async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
     code
 }
 
+/// The listener that was asked for, and whom the project's file wants notified.
+async fn beside(
+    args: &StartArgs,
+    context: &Context,
+    host: &Host,
+    sources: &Sources,
+) -> Result<Beside, Failure> {
+    let declared = Declarations::load(host, sources, &TriggerRegistry::new()).await;
+    let declared = declared.map_err(|error| undeclared(&error))?;
+    let mut options = BesideOptions::default();
+    options.listen.clone_from(&args.listen);
+    options.allowed_hosts = declared.allowed_hosts.into_iter().chain(args.allow_hosts.clone()).collect();
+    options.notify = declared.notify;
+    let prepared = Beside::prepare(host, context.variables().as_ref(), options).await;
+    prepared.map_err(|error| not_beside(&error))
+}
+
+fn not_beside(error: &BesideError) -> Failure {
+    match error {
+        BesideError::Store(error) => Failure::store(error),
+        BesideError::Notify(error) => Failure::work(error),
+        BesideError::Delivery(_) => Failure::usage(error.to_string()),
+        other => Failure::config(other),
+    }
+}
+
+/// Where it listens; or that webhooks are declared, and nobody listens.
+fn tell(running: &BesideRunning, log: &Log) {
+    if let Some(warning) = running.warning() {
+        say(&plain(&warning));
+    }
+    if let Some(address) = running.address() {
+        log.listening(address, &running.hooks());
+    }
+}
+
 /// A host whose sessions run with the settings' permissions and limits, and nobody to ask.
 async fn host(context: &Context) -> Result<Host, Failure> {
     let permissions = context.permissions(&[], false)?;
@@ -78,18 +114,18 @@ async fn run(
     let manager = owner.manager().clone();
     let log = Log::new(args.json, &manager);
     context::tell(owner.declared().warnings());
-    let running = match beside.begin(host, &manager).await {
+    let running = match beside.begin(host, &manager, None).await {
         Ok(running) => running,
-        Err(failure) => {
+        Err(error) => {
             manager.shutdown(Shutdown::Now).await;
-            return Err(failure);
+            return Err(not_beside(&error));
         }
     };
     let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
     let (_, now) =
         standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
     log.ready(host, &now);
-    running.tell(&log);
+    tell(&running, &log);
     let (stop, stops) = mpsc::channel(4);
     let mut by: Option<Signalled> = None;
     let mut owning = Box::pin(owner.run(stops));

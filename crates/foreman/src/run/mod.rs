@@ -4,6 +4,11 @@
 //! found usable. Whatever happens then, stdout gets one result. Nobody is asked anything: workers have
 //! the permissions of a session with nobody there.
 
+mod json;
+mod output;
+mod stop;
+mod text;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,10 +21,10 @@ use amplifier_foundation::settings::Scope;
 use amplifier_foundation::{Host, Shutdown};
 use tokio::runtime::Builder;
 
-use crate::args::RunArgs;
+use self::output::Output;
+use self::stop::Stop;
+use crate::args::run::RunArgs;
 use crate::exit::{Failure, code_of};
-use crate::output::Output;
-use crate::stop::Stop;
 
 /// Works on a file of issues.
 pub(crate) fn run(args: RunArgs) -> Code {

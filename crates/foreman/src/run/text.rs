@@ -7,7 +7,7 @@ use amplifier_background::issue::{IssueResult, RunReport};
 use amplifier_core::SessionOutcome;
 use amplifier_foundation::settings::duration;
 
-use crate::output::shortened;
+use super::output::shortened;
 
 /// As much of a session's id as a person needs to name it.
 const SHORT_ID: usize = 8;

@@ -11,8 +11,8 @@ use amplifier_core::outcome::FailureKind;
 use amplifier_foundation::spawn::ChildSummary;
 use serde_json::{Map, Value, json};
 
+use super::text::OUTCOMES;
 use crate::exit::Failure;
-use crate::text::OUTCOMES;
 
 /// The line of an issue; `scripted` tells that a script answers in place of a model.
 pub(crate) fn issue(result: &IssueResult, scripted: bool) -> String {

@@ -1,36 +1,13 @@
-//! What was typed. What it means is decided by the commands.
-//!
-//! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2; `--help` and
-//! `--version` are results and go to stdout.
+//! `foreman run`: what was typed.
 
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use amplifier_app::terminal::{Code, print};
 use amplifier_background::issue::DEFAULT_CONCURRENT;
 use amplifier_foundation::settings::Flags;
 use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::settings::money::micro_usd;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-
-use crate::exit::Failure;
-use crate::later;
-
-/// The command line.
-#[derive(Debug, Parser)]
-#[command(name = "foreman", version, about = "Hands issues to a crew of workers")]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Work on a file of issues: one session an issue, wait, and tell how each came out
-    Run(Box<RunArgs>),
-}
+use clap::Args;
 
 /// `foreman run`.
 #[derive(Debug, Args)]
@@ -72,26 +49,6 @@ fn budget(text: &str) -> Result<u64, String> {
     micro_usd(text).ok_or_else(|| "give an amount of US dollars such as 2.50".to_owned())
 }
 
-impl Cli {
-    /// Parses the command line.
-    pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
-        let command = Self::command().after_help(format!(
-            "Exit codes of run: 0 everything completed, 5 something failed, was blocked or left, 2 usage, \
-             configuration or a file of issues that is wrong, 75 each failure is a rate limit, 130 SIGINT, \
-             143 SIGTERM\n\nNot available in this version: {}",
-            later::COMMANDS.join(", ")
-        ));
-        let parsed = command.try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
-        parsed.map_err(|error| {
-            let text = error.render().to_string();
-            match error.use_stderr() {
-                true => Failure::told(Code::Usage, text.trim_end()),
-                false => Failure::told(print(&text), ""),
-            }
-        })
-    }
-}
-
 impl RunArgs {
     /// What was typed that a setting could say too. The budget is that of the run and no setting.
     pub(crate) fn flags(&self) -> Flags {
@@ -102,15 +59,5 @@ impl RunArgs {
         flags.max_turns = self.max_turns;
         flags.timeout = self.timeout.map(|timeout| timeout.0);
         flags
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
     }
 }

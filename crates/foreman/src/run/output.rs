@@ -12,8 +12,8 @@ use amplifier_core::SessionId;
 use amplifier_core::approval::{Display, NoticeLevel, Origin, Shown};
 use amplifier_foundation::settings::duration;
 
+use super::{json, text};
 use crate::exit::Failure;
-use crate::{json, text};
 
 /// Longest title that a line shows, in characters.
 pub(crate) const MAX_TITLE: usize = 40;
