@@ -1,5 +1,5 @@
 //! All that Amplifier reads before a session exists: bundles and where they come from,
-//! the files that a prompt mentions, settings and issues.
+//! the files that a prompt mentions, and settings.
 //!
 //! [`bundle::parse_bundle`] reads one text; a [`bundle::BundleLoader`] finds a bundle,
 //! fetches what it includes and composes it to a [`bundle::PreparedBundle`].
@@ -9,7 +9,6 @@
 #![warn(missing_docs)]
 
 pub mod bundle;
-pub mod issue;
 pub mod mention;
 pub mod redact;
 pub mod settings;

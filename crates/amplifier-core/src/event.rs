@@ -111,7 +111,20 @@ kernel_events! {
     RunDead, "run_dead", "run:dead", "A run has failed for good.";
     RunDropped, "run_dropped", "run:dropped", "Somebody took a run off its queue, or had its session stopped.";
     RunRetried, "run_retried", "run:retried", "Somebody had a run made anew that was dead or cancelled.";
+    IssueOpened, "issue_opened", "issue:opened", "An issue was added to the queue.";
+    IssueUpdated, "issue_updated", "issue:updated", "Something about an issue was changed, or it waits for a worker anew.";
+    IssueCommented, "issue_commented", "issue:commented", "Somebody wrote a comment on an issue.";
+    IssueStarted, "issue_started", "issue:started", "A worker has begun with an issue.";
+    IssueBlocked, "issue_blocked", "issue:blocked", "Something stands in the way of an issue.";
+    IssueUnblocked, "issue_unblocked", "issue:unblocked", "Nothing stands in the way of an issue any more.";
     IssueQuestion, "issue_question", "issue:question", "A worker asks something about its issue, and waits for the answer.";
+    IssueAnswered, "issue_answered", "issue:answered", "The question of a worker was answered.";
+    IssueCompleted, "issue_completed", "issue:completed", "An issue is done.";
+    IssueFailed, "issue_failed", "issue:failed", "All attempts at an issue are used up.";
+    IssueRetried, "issue_retried", "issue:retried", "An issue waits for another attempt.";
+    IssueEscalated, "issue_escalated", "issue:escalated", "An issue that failed goes to another pool.";
+    IssueClosed, "issue_closed", "issue:closed", "Somebody closed an issue.";
+    IssueReopened, "issue_reopened", "issue:reopened", "An issue that was at its end waits for a worker anew.";
 }
 
 /// Namespaces that custom names may not use, as `ns:…` or `ns_…`.
@@ -440,7 +453,7 @@ mod tests {
 
     #[test]
     fn the_table_has_the_reference_taxonomy_and_two_terminal_events() {
-        assert_eq!(KERNEL_EVENTS.len(), 42 + 9);
+        assert_eq!(KERNEL_EVENTS.len(), 42 + 22);
         for (index, row) in KERNEL_EVENTS.iter().enumerate() {
             let event = EventType::kernel(row.name).unwrap();
             assert_eq!(EventType::kernel(row.reference), Some(event.clone()), "{}", row.reference);

@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -19,17 +19,22 @@ const ARROWS: [(&str, &[&str]); 13] = [
         "amplifier-foundation",
         &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store", "amplifier-trigger"],
     ),
+    ("amplifier-issue", &["amplifier-core", "amplifier-fs", "amplifier-bundle", "amplifier-store"]),
     (
         "amplifier-background",
         &[
             "amplifier-core",
+            "amplifier-issue",
             "amplifier-bundle",
             "amplifier-store",
             "amplifier-trigger",
             "amplifier-foundation",
         ],
     ),
-    ("amplifier-modules", &["amplifier-core", "amplifier-foundation", "amplifier-background"]),
+    (
+        "amplifier-modules",
+        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-issue"],
+    ),
     (
         "amplifier-app",
         &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
@@ -48,6 +53,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         "foreman",
         &[
             "amplifier-core",
+            "amplifier-issue",
             "amplifier-foundation",
             "amplifier-background",
             "amplifier-modules",
@@ -56,7 +62,13 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     (
         "amplifier-tests",
-        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
+        &[
+            "amplifier-core",
+            "amplifier-issue",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-modules",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -180,8 +192,7 @@ impl Checker<'_> {
     fn arrow(&mut self, name: &str, allowed: &[&str], key: &Spanned<DeString<'_>>) {
         let on = key.get_ref().as_ref();
         if ARROWS.iter().any(|(krate, _)| *krate == on) && !allowed.contains(&on) {
-            let advice =
-                "arrows go core ← bundle ← foundation ← background ← modules ← app ← amplifier-cli, foreman";
+            let advice = "arrows go core ← bundle ← issue, foundation ← background ← modules ← app ← amplifier-cli, foreman";
             self.note("arrow", key, &format!("is no dependency for `{name}`"), advice);
         }
         let owners = OWNED.iter().find(|(library, _)| *library == on);
@@ -279,6 +290,8 @@ mod tests {
             ("amplifier-foundation", "amplifier-modules"),
             ("amplifier-foundation", "amplifier-background"),
             ("amplifier-background", "amplifier-modules"),
+            ("amplifier-issue", "amplifier-foundation"),
+            ("amplifier-foundation", "amplifier-issue"),
             ("amplifier-background", "croner"),
             ("amplifier-modules", "amplifier-cli"),
             ("amplifier-modules", "amplifier-app"),

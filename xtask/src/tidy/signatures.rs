@@ -13,12 +13,13 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "amplifier-core",
     "amplifier-fs",
     "amplifier-bundle",
     "amplifier-store",
     "amplifier-trigger",
+    "amplifier-issue",
     "amplifier-foundation",
     "amplifier-background",
 ];

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use amplifier_bundle::issue::{IssueId, IssueList};
+use amplifier_issue::{IssueId, IssueList};
 
 /// The issues of a run, by their places in the list.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use amplifier_bundle::issue::{Issue, IssueStatus};
+    use amplifier_issue::{Issue, IssueStatus};
 
     use super::*;
 

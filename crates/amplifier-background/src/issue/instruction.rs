@@ -8,7 +8,7 @@
 //! Never here: following `@mentions`. Who passes the text on must not follow them either, see
 //! `SpawnRequest::context`.
 
-use amplifier_bundle::issue::Issue;
+use amplifier_issue::Issue;
 
 /// The user message for a worker. Metadata and keys of other programs are not in it.
 pub fn instruction(issue: &Issue) -> String {
@@ -58,7 +58,7 @@ fn attribute(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use amplifier_bundle::issue::IssueId;
+    use amplifier_issue::IssueId;
 
     use super::*;
 

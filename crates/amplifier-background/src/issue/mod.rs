@@ -1,6 +1,6 @@
 //! Issues: pieces of work, and workers for them.
 //!
-//! [`IssueList`] reads them from a file (`amplifier-bundle` does), [`instruction()`] tells a worker what to do,
+//! [`IssueList`] reads them from a file (`amplifier-issue` does), [`instruction()`] tells a worker what to do,
 //! [`ForemanSessionStorage`] keeps what workers say with the issue it belongs to, and [`IssueRun`]
 //! gives each issue a worker.
 //!
@@ -14,9 +14,9 @@ mod report;
 mod run;
 mod storage;
 
-pub use amplifier_bundle::issue::{
-    InvalidIssue, InvalidPriority, Issue, IssueId, IssueList, IssueStatus, IssueType, IssuesError,
-    MAX_FILE_BYTES, MAX_ISSUES, Priority,
+pub use amplifier_issue::{
+    InvalidIssue, InvalidIssueType, InvalidPriority, Issue, IssueId, IssueList, IssueStatus, IssueType,
+    IssuesError, MAX_FILE_BYTES, MAX_ISSUES, Priority,
 };
 pub use instruction::instruction;
 pub use report::{IssueError, IssueResult, IssueState, RunReport, RunVerdict};

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use amplifier_bundle::issue::IssueStatus;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_core::{IssueId, OutcomeKind, SessionId, SessionOutcome, Usage};
+use amplifier_issue::IssueStatus;
 
 use amplifier_foundation::spawn::{SpawnError, TreeOutcome};
 

@@ -13,12 +13,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_bundle::issue::{Issue, IssueList};
 use amplifier_core::budget::Budget;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::outcome::{FailureKind, OutcomeError};
 use amplifier_core::until::until;
 use amplifier_core::{CancelLevel, CancelToken, Limits, OutcomeKind, Permissions, SessionId, SessionOutcome};
+use amplifier_issue::{Issue, IssueList};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Map;

@@ -14,7 +14,7 @@ mod sections;
 use std::path::{Component, Path, PathBuf};
 
 pub use self::agent::parse_agent;
-pub(crate) use self::keys::nearest;
+pub use self::keys::nearest;
 use self::reader::{Level, Reader};
 use super::diagnostic::{Code, Diagnostic, Parsed, Severity};
 use super::model::{Bundle, DEFAULT_VERSION, Declared};

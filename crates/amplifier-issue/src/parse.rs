@@ -6,12 +6,12 @@
 
 use std::fmt;
 
+use amplifier_bundle::bundle::Code;
+use amplifier_bundle::bundle::parse::nearest;
 use amplifier_core::IssueId;
 use serde_json::{Map, Value};
 
-use super::model::{Issue, IssueStatus, IssueType, Priority};
-use crate::bundle::diagnostic::Code;
-use crate::bundle::parse::nearest;
+use crate::model::{Issue, IssueStatus, IssueType, Priority};
 
 /// Every key that means something here.
 const KEYS: [&str; 9] =
@@ -28,15 +28,15 @@ const MAX_SHOWN: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidIssue {
     /// At least one.
-    pub(super) faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// One thing that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) code: Code,
-    pub(super) message: String,
-    pub(super) help: String,
+pub(crate) struct Fault {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 impl std::error::Error for InvalidIssue {}
@@ -52,14 +52,14 @@ impl fmt::Display for InvalidIssue {
 }
 
 /// The issue of an object.
-pub(super) fn issue(map: Map<String, Value>) -> Result<Issue, InvalidIssue> {
+pub(crate) fn issue(map: Map<String, Value>) -> Result<Issue, InvalidIssue> {
     let mut fields = Fields { map, faults: Vec::new() };
     let id = fields.id();
     let title = fields.title();
     let description = fields.text("description", "write the text in quotes").unwrap_or_default();
-    let issue_type = fields.named("issue_type", IssueType::from_name, &IssueType::ALL.map(IssueType::as_str));
+    let issue_type = fields.issue_type();
     let priority = fields.priority();
-    let status = fields.named("status", IssueStatus::from_name, &IssueStatus::ALL.map(IssueStatus::as_str));
+    let status = fields.status();
     let depends_on = fields.depends_on();
     let metadata = fields.metadata();
     let bundle = fields.text("bundle", "name a bundle, its path or its address");
@@ -79,12 +79,12 @@ pub(super) fn issue(map: Map<String, Value>) -> Result<Issue, InvalidIssue> {
 }
 
 /// The id that an object names, whatever else is wrong with it.
-pub(super) fn id_of(map: &Map<String, Value>) -> Option<IssueId> {
+pub(crate) fn id_of(map: &Map<String, Value>) -> Option<IssueId> {
     map.get("id").and_then(as_id).and_then(Result::ok)
 }
 
 /// Keys that were kept and are likely to be meant for one that means something.
-pub(super) fn misspelled(issue: &Issue) -> impl Iterator<Item = (&str, &'static str)> {
+pub(crate) fn misspelled(issue: &Issue) -> impl Iterator<Item = (&str, &'static str)> {
     let elsewhere = |key: &str| ELSEWHERE.iter().find(|(name, _)| *name == key).map(|(_, meant)| *meant);
     let meant = move |key: &str| elsewhere(key).or_else(|| nearest(key, &KEYS));
     issue.extra.keys().filter_map(move |key| Some((key.as_str(), meant(key)?)))
@@ -157,12 +157,23 @@ impl Fields {
         title.unwrap_or_default()
     }
 
-    fn named<T>(&mut self, key: &str, of: fn(&str) -> Option<T>, names: &[&str]) -> Option<T> {
-        let value = self.take(key)?;
-        let found = value.as_str().and_then(of);
+    fn issue_type(&mut self) -> Option<IssueType> {
+        let value = self.take("issue_type")?;
+        let found = value.as_str().and_then(|name| IssueType::new(name).ok());
         if found.is_none() {
+            let known = IssueType::ALL.map(|one| one.as_str().to_owned()).join(", ");
+            self.wrong("issue_type", &value, format!("give {known} or a name of your own of a-z, 0-9, _, -"));
+        }
+        found
+    }
+
+    fn status(&mut self) -> Option<IssueStatus> {
+        let value = self.take("status")?;
+        let found = value.as_str().and_then(IssueStatus::from_name);
+        if found.is_none() {
+            let names = IssueStatus::ALL.map(IssueStatus::as_str);
             let (last, first) = names.split_last()?;
-            self.wrong(key, &value, format!("give {} or {last}", first.join(", ")));
+            self.wrong("status", &value, format!("give {} or {last}", first.join(", ")));
         }
         found
     }
@@ -244,15 +255,15 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_told_at_once_with_what_to_write() {
         let error = parsed(json!({
-            "id": "a/b", "title": " ", "description": 1, "issue_type": "story", "priority": "high",
+            "id": "a/b", "title": " ", "description": 1, "issue_type": "A story", "priority": "high",
             "status": ["x"], "depends_on": "b", "metadata": 3, "bundle": {}
         }));
         let expect = "issue id `a/b` holds `/`; use letters, digits, `-`, `_`, `.`, `:`. \
             `title` is empty; say in one line what is to be done. \
             `description` is 1; write the text in quotes. \
-            `issue_type` is \"story\"; give task, feature, bug, epic or chore. \
+            `issue_type` is \"A story\"; give task, feature, bug, epic, chore or a name of your own of a-z, 0-9, _, -. \
             `priority` is \"high\"; give a whole number from 0 (first) to 4 (last). \
-            `status` is a list; give open, in_progress, blocked, pending_user_input, completed or closed. \
+            `status` is a list; give open, in_progress, blocked, pending_user_input, completed, closed or failed. \
             `depends_on` is \"b\"; give a list of ids, also for one. \
             `metadata` is 3; give an object. \
             `bundle` is an object; name a bundle, its path or its address";

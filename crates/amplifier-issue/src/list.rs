@@ -9,16 +9,14 @@
 use std::fmt;
 use std::path::Path;
 
+use amplifier_bundle::bundle::{Code, Diagnostic, Position, Severity};
 use amplifier_core::IssueId;
+use amplifier_fs::read::{self, ReadError};
 use serde_json::{Map, Value};
 
-use super::graph;
-use super::model::Issue;
-use super::parse;
-use crate::bundle::Diagnostic;
-use crate::bundle::diagnostic::{Code, Severity};
-use crate::bundle::node::Position;
-use amplifier_fs::read::{self, ReadError};
+use crate::graph;
+use crate::model::Issue;
+use crate::parse;
 
 /// Largest file of issues, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -62,12 +60,12 @@ pub struct IssueList {
 
 /// A line as far as it could be read.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     /// Counted from 1.
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// Known of a line with other faults too.
-    pub(super) id: Option<IssueId>,
-    pub(super) issue: Option<Issue>,
+    pub(crate) id: Option<IssueId>,
+    pub(crate) issue: Option<Issue>,
 }
 
 impl IssueList {
@@ -122,13 +120,13 @@ impl IssueList {
 }
 
 /// What is amiss in a file.
-pub(super) struct Notes<'a> {
+pub(crate) struct Notes<'a> {
     path: &'a Path,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Notes<'_> {
-    pub(super) fn error(
+    pub(crate) fn error(
         &mut self,
         code: Code,
         line: u32,

@@ -5,14 +5,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
+use amplifier_bundle::bundle::Code;
 use amplifier_core::IssueId;
 
-use super::list::{Draft, Notes};
-use super::model::Issue;
-use crate::bundle::diagnostic::Code;
+use crate::list::{Draft, Notes};
+use crate::model::Issue;
 
 /// The places of the drafts in the order in which they are worked on; `None` if some depend on themselves.
-pub(super) fn order(drafts: &[Draft], notes: &mut Notes<'_>) -> Option<Vec<usize>> {
+pub(crate) fn order(drafts: &[Draft], notes: &mut Notes<'_>) -> Option<Vec<usize>> {
     let known = known(drafts, notes);
     let needs: Vec<Vec<usize>> = drafts.iter().map(|draft| needs(draft, &known, notes)).collect();
     let order = sorted(drafts, &needs);

@@ -1,15 +1,19 @@
 //! An issue: one piece of work for one worker.
 //!
-//! Guarantees: the names of types and statuses are those of the reference's issue manager, and a
+//! Guarantees: the names of statuses and of five types are those of the reference's issue manager, and a
 //! priority is one of five. What is read and written again keeps every key, also those that this
 //! program does not know.
 //! Never here: who works on it, and how that went.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use amplifier_core::IssueId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::parse::{self, InvalidIssue};
+use crate::parse::{self, InvalidIssue};
 
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,8 +73,8 @@ impl TryFrom<Map<String, Value>> for Issue {
 }
 
 /// What kind of work an issue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "Cow<'_, str>", into = "String")]
 #[non_exhaustive]
 pub enum IssueType {
     /// Something to do.
@@ -84,26 +88,72 @@ pub enum IssueType {
     Epic,
     /// Upkeep.
     Chore,
+    /// A type that the project has chosen.
+    Own(OwnType),
+}
+
+/// The name of a type that a project has chosen: 1 to 64 of `a-z`, `0-9`, `_`, `-`; none of the five.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OwnType(Arc<str>);
+
+/// Longest name of a type, in bytes.
+pub const MAX_TYPE_BYTES: usize = 64;
+
+/// A text is no name of a type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("issue type `{name}` is no name of a type; use 1 to {MAX_TYPE_BYTES} of a-z, 0-9, `_`, `-`")]
+pub struct InvalidIssueType {
+    /// Its beginning, control characters escaped.
+    name: String,
 }
 
 impl IssueType {
-    /// All of them.
+    /// Those that every project has.
     pub const ALL: [Self; 5] = [Self::Task, Self::Feature, Self::Bug, Self::Epic, Self::Chore];
 
+    /// The type of this name: one of the five, or one of the project's own.
+    pub fn new(name: &str) -> Result<Self, InvalidIssueType> {
+        if let Some(known) = Self::ALL.into_iter().find(|one| one.as_str() == name) {
+            return Ok(known);
+        }
+        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'_' | b'-');
+        if name.is_empty() || name.len() > MAX_TYPE_BYTES || !name.bytes().all(fits) {
+            let name: String = name.chars().take(MAX_TYPE_BYTES).collect();
+            return Err(InvalidIssueType { name: name.escape_debug().to_string() });
+        }
+        Ok(Self::Own(OwnType(name.into())))
+    }
+
     /// The name in files.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Task => "task",
             Self::Feature => "feature",
             Self::Bug => "bug",
             Self::Epic => "epic",
             Self::Chore => "chore",
+            Self::Own(name) => &name.0,
         }
     }
+}
 
-    /// The type of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == name)
+impl fmt::Display for IssueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<Cow<'_, str>> for IssueType {
+    type Error = InvalidIssueType;
+
+    fn try_from(name: Cow<'_, str>) -> Result<Self, InvalidIssueType> {
+        Self::new(&name)
+    }
+}
+
+impl From<IssueType> for String {
+    fn from(issue_type: IssueType) -> Self {
+        issue_type.as_str().to_owned()
     }
 }
 
@@ -125,12 +175,21 @@ pub enum IssueStatus {
     Completed,
     /// It is done, or not wanted any more.
     Closed,
+    /// Its attempts are used up.
+    Failed,
 }
 
 impl IssueStatus {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Open, Self::InProgress, Self::Blocked, Self::PendingUserInput, Self::Completed, Self::Closed];
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::InProgress,
+        Self::Blocked,
+        Self::PendingUserInput,
+        Self::Completed,
+        Self::Closed,
+        Self::Failed,
+    ];
 
     /// The name in files.
     pub fn as_str(self) -> &'static str {
@@ -141,6 +200,7 @@ impl IssueStatus {
             Self::PendingUserInput => "pending_user_input",
             Self::Completed => "completed",
             Self::Closed => "closed",
+            Self::Failed => "failed",
         }
     }
 
@@ -208,19 +268,34 @@ mod tests {
     fn an_issue_that_is_read_and_written_keeps_every_key() {
         let text = r#"{"id":"a","title":"T","description":"D","issue_type":"bug","priority":0,"status":"blocked","depends_on":["b"],"metadata":{"n":1.5,"none":null},"bundle":"coder","assignee":null,"created_at":"2026-01-01T00:00:00","later":[1]}"#;
         let issue: Issue = serde_json::from_str(text).unwrap();
-        assert_eq!((issue.issue_type, issue.status), (IssueType::Bug, IssueStatus::Blocked));
+        assert_eq!((&issue.issue_type, issue.status), (&IssueType::Bug, IssueStatus::Blocked));
         assert_eq!(serde_json::to_string(&issue).unwrap(), text);
     }
 
     #[test]
     fn names_are_those_that_are_written() {
         for one in IssueType::ALL {
-            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
-            assert_eq!(IssueType::from_name(one.as_str()), Some(one));
+            assert_eq!(serde_json::to_value(&one).unwrap(), one.as_str());
+            assert_eq!(IssueType::new(one.as_str()), Ok(one));
         }
         for one in IssueStatus::ALL {
             assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
             assert_eq!(IssueStatus::from_name(one.as_str()), Some(one));
+        }
+    }
+
+    #[test]
+    fn a_project_may_have_types_of_its_own() {
+        let long = "x".repeat(MAX_TYPE_BYTES);
+        for name in ["story", "a", "0-9_z", &long] {
+            let own: IssueType = serde_json::from_value(name.into()).unwrap();
+            assert!(matches!(own, IssueType::Own(_)), "{name}");
+            assert_eq!((own.as_str(), serde_json::to_value(&own).unwrap()), (name, name.into()));
+        }
+        let (longer, bad) = (format!("{long}x"), "a\nb");
+        for name in ["", "Story", "a b", "../a", "ä", bad, &longer] {
+            let error = serde_json::from_value::<IssueType>(name.into()).unwrap_err().to_string();
+            assert!(error.contains("use 1 to 64 of a-z") && !error.contains('\n'), "{error}");
         }
     }
 
