@@ -5,11 +5,12 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
+use amplifier_core::{EventId, IssueId, Payload, RunId, SessionEvent, SessionId};
 use amplifier_foundation::store::{
-    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Lease,
-    LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, RunState,
-    SessionFilter, SessionRow, Settled, Store, StoreError, Write,
+    ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant,
+    IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId, QueueName,
+    ReadyRuns, Receipt, RunFilter, RunRow, RunState, SessionFilter, SessionRow, Settled, Store, StoreError,
+    Write,
 };
 use async_trait::async_trait;
 
@@ -263,5 +264,26 @@ impl Store for FaultyStore {
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
         self.read().await?;
         self.inner.keys(prefix, after, limit).await
+    }
+
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
+        self.inner.issue(id).await
+    }
+
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError> {
+        self.inner.issues(filter).await
+    }
+
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError> {
+        self.inner.count_issues().await
+    }
+
+    async fn issue_notes(
+        &self,
+        id: &IssueId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssueNote>, StoreError> {
+        self.inner.issue_notes(id, after, limit).await
     }
 }

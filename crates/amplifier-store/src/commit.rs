@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::budget::Amount;
-use amplifier_core::{Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId};
+use amplifier_core::{IssueId, Payload, RunId, SessionEvent, SessionId, SessionOutcome, TriggerId};
 
 use super::{
-    ActivationId, CommandName, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId,
-    QueueName, RunMove, RunState, Settled,
+    ActivationId, CommandName, ConsumerName, CounterName, Cursor, DedupKey, Epoch, IssueRow, LeaseKey,
+    NoteKind, OwnerId, QueueName, RunMove, RunState, Settled,
 };
 
 /// A group of writes that become durable together or not at all.
@@ -211,6 +211,25 @@ pub enum Write {
         /// Who was asked.
         to: OwnerId,
     },
+    /// Adds an issue, or writes it anew. Place, revision, `created` and `updated` of the row are not looked
+    /// at: a new one gets the next place and revision 1, one that is there keeps its place and the time at
+    /// which it was made, and its revision is one more. Write it under [`Expect::IssueRevision`] of what was
+    /// read. [`Malformed`](super::StoreError::Malformed) if it names something that it needs twice.
+    PutIssue(Box<IssueRow>),
+    /// Adds a note to an issue; [`NoIssue`](super::StoreError::NoIssue) if there is none. A note is never
+    /// changed. The revision of the issue stays as it is.
+    NoteIssue {
+        /// The issue.
+        issue: IssueId,
+        /// What it is.
+        kind: NoteKind,
+        /// Who writes it.
+        actor: Arc<str>,
+        /// The session in which it is written.
+        session: Option<SessionId>,
+        /// What it says.
+        body: Payload,
+    },
     /// Drops the events before a sequence, those that the commit appends too. The sequences of
     /// later ones do not change. What a consumer has not acknowledged is not spared: who prunes looks.
     Prune {
@@ -256,6 +275,13 @@ pub enum Expect {
     },
     /// There is no such key, else [`KeyPresent`](super::StoreError::KeyPresent).
     KeyAbsent(DedupKey),
+    /// The issue is as it was read, else [`IssueIs`](super::StoreError::IssueIs).
+    IssueRevision {
+        /// The issue.
+        issue: IssueId,
+        /// Its revision; 0: there is no such issue.
+        revision: u64,
+    },
 }
 
 /// What became of a commit.
@@ -291,6 +317,8 @@ pub struct Applied {
     pub commands: Vec<u64>,
     /// Where runs were queued, anew or again, in the order of the writes.
     pub queued: Vec<QueueName>,
+    /// The issues that were written with their places and revisions, in the order of the writes.
+    pub issues: Vec<(IssueId, u64, u64)>,
 }
 
 /// The first of a commit's writes that has happened before, and what came of it then.

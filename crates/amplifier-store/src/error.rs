@@ -1,7 +1,7 @@
 //! Why a store did not do what it was asked to.
 
 use amplifier_core::budget::Amount;
-use amplifier_core::{Activation, RunId, SessionId};
+use amplifier_core::{Activation, IssueId, RunId, SessionId};
 
 use super::{ActivationId, ConsumerName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, RunState};
 
@@ -105,6 +105,22 @@ pub enum StoreError {
     KeyPresent {
         /// The key.
         key: DedupKey,
+    },
+    /// An issue is not as it was read.
+    #[error("issue `{issue}` is {}, not {}; read it again", at_revision(*revision), at_revision(*expected))]
+    IssueIs {
+        /// The issue.
+        issue: IssueId,
+        /// The revision that it should have; 0: it should not be there.
+        expected: u64,
+        /// The revision that it has; 0 if there is no such issue.
+        revision: u64,
+    },
+    /// There is no such issue.
+    #[error("there is no issue `{issue}`")]
+    NoIssue {
+        /// The issue.
+        issue: IssueId,
     },
     /// There is no such command any more.
     #[error("command {place} was taken before, or its owner is gone")]
@@ -219,6 +235,13 @@ fn at(found: &Option<Activation>) -> String {
 
 fn state(found: &Option<RunState>) -> &'static str {
     found.map_or("absent", RunState::as_str)
+}
+
+fn at_revision(revision: u64) -> String {
+    match revision {
+        0 => "absent".into(),
+        revision => format!("at revision {revision}"),
+    }
 }
 
 fn place(cursor: &Option<Cursor>) -> String {

@@ -1,7 +1,7 @@
 //! The store: everything that must be true after a crash, behind one atomic `commit`.
 //!
 //! It holds the event log, sessions with their activations and outcomes, runs, leases,
-//! cursors of durable consumers, budget grants, counters, keys, and commands to owners. Transcripts and
+//! cursors of durable consumers, budget grants, counters, keys, issues, and commands to owners. Transcripts and
 //! descriptions of sessions lie in the foundation's storage.
 //!
 //! Guarantees: a [`Commit`] is written whole or not at all; all commits have one order,
@@ -17,6 +17,7 @@ mod commit;
 pub mod conformance;
 mod error;
 mod instance;
+mod issue;
 mod listener;
 mod memory;
 mod name;
@@ -29,7 +30,7 @@ mod views;
 use std::fmt::Debug;
 use std::sync::{Arc, Weak};
 
-use amplifier_core::{EventId, Payload, RunId, SessionEvent, SessionId};
+use amplifier_core::{EventId, IssueId, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,7 @@ pub use command::{Command, CommandName};
 pub use commit::{Applied, Commit, Expect, Receipt, Repeated, Write};
 pub use error::StoreError;
 pub use instance::{Blocked, Instance, Passage, Peer};
+pub use issue::{IssueCounts, IssueFilter, IssueNote, IssueOrder, IssueRow, IssueStatus, NoteKind};
 pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
@@ -177,4 +179,19 @@ pub trait Store: Debug + Send + Sync {
         after: Option<&DedupKey>,
         limit: usize,
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError>;
+
+    /// One issue.
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError>;
+
+    /// Issues in the order that the filter names. Those that are ready, that a run has claimed, that need a
+    /// certain one or that are in certain states cost what is returned, however many others there are; a
+    /// filter that says more than that passes over those that it leaves out.
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError>;
+
+    /// How many issues there are. Reads no row.
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError>;
+
+    /// At most `limit` notes of an issue behind a place, in their order. None for an issue that is not there.
+    async fn issue_notes(&self, id: &IssueId, after: u64, limit: usize)
+    -> Result<Vec<IssueNote>, StoreError>;
 }

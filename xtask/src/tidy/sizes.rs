@@ -17,7 +17,7 @@ const MAX_CRATE: [(&str, usize); 8] = [
     ("amplifier-core", 5_600),
     ("amplifier-fs", 2_500),
     ("amplifier-bundle", 11_000),
-    ("amplifier-store", 6_500),
+    ("amplifier-store", 7_800),
     ("amplifier-trigger", 4_500),
     ("amplifier-issue", 4_000),
     ("amplifier-foundation", 12_500),

@@ -4,6 +4,7 @@
 //! clause waits or needs a clock that can be turned.
 //! Never here: durability across a crash, which only the makers of a store can test.
 
+mod issues;
 mod ledgers;
 mod log;
 mod runs;
@@ -59,7 +60,8 @@ type Clause = (&'static str, for<'a> fn(&'a dyn Store) -> BoxFuture<'a, Check>);
 /// of the clauses, all of which hold.
 pub async fn run(make: impl Fn() -> Arc<dyn Store>) -> Result<Vec<&'static str>, Breach> {
     let mut held = Vec::new();
-    for (clause, check) in [log::CLAUSES, sessions::CLAUSES, runs::CLAUSES, ledgers::CLAUSES].concat() {
+    let all = [log::CLAUSES, sessions::CLAUSES, runs::CLAUSES, ledgers::CLAUSES, issues::CLAUSES];
+    for (clause, check) in all.concat() {
         let store = make();
         check(store.as_ref()).await.map_err(|Found(found)| Breach { clause, found })?;
         held.push(clause);

@@ -3,9 +3,10 @@
 //! Guarantees: the contract of [`Store`] within this process. A store that records can make
 //! the image of a crash after any of its commits.
 //! Never here: durability. `Ok` means held until the last clone is dropped. Sessions, runs,
-//! grants and counters are kept for ever, events up to [`LOG_CAPACITY`], keys for their time.
+//! issues with their notes, grants and counters are kept for ever, events up to [`LOG_CAPACITY`], keys for their time.
 
 mod grant;
+mod issues;
 mod runs;
 mod state;
 mod table;
@@ -14,13 +15,13 @@ mod write;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId, Timestamp};
+use amplifier_core::{Clock, EventId, Ids, IssueId, Payload, RunId, SessionEvent, SessionId, Timestamp};
 use async_trait::async_trait;
 
 use super::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, Declined, DedupKey, EventPage, Grant,
-    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
-    SessionRow, Settled, Store, StoreError,
+    IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId, QueueName,
+    ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
 };
 pub use state::LOG_CAPACITY;
 use state::{Kept, State};
@@ -264,5 +265,25 @@ impl Store for MemoryStore {
         let fits = |(key, kept): &(&DedupKey, &Kept)| key.as_str().starts_with(prefix) && kept.until > now;
         let found = state.keys.entries_behind(after).filter(fits).take(limit);
         Ok(found.map(|(key, kept)| (key.clone(), kept.value.clone())).collect())
+    }
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
+        Ok(self.lock().state.issues.get(id).cloned())
+    }
+
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError> {
+        Ok(self.lock().state.issues.find(filter))
+    }
+
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError> {
+        Ok(self.lock().state.issues.count())
+    }
+
+    async fn issue_notes(
+        &self,
+        id: &IssueId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssueNote>, StoreError> {
+        Ok(self.lock().state.issues.notes(id, after, limit))
     }
 }

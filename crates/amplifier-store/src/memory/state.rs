@@ -9,6 +9,7 @@ use std::sync::Arc;
 use amplifier_core::budget::Amount;
 use amplifier_core::{Payload, RunId, SessionEvent, SessionId, Timestamp};
 
+use super::issues::Issues;
 use super::runs::Runs;
 use super::table::{Table, Undo};
 use crate::{
@@ -39,6 +40,7 @@ pub(super) struct State {
     /// Which key may be forgotten when.
     forgettable: BTreeSet<(Timestamp, DedupKey)>,
     pub(super) commands: Table<u64, Command>,
+    pub(super) issues: Issues,
     pub(super) last_epoch: Epoch,
     pub(super) last_command: u64,
 }
@@ -84,6 +86,7 @@ impl State {
             keys: Table::default(),
             forgettable: BTreeSet::new(),
             commands: Table::default(),
+            issues: Issues::default(),
             last_epoch: Epoch(0),
             last_command: 0,
         }
@@ -125,7 +128,7 @@ impl State {
             &mut self.keys,
             &mut self.commands,
         ];
-        self.runs.tables().into_iter().chain(others)
+        self.runs.tables().into_iter().chain(self.issues.tables()).chain(others)
     }
 
     /// What came of a write that happens once, if it has happened.
@@ -175,6 +178,10 @@ impl State {
             Expect::KeyAbsent(key) => match self.kept(key, now) {
                 Some(_) => Err(StoreError::KeyPresent { key: key.clone() }),
                 None => Ok(()),
+            },
+            Expect::IssueRevision { issue, revision: expected } => match self.issues.revision(issue) {
+                found if found == *expected => Ok(()),
+                revision => Err(StoreError::IssueIs { issue: issue.clone(), expected: *expected, revision }),
             },
         }
     }

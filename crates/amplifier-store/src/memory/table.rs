@@ -36,7 +36,10 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// The same with their keys.
-    pub(super) fn entries_behind(&self, key: Option<&K>) -> impl Iterator<Item = (&K, &V)> {
+    pub(super) fn entries_behind<'t>(
+        &'t self,
+        key: Option<&K>,
+    ) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, K, V> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.rows.range((key.map_or(Unbounded, Excluded), Unbounded))
     }

@@ -10,8 +10,8 @@ use amplifier_core::{Payload, RunId, SessionEvent, SessionId, SessionOutcome, Ti
 
 use super::state::{Draft, Held, Kept, State};
 use crate::{
-    ActivationId, Command, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId, QueueName,
-    RunMove, RunRow, RunState, SessionRow, Settled, StoreError, Write,
+    ActivationId, Command, ConsumerName, CounterName, Cursor, DedupKey, Epoch, IssueNote, LeaseKey, OwnerId,
+    QueueName, RunMove, RunRow, RunState, SessionRow, Settled, StoreError, Write,
 };
 
 /// When a value that is kept until it is replaced may be forgotten.
@@ -85,6 +85,13 @@ impl State {
             Write::DropCommands { to } => {
                 self.drop_commands(&to);
                 Ok(())
+            }
+            Write::PutIssue(row) => {
+                draft.applied.issues.push(self.issues.put(*row, now)?);
+                Ok(())
+            }
+            Write::NoteIssue { issue, kind, actor, session, body } => {
+                self.issues.note(issue, IssueNote { place: 0, kind, actor, session, at: now, body })
             }
             Write::Prune { before } => {
                 draft.prune = draft.prune.max(before);

@@ -11,6 +11,7 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::event;
 use super::fault::{Done, Halt};
+use super::issues;
 use super::marks::Marks;
 use super::rows::{self, Held};
 use super::sql::{is_refusal, place, run};
@@ -128,6 +129,11 @@ impl<'c> Txn<'c> {
             }
             Expect::KeyAbsent(key) => {
                 rows::key(self.conn, key, self.now)?.map(|_| StoreError::KeyPresent { key: key.clone() })
+            }
+            Expect::IssueRevision { issue, revision: expected } => {
+                let (revision, expected) = (issues::revision(self.conn, issue)?, *expected);
+                let issue = issue.clone();
+                (revision != expected).then_some(StoreError::IssueIs { issue, expected, revision })
             }
         };
         refusal.map_or(Ok(()), |refusal| Err(Halt::Refused(refusal)))

@@ -3,10 +3,11 @@
 //! Guarantees: reads only, all of one moment. A sentence for each thing that is wrong, without what
 //! the rows say.
 
-use amplifier_core::RunId;
+use amplifier_core::{IssueId, RunId};
 use rusqlite::Connection;
 
 use super::fault::Done;
+use super::issues;
 use super::marks::Marks;
 use super::rows;
 use super::sql::{all, first, place, snapshot, text, unsigned};
@@ -45,6 +46,8 @@ const RULES: &[(&str, &str)] = &[
         "SELECT 'lease ' || key FROM leases, meta WHERE ?1 >= 0 AND leases.epoch > meta.epoch \
          UNION ALL SELECT 'run ' || id FROM runs, meta WHERE place > meta.run \
          UNION ALL SELECT 'command ' || place FROM commands, meta WHERE place > meta.command \
+         UNION ALL SELECT 'issue ' || id FROM issues, meta WHERE place > meta.issue \
+         UNION ALL SELECT 'note ' || place FROM issue_notes, meta WHERE place > meta.note \
          UNION ALL SELECT 'cursor ' || consumer FROM cursors \
          WHERE sequence > max(1 + coalesce((SELECT max(sequence) FROM events), 0), ?1)",
     ),
@@ -53,6 +56,20 @@ const RULES: &[(&str, &str)] = &[
         "SELECT g.session || '/' || g.activation FROM grants g WHERE ?1 >= 0 AND g.tokens >= 0 \
          AND g.passed_tokens <> coalesce((SELECT sum(coalesce(c.spent_tokens, c.tokens)) FROM grants c \
          WHERE c.from_session = g.session AND c.from_activation = g.activation), 0)",
+    ),
+    (
+        "an issue is counted wrong",
+        "SELECT c.what FROM (SELECT what, sum(count) AS count FROM (\
+         SELECT what, -count AS count FROM issue_counts \
+         UNION ALL SELECT status, 1 FROM issues \
+         UNION ALL SELECT 'claimed', 1 FROM issues WHERE run IS NOT NULL \
+         UNION ALL SELECT 'ready', 1 FROM issues WHERE status = 'open' AND unmet = 0 AND run IS NULL) \
+         GROUP BY what) c WHERE ?1 >= 0 AND c.count <> 0",
+    ),
+    (
+        "a note is of no issue",
+        "SELECT CAST(n.place AS TEXT) FROM issue_notes n LEFT JOIN issues i ON i.place = n.issue \
+         WHERE ?1 >= 0 AND i.place IS NULL",
     ),
 ];
 
@@ -68,7 +85,8 @@ pub(super) fn store(conn: &Connection) -> Done<Vec<String>> {
             let rows = all_of(conn, sql, marks.oldest)?;
             found.extend(rows.into_iter().map(|row| format!("{rule}: {row}")));
         }
-        runs(conn, &mut found)
+        runs(conn, &mut found)?;
+        issue_rows(conn, &mut found)
     })?;
     Ok(found)
 }
@@ -101,5 +119,23 @@ fn runs(conn: &Connection, found: &mut Vec<String>) -> Done {
         (!matches!(read, Ok(Ok(_)))).then(|| format!("a run cannot be read: {id}"))
     });
     found.extend(wrong.take(SENTENCES));
+    Ok(())
+}
+
+/// Rows of issues that cannot be read, or that are not found by what they need.
+fn issue_rows(conn: &Connection, found: &mut Vec<String>) -> Done {
+    let ids = all(conn, "SELECT id FROM issues ORDER BY place", [], |row| Ok(text(row, 0)?.to_owned()))?;
+    let mut needed = 0_u64;
+    for id in ids {
+        match IssueId::new(&id).map(|id| issues::issue(conn, &id)) {
+            Ok(Ok(Some(row))) => needed += row.needs.len() as u64,
+            _ if found.len() < SENTENCES => found.push(format!("an issue cannot be read: {id}")),
+            _ => {}
+        }
+    }
+    let listed = first(conn, "SELECT count(*) FROM issue_needs", [], |row| unsigned(row, 0))?.unwrap_or(0);
+    if listed != needed {
+        found.push(format!("issues need {needed} others and are listed under {listed}"));
+    }
     Ok(())
 }

@@ -24,15 +24,17 @@ pub(super) struct Marks {
     pub(super) run: u64,
     /// How often a run was queued.
     pub(super) queued: u64,
+    pub(super) issue: u64,
+    pub(super) note: u64,
 }
 
 impl Marks {
     pub(super) fn read(conn: &Connection) -> Done<Self> {
-        let sql = "SELECT log, oldest, epoch, command, run, scope, queued, \
+        let sql = "SELECT log, oldest, epoch, command, run, scope, queued, issue, note, \
                    (SELECT max(sequence) FROM events) FROM meta";
         let found = first(conn, sql, [], |row| {
             let oldest = unsigned(row, 1)?;
-            let last = row.get::<_, Option<i64>>(7)?.map_or(0, i64::cast_unsigned);
+            let last = row.get::<_, Option<i64>>(9)?.map_or(0, i64::cast_unsigned);
             Ok(Self {
                 log: unsigned(row, 0)?,
                 scope: some_text(row, 5)?.map(Into::into),
@@ -42,6 +44,8 @@ impl Marks {
                 command: unsigned(row, 3)?,
                 run: unsigned(row, 4)?,
                 queued: unsigned(row, 6)?,
+                issue: unsigned(row, 7)?,
+                note: unsigned(row, 8)?,
             })
         })?;
         found.ok_or_else(|| damaged("the table `meta` is empty"))
@@ -49,15 +53,19 @@ impl Marks {
 
     /// Writes what has changed since `before`.
     pub(super) fn write(&self, before: &Self, conn: &Connection) -> Done {
-        let numbers = |marks: &Self| (marks.oldest, marks.epoch, marks.command, marks.run, marks.queued);
+        let numbers = |marks: &Self| {
+            let Self { oldest, epoch, command, run, queued, issue, note, .. } = *marks;
+            [oldest, epoch, command, run, queued, issue, note]
+        };
         if numbers(self) == numbers(before) && self.scope == before.scope {
             return Ok(());
         }
         let sql = "UPDATE meta SET oldest = ?1, epoch = ?2, command = ?3, run = ?4, scope = ?5, \
-                   queued = ?6";
+                   queued = ?6, issue = ?7, note = ?8";
         let (oldest, epoch) = (signed(self.oldest), signed(self.epoch));
         let (command, last, queued) = (signed(self.command), signed(self.run), signed(self.queued));
-        run(conn, sql, params![oldest, epoch, command, last, self.scope, queued])?;
+        let (issue, note) = (signed(self.issue), signed(self.note));
+        run(conn, sql, params![oldest, epoch, command, last, self.scope, queued, issue, note])?;
         Ok(())
     }
 

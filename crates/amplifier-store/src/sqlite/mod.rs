@@ -15,6 +15,7 @@ mod feed;
 mod find;
 mod grant;
 mod handle;
+mod issues;
 mod marks;
 mod open;
 mod pool;
@@ -32,15 +33,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId};
+use amplifier_core::{Clock, EventId, Ids, IssueId, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
-    Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter,
-    SessionRow, Settled, Store, StoreError,
+    IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId, QueueName,
+    ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
 };
 use event::Names;
 use fault::{Done, Fault};
@@ -349,5 +350,28 @@ impl Store for SqliteStore {
         let after = after.map_or("", DedupKey::as_str).to_owned();
         let (prefix, now) = (prefix.to_owned(), self.shared().options.clock.now());
         self.read(move |reader| rows::keys(reader.conn, &prefix, &after, limit, now)).await
+    }
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
+        let id = id.clone();
+        self.read(move |reader| issues::issue(reader.conn, &id)).await
+    }
+
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |reader| issues::issues(reader.conn, &filter)).await
+    }
+
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError> {
+        self.read(|reader| issues::counts(reader.conn)).await
+    }
+
+    async fn issue_notes(
+        &self,
+        id: &IssueId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssueNote>, StoreError> {
+        let id = id.clone();
+        self.read(move |reader| issues::notes(reader.conn, &id, after, limit)).await
     }
 }

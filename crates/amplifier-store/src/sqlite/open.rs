@@ -18,8 +18,12 @@ use super::fault::Fault;
 use super::sql::signed;
 
 /// The versions, in order. What is here is never changed any more; a new version is a new line.
-const VERSIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+pub(super) const VERSIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// Tells our databases from those of others: `AMPL`.
 const APPLICATION: i32 = 0x414d_504c;

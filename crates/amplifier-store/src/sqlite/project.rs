@@ -9,14 +9,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use amplifier_core::{Clock, EventId, Ids, Payload, RunId, SessionEvent, SessionId};
+use amplifier_core::{Clock, EventId, Ids, IssueId, Payload, RunId, SessionEvent, SessionId};
 use async_trait::async_trait;
 
 use super::{SqliteOptions, SqliteStore};
 use crate::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Expect, Grant,
-    Instance, Lease, LeaseKey, LogListener, OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow,
-    SessionFilter, SessionRow, Settled, Store, StoreError, Write,
+    Instance, IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId,
+    QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
+    Write,
 };
 
 /// The log of a database that is not there yet. A place in it is that place of whatever log the database
@@ -332,6 +333,38 @@ impl Store for ProjectStore {
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
         match self.there()? {
             Some(store) => store.keys(prefix, after, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
+        match self.there()? {
+            Some(store) => store.issue(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError> {
+        match self.there()? {
+            Some(store) => store.issues(filter).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError> {
+        match self.there()? {
+            Some(store) => store.count_issues().await,
+            None => Ok(IssueCounts::default()),
+        }
+    }
+
+    async fn issue_notes(
+        &self,
+        id: &IssueId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssueNote>, StoreError> {
+        match self.there()? {
+            Some(store) => store.issue_notes(id, after, limit).await,
             None => Ok(Vec::new()),
         }
     }

@@ -3,7 +3,7 @@
 //! Guarantees: what is younger, among the last and within the bytes is kept. What a durable consumer
 //! has not acknowledged is kept up to a bound of its own; what it loses is counted in the same
 //! transaction, as counter `lost/<consumer>`, and it reads `Gone`. Runs that are dropped are counted
-//! as `retired/<queue>`. What is not final is kept whatever its age.
+//! as `retired/<queue>`. What is not final is kept whatever its age, and issues are kept for ever.
 //! Never here: keys, which say themselves how long they are kept.
 
 use std::time::Duration;
@@ -79,6 +79,8 @@ pub struct Retention {
     pub sessions: Keep,
     /// Commands that their owner has not taken. By default 7 days, 100,000, 64 MiB.
     pub commands: Keep,
+    /// How many notes each issue keeps, the last ones; at least 1. Whatever their age. By default 10,000.
+    pub notes: u64,
 }
 
 impl Default for Retention {
@@ -90,6 +92,7 @@ impl Default for Retention {
             runs: Keep::within(days(90), 100_000, 1 << 30),
             sessions: Keep::FOR_EVER,
             commands: Keep::within(days(7), 100_000, 64 << 20),
+            notes: 10_000,
         }
     }
 }
@@ -106,6 +109,8 @@ pub struct Retained {
     pub sessions: u64,
     /// Commands.
     pub commands: u64,
+    /// Notes on issues.
+    pub notes: u64,
     /// Events that a durable consumer had not acknowledged, by consumer.
     pub lost: Vec<(ConsumerName, u64)>,
 }
@@ -137,6 +142,7 @@ pub(super) async fn run(store: &SqliteStore, retention: &Retention) -> Result<Re
             _ => retained.commands = dropped,
         }
     }
+    retained.notes = shorten(store, retention.notes.max(1)).await?;
     Ok(retained)
 }
 
@@ -281,6 +287,28 @@ async fn sweep(store: &SqliteStore, table: Table, keep: Keep, now: Timestamp) ->
         dropped += old.len() as u64;
         store.task(move |txn| old.iter().try_for_each(|id| (table.drop)(txn, id))).await?;
     }
+}
+
+/// Drops the first notes of issues that have more than `keep`; how many.
+async fn shorten(store: &SqliteStore, keep: u64) -> Result<u64, StoreError> {
+    let long = "SELECT issue, count(*) FROM issue_notes INDEXED BY notes_of_issue \
+                GROUP BY issue HAVING count(*) > ?1";
+    let over = store
+        .read(move |reader| {
+            all(reader.conn, long, [place(keep)], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)? - keep)))
+        })
+        .await?;
+    let mut dropped = 0;
+    for (issue, mut left) in over {
+        while left > 0 {
+            let step = left.min(STEP);
+            let sql = "DELETE FROM issue_notes WHERE place IN (SELECT place FROM issue_notes \
+                       INDEXED BY notes_of_issue WHERE issue = ?1 ORDER BY place LIMIT ?2)";
+            store.task(move |txn| txn.run(sql, [place(issue), place(step)])).await?;
+            (left, dropped) = (left - step, dropped + step);
+        }
+    }
+    Ok(dropped)
 }
 
 /// Older rows than this go: the time of the last one that stays. Of several of one time all stay.

@@ -27,11 +27,11 @@ const SESSION: &str = "SELECT s.id, s.parent, s.root, s.bundle, s.activation, s.
 const RUN: &str = "SELECT place, id, queue, trigger_id, state, attempt, session, reason, ready_at, created, \
     updated, payload, priority FROM runs ";
 
-fn time(row: &Row<'_>, column: usize) -> Done<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Done<Timestamp> {
     Ok(Timestamp::from_micros(row.get(column)?))
 }
 
-fn payload(row: &Row<'_>, column: usize) -> Done<Payload> {
+pub(super) fn payload(row: &Row<'_>, column: usize) -> Done<Payload> {
     Ok(Payload::stored(bytes::Bytes::copy_from_slice(bytes(row, column)?)))
 }
 

@@ -14,8 +14,8 @@ use super::fault::{Done, Fault, Halt};
 use super::rows;
 use super::sql::{place, run, signed};
 use crate::{
-    ActivationId, CommandName, ConsumerName, CounterName, Cursor, DedupKey, Epoch, LeaseKey, OwnerId,
-    QueueName, RunMove, RunRow, RunState, SessionRow, StoreError, Write,
+    ActivationId, CommandName, ConsumerName, CounterName, Cursor, DedupKey, Epoch, IssueNote, LeaseKey,
+    OwnerId, QueueName, RunMove, RunRow, RunState, SessionRow, StoreError, Write,
 };
 
 fn malformed(what: &'static str) -> Halt {
@@ -72,6 +72,10 @@ impl Txn<'_> {
             Write::Send { to, name, payload } => self.send(&to, &name, &payload),
             Write::TakeCommand { place } => self.take_command(place),
             Write::DropCommands { to } => self.run("DELETE FROM commands WHERE owner = ?1", [to.as_str()]),
+            Write::PutIssue(row) => self.put_issue(*row),
+            Write::NoteIssue { issue, kind, actor, session, body } => {
+                self.note_issue(issue, &IssueNote { place: 0, kind, actor, session, at: self.now, body })
+            }
             Write::Prune { before } => {
                 self.prune = self.prune.max(before);
                 Ok(())

@@ -8,5 +8,6 @@ mod store;
 mod store_crash;
 mod store_faults;
 mod store_history;
+mod store_issues;
 mod store_model;
 mod store_sqlite;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::outcome::FailureKind;
 use amplifier_core::{
-    Activation, Clock, EventId, EventType, Ids, MonoTime, NewEvent, OutcomeKind, Payload, RunId,
+    Activation, Clock, EventId, EventType, Ids, IssueId, MonoTime, NewEvent, OutcomeKind, Payload, RunId,
     SessionEvent, SessionId, SessionOutcome, Timestamp,
 };
 use amplifier_store::{
     ActivationId, Command, Commit, CounterName, Cursor, DedupKey, EventPage, Expect, Grant, Intent,
-    LOG_CAPACITY, Lease, LeaseKey, LogListener, MemoryStore, OwnerId, QueueName, ReadyRuns, Receipt,
-    RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError, Verdict, Write, conformance,
-    reconcile,
+    IssueCounts, IssueFilter, IssueNote, IssueRow, LOG_CAPACITY, Lease, LeaseKey, LogListener, MemoryStore,
+    OwnerId, QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store,
+    StoreError, Verdict, Write, conformance, reconcile,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -98,7 +98,7 @@ async fn the_store_in_memory_keeps_the_contract() {
     for make in [MemoryStore::new, MemoryStore::recording] {
         let fixed = Arc::new(Fixed::default());
         let held = conformance::run(|| Arc::new(make(Arc::clone(&fixed) as Arc<dyn Clock>, fixed.as_ref())));
-        assert_eq!(held.await.unwrap().len(), 35);
+        assert_eq!(held.await.unwrap().len(), 48);
     }
 }
 
@@ -226,6 +226,27 @@ impl Store for Faulty {
         limit: usize,
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
         self.0.keys(prefix, after, limit).await
+    }
+
+    async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
+        self.0.issue(id).await
+    }
+
+    async fn issues(&self, filter: &IssueFilter) -> Result<Vec<IssueRow>, StoreError> {
+        self.0.issues(filter).await
+    }
+
+    async fn count_issues(&self) -> Result<IssueCounts, StoreError> {
+        self.0.count_issues().await
+    }
+
+    async fn issue_notes(
+        &self,
+        id: &IssueId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<IssueNote>, StoreError> {
+        self.0.issue_notes(id, after, limit).await
     }
 }
 

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use amplifier_core::budget::Amount;
-use amplifier_core::{OutcomeKind, Payload, RunId, SessionId};
+use amplifier_core::{IssueId, OutcomeKind, Payload, RunId, SessionId};
 use amplifier_store::{
-    ActivationId, CommandName, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, LeaseKey,
-    QueueName, Receipt, RunFilter, RunMove, RunState, SessionFilter, Store, StoreError, Write,
+    ActivationId, CommandName, Commit, ConsumerName, CounterName, Cursor, DedupKey, Epoch, Expect, IssueRow,
+    IssueStatus, LeaseKey, NoteKind, QueueName, Receipt, RunFilter, RunMove, RunState, SessionFilter, Store,
+    StoreError, Write,
 };
 use proptest::prelude::*;
 
 use crate::store::{Fixed, event, note, of, open, outcome, owner, recording, settle};
-use crate::store_model::Model;
+use crate::store_model::{Model, filters, line_of_issues};
 use crate::store_sqlite::sqlite;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -96,13 +97,46 @@ fn write((kind, a, b, c): Seed, log: u64, model: &Model) -> Write {
         17 | 20 => Write::Send { to: owner(name), name: CommandName::new("cancel").unwrap(), payload },
         18 => Write::TakeCommand { place: c },
         19 => Write::DropCommands { to: owner(name) },
+        21..=24 => Write::PutIssue(Box::new(issue(a, b, c))),
+        25 => {
+            let (issue, actor) = (IssueId::new(name).unwrap(), "ada".into());
+            Write::NoteIssue {
+                issue,
+                kind: NoteKind::ALL[b as usize % 4],
+                actor,
+                session: None,
+                body: payload,
+            }
+        }
         _ => Write::PutKey { key: DedupKey::new(name).unwrap(), value: payload, retain: span(c) },
     }
 }
 
+/// Any row; the numbers are spread over all that it is found by.
+fn issue(a: usize, b: u32, c: u64) -> IssueRow {
+    let number = usize::try_from(c).unwrap() + b as usize * 9;
+    let id = |name: &str| IssueId::new(name).unwrap();
+    let mut row =
+        IssueRow::new(id(NAMES[a]), if b == 2 { "bug" } else { "task" }, b as u8 % 3, Payload::null());
+    row.status = if c < 4 { IssueStatus::Open } else { IssueStatus::ALL[number % 7] };
+    row.needs = NAMES
+        .iter()
+        .filter(|_| c > 2)
+        .enumerate()
+        .filter(|(at, _)| number >> at & 1 == 1)
+        .map(|(_, name)| id(name))
+        .collect();
+    if number % 11 == 10 {
+        row.needs = vec![id("a"), id("a")];
+    }
+    row.unmet = u32::from(number % 3 == 2);
+    row.run = (number % 5 == 1).then(|| RunId::new("r").unwrap());
+    row
+}
+
 fn expect((kind, a, b, c): Seed, log: u64, model: &Model) -> Expect {
     let name = NAMES[a];
-    match kind % 7 {
+    match kind % 8 {
         0 => Expect::SessionAbsent(SessionId::new(name).unwrap()),
         1 => Expect::SessionActivation(of(name, b)),
         2 => Expect::SessionRunning(of(name, b)),
@@ -115,12 +149,16 @@ fn expect((kind, a, b, c): Seed, log: u64, model: &Model) -> Expect {
             let cursor = (c > 0).then_some(Cursor { log, sequence: c });
             Expect::CursorAt { consumer: ConsumerName::new(name).unwrap(), cursor }
         }
+        6 => {
+            let (issue, now) = (IssueId::new(name).unwrap(), model.revision(name));
+            Expect::IssueRevision { issue, revision: if b > 1 { now } else { c } }
+        }
         _ => Expect::KeyAbsent(DedupKey::new(name).unwrap()),
     }
 }
 
 fn seed() -> impl Strategy<Value = Seed> {
-    (0..21usize, 0..NAMES.len(), ACTIVATIONS, 0..9u64)
+    (0..26usize, 0..NAMES.len(), ACTIVATIONS, 0..9u64)
 }
 
 /// By how many seconds the clock jumps, the writes, the conditions; each aimed or not.
@@ -206,12 +244,29 @@ async fn lines(store: &dyn Store) -> Vec<String> {
     }
     waiting.sort_by_key(|command| command.place);
     lines.extend(waiting.iter().map(|command| format!("command {} to {}", command.place, command.to)));
+    issues(store, &mut lines).await;
     for name in NAMES {
         if store.key(&DedupKey::new(name).unwrap()).await.unwrap().is_some() {
             lines.push(format!("key {name}"));
         }
     }
     lines
+}
+
+async fn issues(store: &dyn Store, lines: &mut Vec<String>) {
+    for (name, filter) in filters() {
+        let rows = store.issues(&filter).await.unwrap();
+        lines.push(line_of_issues(name, &rows.iter().collect::<Vec<_>>()));
+    }
+    let counts = store.count_issues().await.unwrap();
+    lines.extend(IssueStatus::ALL.map(|status| format!("{} {}", status.as_str(), counts.of(status))));
+    lines.push(format!("ready {} claimed {}", counts.ready, counts.claimed));
+    for row in store.issues(&Default::default()).await.unwrap() {
+        assert_eq!(store.issue(&row.id).await.unwrap().as_ref(), Some(&row));
+        let notes = store.issue_notes(&row.id, 0, 1_000).await.unwrap();
+        let kinds: Vec<_> = notes.iter().map(|note| note.kind.as_str()).collect();
+        lines.push(format!("notes of {}: {}", row.id, kinds.join(" ")));
+    }
 }
 
 /// What holds in any store at any time, whatever the history was.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use amplifier_store::{Commit, Expect, RunState, Write};
+use amplifier_store::{Commit, Expect, IssueFilter, IssueOrder, IssueRow, IssueStatus, RunState, Write};
 
 const STEPS: &str = "queued>leased queued>coalesced queued>skipped queued>cancelled leased>running \
     leased>queued leased>dead running>completed running>cancelled running>dead running>queued";
@@ -45,6 +45,10 @@ pub(crate) struct Model {
     /// Place to owner.
     commands: BTreeMap<u64, String>,
     sent: u64,
+    /// In the order of their places, which are counted from 1.
+    issues: Vec<IssueRow>,
+    /// Issue, kind, in order.
+    notes: Vec<(String, &'static str)>,
 }
 
 fn ensure(holds: bool, otherwise: Said) -> Result<(), Said> {
@@ -131,6 +135,9 @@ impl Model {
             Expect::CursorAt { consumer, cursor } => {
                 let found = self.cursors.get(consumer.as_str()).copied();
                 ensure(found == cursor.map(|cursor| cursor.sequence), "CursorIs")
+            }
+            Expect::IssueRevision { issue, revision } => {
+                ensure(self.revision(issue.as_str()) == *revision, "IssueIs")
             }
             Expect::KeyAbsent(key) => ensure(!self.has_key(key.as_str()), "KeyPresent"),
             other => panic!("{other:?} is not in the model"),
@@ -233,10 +240,45 @@ impl Model {
                 self.commands.remove(place).ok_or("NoCommand")?;
             }
             Write::DropCommands { to } => self.commands.retain(|_, owner| owner != to.as_str()),
+            Write::PutIssue(row) => {
+                let twice = |(at, id)| row.needs[..at].contains(id);
+                ensure(!row.needs.iter().enumerate().any(twice), "Malformed")?;
+                let mut next = (**row).clone();
+                next.revision = self.revision(row.id.as_str()) + 1;
+                match self.issues.iter_mut().find(|known| known.id == row.id) {
+                    Some(known) => {
+                        next.place = known.place;
+                        *known = next;
+                    }
+                    None => {
+                        next.place = self.issues.len() as u64 + 1;
+                        self.issues.push(next);
+                    }
+                }
+            }
+            Write::NoteIssue { issue, kind, .. } => {
+                ensure(self.revision(issue.as_str()) > 0, "NoIssue")?;
+                self.notes.push((issue.to_string(), kind.as_str()));
+            }
             Write::Prune { .. } => {}
             other => panic!("{other:?} is not in the model"),
         }
         Ok(())
+    }
+
+    pub(crate) fn revision(&self, issue: &str) -> u64 {
+        self.issues.iter().find(|row| row.id.as_str() == issue).map_or(0, |row| row.revision)
+    }
+
+    /// What a filter finds, by a look at everything.
+    fn find(&self, filter: &IssueFilter) -> Vec<&IssueRow> {
+        let mut found: Vec<_> = self.issues.iter().filter(|row| filter.fits(row)).collect();
+        found.sort_by_key(|row| filter.order.key(row));
+        let (rank, place) = filter.after.unwrap_or((0, 0));
+        let after = if filter.order == IssueOrder::Place { (0, place) } else { (rank, place) };
+        found.retain(|row| filter.order.key(row) > after);
+        found.truncate(filter.limit);
+        found
     }
 
     fn passed_on(&self, of: &str) -> u64 {
@@ -267,7 +309,57 @@ impl Model {
         }
         lines.extend(self.counters.iter().map(|(counter, sum)| format!("counter {counter} {sum}")));
         lines.extend(self.commands.iter().map(|(place, owner)| format!("command {place} to {owner}")));
+        let issues = |(name, filter)| line_of_issues(name, &self.find(&filter));
+        lines.extend(filters().into_iter().map(issues));
+        let count = |wanted: &dyn Fn(&IssueRow) -> bool| self.issues.iter().filter(|row| wanted(row)).count();
+        for status in IssueStatus::ALL {
+            lines.push(format!("{} {}", status.as_str(), count(&|row| row.status == status)));
+        }
+        let (ready, claimed) = (count(&IssueRow::is_ready), count(&|row| row.run.is_some()));
+        lines.push(format!("ready {ready} claimed {claimed}"));
+        for row in &self.issues {
+            let of = self.notes.iter().filter(|note| note.0 == row.id.as_str());
+            let kinds: Vec<_> = of.map(|note| note.1).collect();
+            lines.push(format!("notes of {}: {}", row.id, kinds.join(" ")));
+        }
         lines.extend(self.keys.keys().filter(|key| self.has_key(key)).map(|key| format!("key {key}")));
         lines
     }
+}
+
+/// What is asked of the issues after each commit.
+pub(crate) fn filters() -> Vec<(&'static str, IssueFilter)> {
+    let needing = |name| IssueFilter::needing(amplifier_core::IssueId::new(name).unwrap());
+    let all = IssueFilter::default;
+    let with = |mut filter: IssueFilter, change: &dyn Fn(&mut IssueFilter)| {
+        change(&mut filter);
+        filter
+    };
+    let some = |filter: &mut IssueFilter| filter.statuses = vec![IssueStatus::Open, IssueStatus::Completed];
+    let either = |filter| with(filter, &some);
+    vec![
+        ("all", all()),
+        ("by urgency", all().by_urgency()),
+        ("the second by urgency", with(all().by_urgency().limit(1), &|filter| filter.after = Some((1, 1)))),
+        ("open or completed", either(all().by_urgency())),
+        ("those behind the first", with(either(all()), &|filter| filter.after = Some((7, 1)))),
+        ("claimed", with(all().by_urgency(), &|filter| filter.claimed = Some(true))),
+        ("not claimed", with(either(all()), &|filter| filter.claimed = Some(false))),
+        ("ready", IssueFilter::ready()),
+        ("ready by place", with(all(), &|filter| filter.ready = true)),
+        ("needing a", needing("a")),
+        ("needing b by urgency", needing("b").by_urgency()),
+        ("needing c", either(needing("c"))),
+        ("of a type", with(all().by_urgency(), &|filter| filter.issue_type = Some("bug".into()))),
+    ]
+}
+
+pub(crate) fn line_of_issues(name: &str, rows: &[&IssueRow]) -> String {
+    let row = |row: &&IssueRow| {
+        let (needs, run) = (row.needs.iter().map(|id| id.as_str()).collect::<String>(), row.run.is_some());
+        let (id, place, revision, status) = (&row.id, row.place, row.revision, row.status.as_str());
+        let (kind, priority, unmet) = (&row.issue_type, row.priority, row.unmet);
+        format!("{id}/{place}/{revision} {status} {kind} {priority} {needs} {unmet} {run}")
+    };
+    format!("issues, {name}: {}", rows.iter().map(row).collect::<Vec<_>>().join(", "))
 }

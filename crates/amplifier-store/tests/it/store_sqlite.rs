@@ -64,7 +64,7 @@ async fn the_store_in_a_file_keeps_the_contract() {
         folders.lock().unwrap().push(folder);
         Arc::new(store) as Arc<dyn Store>
     };
-    assert_eq!(conformance::run(make).await.unwrap().len(), 35);
+    assert_eq!(conformance::run(make).await.unwrap().len(), 48);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -88,8 +88,11 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens
     drop(store);
     let conn = rusqlite::Connection::open(folder.path().join("project/amplifier.db")).unwrap();
     let version: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    conn.execute_batch("DROP TABLE run_sessions").unwrap();
-    conn.pragma_update(None, "user_version", version - 1).unwrap();
+    let later = "DROP TABLE issues; DROP TABLE issue_needs; DROP TABLE issue_counts; DROP TABLE issue_notes; \
+                 ALTER TABLE meta DROP COLUMN issue; ALTER TABLE meta DROP COLUMN note; \
+                 DROP TABLE run_sessions";
+    conn.execute_batch(later).unwrap();
+    conn.pragma_update(None, "user_version", version - 2).unwrap();
     drop(conn);
     let stores: Vec<_> = (0..4).map(|_| sqlite(folder.path(), &fixed)).collect();
     for store in &stores {
@@ -98,6 +101,7 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_by_whoever_opens
         assert_eq!(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&run));
         assert_eq!(store.runs(&of("t")).await.unwrap(), []);
         assert_eq!(sequences(store).await, [1]);
+        assert_eq!(store.count_issues().await.unwrap().total(), 0);
         applied(store, Write::AddCounter { counter: CounterName::new("n").unwrap(), by: 1 }).await;
         assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
     }
