@@ -45,9 +45,9 @@ async fn a_database_of_a_later_version_is_left_alone() {
     let before = std::fs::read(path(folder.path())).unwrap();
     let store = sqlite(folder.path(), &fixed);
     let error = store.commit(note().into()).await.unwrap_err();
-    let says = "the store is of version 99, and this program knows versions up to 3; update it";
+    let says = "the store is of version 99, and this program knows versions up to 4; update it";
     assert_eq!(error.to_string(), says);
-    assert!(matches!(store.tail().await, Err(StoreError::Newer { found: 99, known: 3 })));
+    assert!(matches!(store.tail().await, Err(StoreError::Newer { found: 99, known: 4 })));
     assert!(matches!(store.ready().await, Err(StoreError::Newer { .. })));
     drop(store);
     assert_eq!(std::fs::read(path(folder.path())).unwrap(), before);
