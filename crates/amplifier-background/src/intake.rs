@@ -1,8 +1,10 @@
-//! The intake: from a firing to what the store has of it.
+//! The intake: from firings to what the store has of them.
 //!
 //! Guarantees: a firing becomes a run, or a number of the conservation law, in the one commit that also moves
-//! its trigger on; the same firing again changes nothing. Who asked is answered once that is durable.
+//! its trigger on, alone or with others of its trigger; the same firing again changes nothing, also not what
+//! becomes of the others. Who asked is answered once that is durable.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +52,7 @@ pub(crate) enum Taken {
     Wait,
 }
 
-/// What a firing comes from.
+/// What firings come from.
 pub(crate) struct Origin<'a> {
     pub(crate) policy: &'a TriggerPolicy,
     /// What the store keeps of the trigger, moved on by the commit. `None` for what somebody fires.
@@ -93,10 +95,42 @@ fn key(text: String) -> DedupKey {
     DedupKey::new(text).expect("a key")
 }
 
+/// A firing, and what it becomes unless it has been taken in before.
+struct Planned<'a> {
+    event: &'a TriggerEvent,
+    taken: Taken,
+    /// What it writes, but for its numbers and its trigger's row.
+    commit: Commit,
+    /// What it is known by, where it becomes something.
+    seen: Option<DedupKey>,
+    room: Option<Room<'a>>,
+    /// How many that wait it takes the place of, where it takes that of what runs too.
+    replaces: Option<i64>,
+}
+
+impl<'a> Planned<'a> {
+    /// A firing that writes nothing.
+    fn nothing(event: &'a TriggerEvent, taken: Taken) -> Self {
+        Self { event, taken, commit: Commit::new(), seen: None, room: None, replaces: None }
+    }
+
+    /// True if it is counted.
+    fn counts(&self) -> bool {
+        !matches!(self.taken, Taken::Repeated | Taken::Wait)
+    }
+}
+
+/// What became of a commit.
+enum Committed {
+    Applied,
+    /// Nothing was written: one of the firings had been taken in before.
+    Before,
+}
+
 /// Room that is taken for a run, until it waits or is known not to.
 struct Room<'a> {
     board: &'a Board,
-    /// Whether it waits now; `None` where whoever fired it has not waited for that.
+    /// Whether it waits now; `None` while that is being written, and where nobody has waited for that.
     taken: Option<bool>,
 }
 
@@ -115,30 +149,44 @@ impl Intake {
         Self { host, config, board, turn: tokio::sync::Mutex::new(()) }
     }
 
-    /// Takes a firing in.
+    /// Takes in the first of these firings of one origin, as many as can be taken in at once, and at least one:
+    /// what became of each of them. Only the last one may have to [wait](Taken::Wait).
     pub(crate) async fn take(
         &self,
-        event: &TriggerEvent,
+        events: &[TriggerEvent],
         mut origin: Origin<'_>,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<Vec<Taken>, StoreError> {
         let policy = origin.policy;
         let asks = matches!(policy.overlap, Overlap::Skip | Overlap::CancelPrevious);
         let _turn = match asks || policy.debounce.is_some() {
             true => Some(self.turn.lock().await),
             false => None,
         };
-        let mut result = Ok(Taken::Repeated);
-        for _ in 0..TRIES {
-            result = self.once(event, &mut origin).await;
-            if !matches!(result, Err(StoreError::RunIs { .. })) {
-                break;
+        // Each of these takes the place of the one before.
+        let alone = policy.overlap == Overlap::CancelPrevious;
+        let mut events = if alone { &events[..events.len().min(1)] } else { events };
+        let mut repeated = HashSet::new();
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mut planned = self.plan(events, &repeated, policy).await?;
+            match self.commit(&mut planned, &mut origin).await {
+                Ok(Committed::Applied) => return Ok(self.done(planned, origin.row.is_some())),
+                Ok(Committed::Before) => {
+                    let known = repeated.len();
+                    match events.len() {
+                        1 => drop(repeated.insert(0)),
+                        _ => self.note_repeated(&planned, &mut repeated).await?,
+                    }
+                    if repeated.len() == known {
+                        // Of one it is known which.
+                        (events, repeated) = (&events[..1], HashSet::new());
+                    }
+                }
+                Err(StoreError::RunIs { .. }) if tried < TRIES => {}
+                Err(error) => return Err(error),
             }
         }
-        let taken = result?;
-        if taken != Taken::Wait {
-            self.note(event, &taken, origin.row.is_some());
-        }
-        Ok(taken)
     }
 
     /// What who fired it is told.
@@ -152,7 +200,43 @@ impl Intake {
         });
     }
 
-    async fn once(&self, event: &TriggerEvent, origin: &mut Origin<'_>) -> Result<Taken, StoreError> {
+    /// What becomes of firings, up to the first that waits or is one of those before it. `repeated`: the
+    /// places of those that have been taken in before.
+    async fn plan<'a>(
+        &'a self,
+        events: &'a [TriggerEvent],
+        repeated: &HashSet<usize>,
+        policy: &TriggerPolicy,
+    ) -> Result<Vec<Planned<'a>>, StoreError> {
+        let mut all: Vec<Planned<'a>> = Vec::with_capacity(events.len());
+        let mut ids = HashSet::new();
+        for (at, event) in events.iter().enumerate() {
+            // It hears of the first one once that is durable.
+            if !ids.insert(&event.id) {
+                break;
+            }
+            if repeated.contains(&at) {
+                all.push(Planned::nothing(event, Taken::Repeated));
+                continue;
+            }
+            let waits = all.iter().any(|planned| matches!(planned.taken, Taken::Run(_)));
+            let planned = self.plan_one(event, policy, waits).await?;
+            let ends = planned.taken == Taken::Wait;
+            all.push(planned);
+            if ends {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// `waits`: a run of the same trigger will wait, which the store does not have yet.
+    async fn plan_one<'a>(
+        &'a self,
+        event: &'a TriggerEvent,
+        policy: &TriggerPolicy,
+        waits: bool,
+    ) -> Result<Planned<'a>, StoreError> {
         let id = event
             .id
             .run_id()
@@ -164,31 +248,52 @@ impl Intake {
             let told = self.host.router().seal(too_far_event(&event_of, max)).ok();
             let reason = format!("the chain of events has {} hops; at most {max} are allowed", cause.hops);
             let append = told.map(|told| Write::Append(Box::new(told)));
-            return self.count(event, origin, Taken::Rejected(reason), append).await;
+            return self.left_out(event, Taken::Rejected(reason), append).await;
         }
-        if self.is_old(event, origin.policy) {
-            return self.count(event, origin, Taken::Skipped, None).await;
+        if self.is_old(event, policy) {
+            return self.left_out(event, Taken::Skipped, None).await;
         }
         if let Err(error) = self.config.template.render(event) {
-            return self.count(event, origin, Taken::Rejected(error.to_string()), None).await;
+            return self.left_out(event, Taken::Rejected(error.to_string()), None).await;
         }
-        match self.room(event, origin.policy).await? {
+        match self.room(event, policy, waits).await? {
             Some(Taken::Wait) => match self.host.store().run(&id).await? {
-                Some(_) => Ok(Taken::Repeated),
-                None => Ok(Taken::Wait),
+                Some(_) => Ok(Planned::nothing(event, Taken::Repeated)),
+                None => Ok(Planned::nothing(event, Taken::Wait)),
             },
-            Some(left_out) => self.count(event, origin, left_out, None).await,
+            Some(left_out) => self.left_out(event, left_out, None).await,
             None => {
-                let mut room = Room { board: &self.board, taken: None };
-                let taken = self.enqueue(id, event, origin, cause).await;
-                room.taken = Some(matches!(taken, Ok(Taken::Run(_))));
-                taken
+                let room = Room { board: &self.board, taken: Some(false) };
+                self.enqueue(id, event, policy, cause, room).await
             }
         }
     }
 
+    /// Notes the places of those that have been taken in before.
+    async fn note_repeated(
+        &self,
+        planned: &[Planned<'_>],
+        repeated: &mut HashSet<usize>,
+    ) -> Result<(), StoreError> {
+        let store = self.host.store();
+        for (at, Planned { taken, seen, .. }) in planned.iter().enumerate() {
+            let before = match (taken, seen) {
+                (Taken::Run(run), _) if store.run(run).await?.is_some() => true,
+                (_, Some(seen)) => store.key(seen).await?.is_some(),
+                _ => false,
+            };
+            if before {
+                repeated.insert(at);
+            }
+        }
+        Ok(())
+    }
+
     async fn cause(&self, event: &TriggerEvent) -> Result<Option<Cause>, StoreError> {
         let amplifier_trigger::Cause::Event { event: id } = &event.cause else { return Ok(None) };
+        if event.answers.is_some() {
+            return Ok(event.answers);
+        }
         Ok(self.host.store().event(*id).await?.map(|event| Cause::of(&event)))
     }
 
@@ -209,7 +314,12 @@ impl Intake {
     }
 
     /// `None`: there is room, and it is taken. Else what becomes of the firing.
-    async fn room(&self, event: &TriggerEvent, policy: &TriggerPolicy) -> Result<Option<Taken>, StoreError> {
+    async fn room(
+        &self,
+        event: &TriggerEvent,
+        policy: &TriggerPolicy,
+        waits: bool,
+    ) -> Result<Option<Taken>, StoreError> {
         if self.board.look(|inner| inner.miscounted) {
             self.count_waiting().await?;
         }
@@ -218,7 +328,7 @@ impl Intake {
         }
         if policy.debounce.is_some()
             && !matches!(event.trigger, TriggerKind::FileChange)
-            && self.pending(event).await?
+            && (waits || self.pending(event).await?)
         {
             return Ok(Some(Taken::Coalesced));
         }
@@ -273,13 +383,14 @@ impl Intake {
         Ok(())
     }
 
-    async fn enqueue(
-        &self,
+    async fn enqueue<'a>(
+        &'a self,
         run: RunId,
-        event: &TriggerEvent,
-        origin: &mut Origin<'_>,
+        event: &'a TriggerEvent,
+        policy: &TriggerPolicy,
         cause: Option<Cause>,
-    ) -> Result<Taken, StoreError> {
+        room: Room<'a>,
+    ) -> Result<Planned<'a>, StoreError> {
         // What a person has asked for goes before what a trigger has.
         let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
         let payload = RunPayload { event: event.clone(), cause, retry_of: None };
@@ -288,38 +399,30 @@ impl Intake {
         let Some(payload) = bytes.map(Payload::stored) else {
             // It needs no room then.
             let reason = "the event is too large for a run".to_owned();
-            return self.count(event, origin, Taken::Rejected(reason), None).await;
+            return self.left_out(event, Taken::Rejected(reason), None).await;
         };
-        let debounce = origin.policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
+        let debounce = policy.debounce.filter(|_| event.trigger != TriggerKind::FileChange);
         let moved = match event.trigger {
             // It has moved its firings itself.
             TriggerKind::Timer => Duration::ZERO,
-            _ => origin.policy.moved(&event.id),
+            _ => policy.moved(&event.id),
         };
         let delay = debounce.unwrap_or_default() + moved;
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
         let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
-        let mut commit = self.counted(Commit::from(enqueue), event, None);
-        let replaces = origin.policy.overlap == Overlap::CancelPrevious;
-        let mut replaced = 0;
-        if replaces {
-            for row in self.queued().await? {
+        let mut commit = Commit::from(enqueue);
+        let mut replaces = None;
+        if policy.overlap == Overlap::CancelPrevious {
+            let waiting = self.queued().await?;
+            replaces = Some(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+            for row in waiting {
                 let step = RunMove::new(row.id, RunState::Queued, RunState::Cancelled);
                 commit = commit.write(Write::MoveRun(step.reason("a later firing took its place")));
-                replaced += 1;
             }
         }
-        commit = commit.when(Expect::KeyAbsent(self.seen(event)));
-        match self.commit(commit, event, origin).await? {
-            true => {
-                if replaces {
-                    self.board.change_quietly(|inner| inner.waiting -= replaced);
-                    self.cancel_others(&run);
-                }
-                Ok(Taken::Run(run))
-            }
-            false => Ok(Taken::Repeated),
-        }
+        let seen = self.seen(event);
+        commit = commit.when(Expect::KeyAbsent(seen.clone()));
+        Ok(Planned { event, taken: Taken::Run(run), commit, seen: Some(seen), room: Some(room), replaces })
     }
 
     /// Cancels what runs but `run`: that may have been begun since it is durable.
@@ -336,28 +439,27 @@ impl Intake {
     }
 
     /// A firing that becomes no run.
-    async fn count(
-        &self,
-        event: &TriggerEvent,
-        origin: &mut Origin<'_>,
-        as_what: Taken,
+    async fn left_out<'a>(
+        &'a self,
+        event: &'a TriggerEvent,
+        taken: Taken,
         more: Option<Write>,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<Planned<'a>, StoreError> {
         // One that is a run already leads to nothing else.
         if let Ok(run) = event.id.run_id()
             && self.host.store().run(&run).await?.is_some()
         {
-            return Ok(Taken::Repeated);
+            return Ok(Planned::nothing(event, Taken::Repeated));
         }
         let mut commit = more.map(Commit::from).unwrap_or_default();
-        commit = self.counted(commit, event, Some(&as_what));
-        if let Some(left_out) = LeftOut::of(event, &as_what, self.host.clock().now()) {
+        let seen = self.seen(event);
+        if let Some(left_out) = LeftOut::of(event, &taken, self.host.clock().now()) {
             let (value, retain) = (left_out.value(), REMEMBERED);
             // What was refused for want of room may come again.
-            let key = if as_what == Taken::Full { self.refused() } else { self.seen(event) };
+            let key = if taken == Taken::Full { self.refused() } else { seen.clone() };
             commit = commit.write(Write::PutKey { key, value, retain });
         }
-        Ok(if self.commit(commit, event, origin).await? { as_what } else { Taken::Repeated })
+        Ok(Planned { commit, seen: Some(seen), ..Planned::nothing(event, taken) })
     }
 
     fn seen(&self, event: &TriggerEvent) -> DedupKey {
@@ -370,62 +472,101 @@ impl Intake {
         key(format!("{REFUSED}{}/{id}", self.config.name))
     }
 
-    /// The numbers of a firing, and of what its source has passed over before it.
-    fn counted(&self, mut commit: Commit, event: &TriggerEvent, as_what: Option<&Taken>) -> Commit {
-        let passed = event.passed;
-        let is = |what: fn(&Taken) -> bool| u64::from(as_what.is_some_and(what));
-        for (count, by) in [
-            (Count::Triggered, 1 + passed.coalesced + passed.skipped),
-            (Count::Coalesced, passed.coalesced + is(|taken| *taken == Taken::Coalesced)),
-            (Count::Skipped, passed.skipped + is(|taken| *taken == Taken::Skipped)),
-            (Count::Rejected, is(|taken| matches!(taken, Taken::Rejected(_) | Taken::Full))),
-        ] {
-            if by > 0 {
-                commit = commit.write(Write::AddCounter { counter: count.of(&self.config.name), by });
-            }
+    /// The numbers of firings, and of what their source has passed over before them.
+    fn counted(&self, mut commit: Commit, planned: &[Planned<'_>]) -> Commit {
+        let mut sums = [0_u64; 4];
+        for Planned { event, taken, .. } in planned.iter().filter(|planned| planned.counts()) {
+            let passed = event.passed;
+            let by = [
+                1 + passed.coalesced + passed.skipped,
+                passed.coalesced + u64::from(*taken == Taken::Coalesced),
+                passed.skipped + u64::from(*taken == Taken::Skipped),
+                u64::from(matches!(taken, Taken::Rejected(_) | Taken::Full)),
+            ];
+            sums.iter_mut().zip(by).for_each(|(sum, by)| *sum += by);
+        }
+        let counts = [Count::Triggered, Count::Coalesced, Count::Skipped, Count::Rejected];
+        for (count, by) in counts.into_iter().zip(sums).filter(|(_, by)| *by > 0) {
+            commit = commit.write(Write::AddCounter { counter: count.of(&self.config.name), by });
         }
         commit
     }
 
-    /// Commits with the trigger's row. False: it had happened before.
+    /// Commits firings together, with the row of their trigger.
     async fn commit(
         &self,
-        mut commit: Commit,
-        event: &TriggerEvent,
+        planned: &mut [Planned<'_>],
         origin: &mut Origin<'_>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Committed, StoreError> {
         let moved = origin.row.as_deref().map(|row| {
             let mut row = row.clone();
-            row.advance(event);
+            let taken = planned.iter().filter(|planned| planned.taken != Taken::Wait);
+            taken.for_each(|planned| row.advance(planned.event));
             row
         });
-        if let Some(row) = &moved
-            && let Ok(value) = Payload::encode(row)
-        {
-            commit = commit.write(Write::SetValue { key: row_key(&self.config, row), value });
+        if planned.iter().any(Planned::counts) {
+            let mut commit = Commit::new();
+            for one in planned.iter_mut() {
+                let own = std::mem::take(&mut one.commit);
+                commit.writes.extend(own.writes);
+                commit.expects.extend(own.expects);
+            }
+            commit = self.counted(commit, planned);
+            if let Some(row) = &moved
+                && let Ok(value) = Payload::encode(row)
+            {
+                commit = commit.write(Write::SetValue { key: row_key(&self.config, row), value });
+            }
+            if let Some(fence) = &origin.fence {
+                commit = commit.when(fence.clone());
+            }
+            let rooms = |planned: &mut [Planned<'_>], taken| {
+                planned.iter_mut().flat_map(|one| &mut one.room).for_each(|room| room.taken = taken);
+            };
+            rooms(planned, None);
+            let receipt = self.host.store().commit(commit).await;
+            rooms(planned, Some(matches!(receipt, Ok(Receipt::Applied(_)))));
+            match receipt {
+                Ok(Receipt::Applied(_)) => {}
+                Ok(_) | Err(StoreError::KeyPresent { .. }) => return Ok(Committed::Before),
+                Err(error) => return Err(error),
+            }
         }
-        if let Some(fence) = &origin.fence {
-            commit = commit.when(fence.clone());
-        }
-        let fresh = match self.host.store().commit(commit).await {
-            Ok(Receipt::Applied(_)) => true,
-            Ok(_) | Err(StoreError::KeyPresent { .. }) => false,
-            Err(error) => return Err(error),
-        };
         if let (Some(kept), Some(moved)) = (origin.row.as_deref_mut(), moved) {
             *kept = moved;
         }
-        Ok(fresh)
+        Ok(Committed::Applied)
     }
 
-    fn note(&self, event: &TriggerEvent, taken: &Taken, watched: bool) {
+    /// Notes what firings have become, now that it is durable.
+    fn done(&self, planned: Vec<Planned<'_>>, watched: bool) -> Vec<Taken> {
+        self.note(&planned, watched);
+        let done = planned.into_iter().map(|Planned { event, taken, replaces, room, .. }| {
+            drop(room);
+            match (&taken, replaces) {
+                (Taken::Run(run), Some(waiting)) => {
+                    self.board.change_quietly(|inner| inner.waiting -= waiting);
+                    self.cancel_others(run);
+                }
+                (Taken::Rejected(reason), _) => {
+                    let background = &self.config.name;
+                    tracing::warn!(%background, firing = %event.id, reason, "a firing was rejected");
+                }
+                _ => {}
+            }
+            taken
+        });
+        done.collect()
+    }
+
+    fn note(&self, planned: &[Planned<'_>], watched: bool) {
         let now = self.host.clock().now();
-        if *taken == Taken::Repeated {
-            return;
-        }
-        let key = event.id.as_str().split('/').nth(1).unwrap_or_default().to_owned();
+        let counted = || planned.iter().filter(|planned| planned.counts()).map(|planned| planned.event);
+        let Some(first) = counted().next() else { return };
+        let key = first.id.as_str().split('/').nth(1).unwrap_or_default();
         self.board.change(|inner| {
-            inner.status.triggered += 1 + event.passed.coalesced + event.passed.skipped;
+            let passed = |event: &TriggerEvent| 1 + event.passed.coalesced + event.passed.skipped;
+            inner.status.triggered += counted().map(passed).sum::<u64>();
             inner.status.last_trigger = Some(now);
             let trigger =
                 inner.status.triggers.iter_mut().find(|(known, _)| watched && known.as_str() == key);
@@ -433,8 +574,5 @@ impl Intake {
                 trigger.last_fired = Some(now);
             }
         });
-        if let Taken::Rejected(reason) = taken {
-            tracing::warn!(background = %self.config.name, firing = %event.id, reason, "a firing was rejected");
-        }
     }
 }

@@ -28,12 +28,12 @@ pub(crate) async fn fire(host: &Host, intake: &Intake, data: Payload) -> Result<
     let event = TriggerEvent::new(id, TriggerKind::Manual, now, Cause::Manual, data);
     let policy = policy(config);
     let origin = Origin { policy: &policy, row: None, fence: None };
-    match intake.take(&event, origin).await? {
-        Taken::Run(run) => Ok(run),
-        Taken::Full | Taken::Wait => Err(BackgroundError::Full { name: name.clone() }),
-        Taken::Rejected(reason) => Err(BackgroundError::Rejected { reason }),
-        Taken::Skipped => Err(BackgroundError::Rejected { reason: "all places are taken".to_owned() }),
-        Taken::Coalesced | Taken::Repeated => {
+    match intake.take(std::slice::from_ref(&event), origin).await?.pop() {
+        Some(Taken::Run(run)) => Ok(run),
+        Some(Taken::Full | Taken::Wait) => Err(BackgroundError::Full { name: name.clone() }),
+        Some(Taken::Rejected(reason)) => Err(BackgroundError::Rejected { reason }),
+        Some(Taken::Skipped) => Err(BackgroundError::Rejected { reason: "all places are taken".to_owned() }),
+        Some(Taken::Coalesced | Taken::Repeated) | None => {
             Err(BackgroundError::Rejected { reason: "another run stands for it".to_owned() })
         }
     }

@@ -23,6 +23,8 @@ use crate::run::is_own;
 
 /// Events of the log that are read at once while it is found out what was missed.
 const PAGE: usize = 500;
+/// Events that become durable together at most.
+const AT_ONCE: usize = 256;
 
 /// The source of a `session_event` trigger.
 #[derive(Debug, Clone)]
@@ -60,6 +62,10 @@ impl TriggerSource for SessionEventTrigger {
         Box::pin(async {
             self.prepared = self.store.tail().await.ok();
         })
+    }
+
+    fn at_once(&self) -> usize {
+        AT_ONCE
     }
 
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream {
@@ -214,6 +220,7 @@ impl Reader {
         let at = self.context.clock.now();
         let mut fired = TriggerEvent::new(id, TriggerKind::SessionEvent, at, cause, event.payload.clone());
         (fired.due, fired.passed) = (event.at, passed);
+        fired.answers = Some(amplifier_core::Cause::of(event));
         fired.event_name = Some(event.event_type.name().to_owned());
         if let Some(source) = &event.source {
             fired.source = source.as_str().to_owned();

@@ -1,7 +1,8 @@
 //! The triggers of one background session, each in a task of its own.
 //!
 //! Guarantees: a source that fails or panics is seen in the status, told as `background:error`, and started
-//! again after a wait; no other one notices. A firing is asked for only once the one before is durable.
+//! again after a wait; no other one notices. A firing is asked for only once those before are durable, but for as
+//! many as the source has ready and gives at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,11 @@ use amplifier_core::{CancelToken, EventType, MonoTime, NewEvent};
 use amplifier_foundation::Host;
 use amplifier_store::{Commit, Expect, StoreError, Write};
 use amplifier_trigger::{
-    BuildError, BuiltTrigger, Misfire, SourceEnv, TriggerConfig, TriggerContext, TriggerHandle, TriggerKey,
-    TriggerRegistry, TriggerRow, TriggerSource, TriggerSpec,
+    BuildError, BuiltTrigger, Misfire, SourceEnv, TriggerConfig, TriggerContext, TriggerError, TriggerEvent,
+    TriggerHandle, TriggerKey, TriggerRegistry, TriggerRow, TriggerSource, TriggerSpec, TriggerStream,
 };
 use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
 use serde_json::json;
 
 use crate::config::backoff;
@@ -27,6 +29,8 @@ use crate::status::TriggerState;
 pub(crate) const HEALTHY: Duration = Duration::from_secs(60);
 /// How long a source waits that met a full queue or a store that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// Firings that carry so many bytes are not waited with for more.
+const TOGETHER_BYTES: usize = 1024 * 1024;
 
 /// What sources are made with.
 #[derive(Debug, Clone)]
@@ -139,9 +143,9 @@ impl Source {
         let clock = Arc::clone(host.clock());
         let mut context = TriggerContext::new(name, row, clock, Arc::clone(host.ids()), self.stop.clone());
         context.start = self.start;
-        let made = caught(async move { source.watch(context) }).await;
-        let mut stream = match made {
-            Ok(stream) => stream,
+        let made = caught(async move { (source.at_once(), source.watch(context)) }).await;
+        let (at_once, mut stream) = match made {
+            Ok(made) => made,
             Err(panic) => return Ended::Failed { error: format!("it panicked: {panic}"), last: false },
         };
         let mut healthy = (restarts > 0).then(|| host.clock().sleep(HEALTHY));
@@ -159,45 +163,81 @@ impl Source {
                 },
                 None => next.await,
             };
-            let next = match next {
-                None => return Ended::Stopped,
-                Some(Err(panic)) => {
-                    return Ended::Failed { error: format!("it panicked: {panic}"), last: false };
-                }
-                Some(Ok(next)) => next,
+            let Some(next) = next else { return Ended::Stopped };
+            let first = match self.heard(next) {
+                Ok(first) => first,
+                Err(ended) => return ended,
             };
-            let event = match next {
-                None if self.stop.is_cancelled() => return Ended::Stopped,
-                None => return Ended::Silent,
-                Some(Err(error)) => {
-                    let last = error.is_final();
-                    return Ended::Failed { error: amplifier_core::causes::chain(&error), last };
-                }
-                Some(Ok(event)) => event,
-            };
-            if self.config.policy.end_time.is_some_and(|end| event.due > end) {
-                return Ended::Silent;
-            }
-            // Apart, so that a source that waits does not carry what it takes to take a firing in.
-            if let Some(ended) = Box::pin(self.take(&event)).await {
+            // Apart, so that a source that waits does not carry what it takes to take firings in.
+            if let Some(ended) = Box::pin(self.take_with(first, &mut stream, at_once)).await {
                 return ended;
             }
         }
     }
 
-    /// Takes a firing in, however long it takes. `Some`: the source cannot go on.
-    async fn take(&mut self, event: &amplifier_trigger::TriggerEvent) -> Option<Ended> {
-        loop {
+    /// What a source has said.
+    fn heard(
+        &self,
+        said: Result<Option<Result<TriggerEvent, TriggerError>>, String>,
+    ) -> Result<TriggerEvent, Ended> {
+        let event = match said {
+            Err(panic) => return Err(Ended::Failed { error: format!("it panicked: {panic}"), last: false }),
+            Ok(None) if self.stop.is_cancelled() => return Err(Ended::Stopped),
+            Ok(None) => return Err(Ended::Silent),
+            Ok(Some(Err(error))) => {
+                let last = error.is_final();
+                return Err(Ended::Failed { error: amplifier_core::causes::chain(&error), last });
+            }
+            Ok(Some(Ok(event))) => event,
+        };
+        match self.config.policy.end_time.is_some_and(|end| event.due > end) {
+            true => Err(Ended::Silent),
+            false => Ok(event),
+        }
+    }
+
+    /// Takes a firing in, with those behind it that are ready. `Some`: the source cannot go on.
+    async fn take_with(
+        &mut self,
+        first: TriggerEvent,
+        stream: &mut TriggerStream,
+        at_once: usize,
+    ) -> Option<Ended> {
+        let mut bytes = first.payload.as_bytes().len();
+        let (mut events, mut end) = (vec![first], None);
+        while events.len() < at_once && bytes < TOGETHER_BYTES {
+            let Some(said) = poll_immediate(caught(stream.next())).await else { break };
+            match self.heard(said) {
+                Ok(event) => {
+                    bytes += event.payload.as_bytes().len();
+                    events.push(event);
+                }
+                Err(ended) => {
+                    end = Some(ended);
+                    break;
+                }
+            }
+        }
+        self.take(&events).await.or(end)
+    }
+
+    /// Takes firings in, however long it takes. `Some`: the source cannot go on.
+    async fn take(&mut self, events: &[TriggerEvent]) -> Option<Ended> {
+        let (mut left, mut most) = (events, usize::MAX);
+        while !left.is_empty() {
             let origin = Origin {
                 policy: &self.config.policy,
                 row: Some(&mut self.row),
                 fence: Some(self.fence.clone()),
             };
-            match self.intake.take(event, origin).await {
-                Ok(Taken::Wait) => {}
+            match self.intake.take(&left[..most.min(left.len())], origin).await {
                 Ok(taken) => {
-                    Intake::answer(event, &taken);
-                    return None;
+                    let done = taken.iter().take_while(|taken| **taken != Taken::Wait);
+                    let done = done.zip(left).map(|(taken, event)| Intake::answer(event, taken)).count();
+                    (left, most) = (&left[done..], usize::MAX);
+                    if done == taken.len() {
+                        continue;
+                    }
                 }
                 Err(StoreError::LeaseLost { .. }) => return Some(Ended::Lost),
                 Err(StoreError::Closed) => return Some(Ended::Stopped),
@@ -205,6 +245,8 @@ impl Source {
                     tracing::warn!(trigger = %self.key, %error, "a firing is not durable yet");
                     let error = amplifier_core::causes::chain(&error);
                     self.intake.board.trigger(&self.key, |status| status.error = Some(error));
+                    // What cannot be written keeps nothing back that is before it.
+                    most = 1;
                 }
             }
             let wait = self.workshop.host.clock().sleep(RETRY);
@@ -212,6 +254,7 @@ impl Source {
                 return Some(Ended::Stopped);
             }
         }
+        None
     }
 
     async fn tell(&self, error: &str, restarts: u32, gives_up: bool) {

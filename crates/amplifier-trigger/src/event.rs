@@ -198,6 +198,10 @@ pub struct TriggerEvent {
     /// What the source passed over before it.
     #[serde(default)]
     pub passed: Passed,
+    /// The event of the log that it answers, where its source has read it: else it is looked up by the cause.
+    /// Not written down.
+    #[serde(skip)]
+    pub answers: Option<amplifier_core::Cause>,
     /// By this who asked hears that it was taken in. Not written down.
     #[serde(skip)]
     pub receipt: Receipt,
@@ -215,8 +219,9 @@ impl TriggerEvent {
         let source = format!("{trigger}-trigger");
         let passed = Passed::default();
         let receipt = Receipt::default();
-        let (event_name, cursor) = (None, None);
-        Self { id, trigger, source, event_name, due: at, fired: at, cause, payload, cursor, passed, receipt }
+        let (event_name, cursor, answers) = (None, None, None);
+        let (due, fired) = (at, at);
+        Self { id, trigger, source, event_name, due, fired, cause, payload, cursor, passed, answers, receipt }
     }
 }
 

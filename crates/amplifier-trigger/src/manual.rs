@@ -9,7 +9,7 @@ use amplifier_core::{Payload, Timestamp};
 
 use crate::config::TriggerKind;
 use crate::event::{Acceptance, Cause, TriggerEvent, TriggerEventId};
-use crate::mailbox::{Inlet, Outlet, PATIENCE, PostError, mailbox};
+use crate::mailbox::{CAPACITY, Inlet, Outlet, PATIENCE, PostError, mailbox};
 use crate::source::{TriggerContext, TriggerSource, TriggerStream};
 
 /// The source; its handle fires it.
@@ -64,6 +64,10 @@ impl ManualTrigger {
 }
 
 impl TriggerSource for ManualTrigger {
+    fn at_once(&self) -> usize {
+        CAPACITY
+    }
+
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream {
         self.outlet.watch(context)
     }

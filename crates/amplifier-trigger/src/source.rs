@@ -30,6 +30,12 @@ pub trait TriggerSource: Send + fmt::Debug {
         Box::pin(std::future::ready(()))
     }
 
+    /// How many events it may be asked for before the first of them is taken in: those that it has ready become
+    /// durable together. One, unless a source says otherwise: then each poll says that the event before was taken in.
+    fn at_once(&self) -> usize {
+        1
+    }
+
     /// Starts it. It goes on where the row of the context is.
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream;
 }

@@ -24,7 +24,7 @@ pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
 
 use crate::config::TriggerKind;
 use crate::event::{Acceptance, Cause, TriggerEvent};
-use crate::mailbox::{Inlet, Outlet, PostError, mailbox};
+use crate::mailbox::{CAPACITY, Inlet, Outlet, PostError, mailbox};
 use crate::manual::nominal;
 use crate::matching::PayloadMatch;
 use crate::source::{TriggerContext, TriggerSource, TriggerStream};
@@ -75,6 +75,10 @@ pub struct WebhookTrigger {
 }
 
 impl TriggerSource for WebhookTrigger {
+    fn at_once(&self) -> usize {
+        CAPACITY
+    }
+
     fn watch(self: Box<Self>, context: TriggerContext) -> TriggerStream {
         self.outlet.watch(context)
     }

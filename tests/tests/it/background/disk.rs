@@ -25,7 +25,7 @@ use super::{all, config, conserved, name, rows, runs, seen};
 const STEP: Duration = Duration::from_millis(250);
 
 /// A world whose store fails when it is told to.
-fn faulty() -> (World, FaultyStore) {
+pub(super) fn faulty() -> (World, FaultyStore) {
     let stage = Stage::new();
     let memory: Arc<dyn Store> =
         Arc::new(MemoryStore::new(Arc::new(stage.clock.clone()), &SeededIds::new(7)));

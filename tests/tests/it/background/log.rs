@@ -292,7 +292,6 @@ async fn ten_thousand_events_at_once_all_become_runs() {
     assert_eq!(all_count(On::Memory, 10_000, more).await.rows(), 10_000);
 }
 
-/// In files each is a commit of its own, which a busy disk makes slow: so there are fewer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_events_at_once_are_all_counted_in_files() {
     let trigger =

@@ -20,6 +20,7 @@ mod policies;
 mod pool;
 mod report;
 mod time;
+mod together;
 mod waits;
 mod why;
 mod world;
