@@ -9,8 +9,8 @@ use amplifier_core::{EventId, IssueId, Payload, RunId, SessionEvent, SessionId};
 use amplifier_foundation::store::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant,
     IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId, QueueName,
-    ReadyRuns, Receipt, RunFilter, RunRow, RunState, SessionFilter, SessionRow, Settled, Store, StoreError,
-    Write,
+    ReadyRuns, Receipt, Retained, Retention, RunFilter, RunRow, RunState, SessionFilter, SessionRow, Settled,
+    Store, StoreError, Write,
 };
 use async_trait::async_trait;
 
@@ -264,6 +264,10 @@ impl Store for FaultyStore {
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError> {
         self.read().await?;
         self.inner.keys(prefix, after, limit).await
+    }
+
+    async fn retain(&self, retention: &Retention) -> Result<Retained, StoreError> {
+        self.inner.retain(retention).await
     }
 
     async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {

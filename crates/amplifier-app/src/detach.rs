@@ -1,4 +1,5 @@
-//! Owners: processes that run one session each and outlive whoever started them.
+//! Owners: processes that outlive whoever started them: one for a session, or one for all that a project's
+//! triggers start.
 //!
 //! Both ends are here. [`Detached`] is the starter's: it runs its own program again, with nothing but
 //! [`ARGUMENT`] on its command line, and hands over through a socket what was typed, so that a prompt
@@ -30,7 +31,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::terminal::{Code, Signalled};
 
 /// The argument by which an owner is started. For this program alone.
-pub const ARGUMENT: &str = "session-owner";
+pub const ARGUMENT: &str = "detached-owner";
 /// Longest log of an owner, in bytes.
 pub const MAX_LOG_BYTES: usize = 1 << 20;
 /// Longest thing that is handed over, in bytes.
@@ -53,6 +54,8 @@ pub struct Handover {
 pub enum Told {
     /// The session is recorded, and can be reached from any process.
     Recorded(SessionId),
+    /// It does what it was started for; with a line for whoever started it.
+    Ready(String),
     /// The run is over, as far as the starter is concerned, with this exit code.
     Ended(u8),
 }
@@ -78,6 +81,7 @@ impl Frame {
             Self::Signal(Signalled::Interrupt) => (b'i', &[]),
             Self::Signal(Signalled::Terminate) => (b't', &[]),
             Self::Told(Told::Recorded(id)) => (b'r', id.as_str().as_bytes()),
+            Self::Told(Told::Ready(line)) => (b'y', line.as_bytes()),
             Self::Told(Told::Ended(ended)) => {
                 code = [*ended];
                 (b'e', &code)
@@ -115,6 +119,7 @@ impl Frame {
             b'i' => Self::Signal(Signalled::Interrupt),
             b't' => Self::Signal(Signalled::Terminate),
             b'r' => Self::Told(Told::Recorded(SessionId::new(text(body)?).map_err(|_| odd())?)),
+            b'y' => Self::Told(Told::Ready(text(body)?)),
             b'e' => Self::Told(Told::Ended(*body.first().ok_or_else(odd)?)),
             _ => return Err(odd()),
         }))
@@ -233,6 +238,11 @@ impl Owner {
         Frame::Told(Told::Recorded(id.clone())).write(&mut self.stream).is_ok()
     }
 
+    /// Tells that it does what it was started for. False: nobody is there to hear it.
+    pub fn ready(&mut self, line: &str) -> bool {
+        Frame::Told(Told::Ready(line.to_owned())).write(&mut self.stream).is_ok()
+    }
+
     /// Tells what the run has come to. The first call counts.
     pub fn ended(&mut self, code: Code) {
         if !std::mem::replace(&mut self.ended, true) {
@@ -252,11 +262,21 @@ impl Owner {
         let Some(path) = path else {
             return Ok(dup2_stderr(nowhere()?)?);
         };
+        self.log_to(move |from| keep(from, LogFile::new(path)))
+    }
+
+    /// Leaves the starter's stdout and stderr: what is told on either from now on goes to the log at `path`, which
+    /// is moved aside once it holds [`MAX_LOG_BYTES`], without end.
+    pub fn leave_for_good(&mut self, path: PathBuf) -> io::Result<()> {
+        let log = LogFile::new(path).bounded(MAX_LOG_BYTES as u64);
+        self.log_to(move |from| keep_all(from, log))?;
+        Ok(dup2_stdout(io::stderr())?)
+    }
+
+    fn log_to(&mut self, keep: impl FnOnce(PipeReader) + Send + 'static) -> io::Result<()> {
         let (from, to) = io::pipe()?;
-        let log = LogFile::new(path);
-        thread::Builder::new().name("owner-log".into()).spawn(move || keep(from, log))?;
-        dup2_stderr(to)?;
-        Ok(())
+        thread::Builder::new().name("owner-log".into()).spawn(move || keep(from))?;
+        Ok(dup2_stderr(to)?)
     }
 }
 
@@ -277,6 +297,15 @@ fn keep(from: PipeReader, mut log: LogFile) {
                 let _ = log.line(b"the log is full; what follows is left out");
             }
         }
+    }
+}
+
+/// Writes all that is told to the log.
+fn keep_all(from: PipeReader, mut log: LogFile) {
+    for line in BufReader::new(from).split(b'\n') {
+        let Ok(line) = line else { return };
+        // A full disk must not keep what is logged about.
+        let _ = log.line(&line);
     }
 }
 
@@ -311,6 +340,7 @@ mod tests {
         let id = SessionId::new("a-b").unwrap();
         let frames = [
             Frame::Told(Told::Recorded(id)),
+            Frame::Told(Told::Ready("listening".to_owned())),
             Frame::Told(Told::Ended(130)),
             Frame::Signal(Signalled::Interrupt),
             Frame::Signal(Signalled::Terminate),

@@ -22,6 +22,7 @@ mod listener;
 mod memory;
 mod name;
 mod reconcile;
+mod retention;
 mod run;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -43,11 +44,10 @@ pub use listener::{Declined, LogListener};
 pub use memory::{LOG_CAPACITY, MemoryStore};
 pub use name::{ActivationId, ConsumerName, CounterName, DedupKey, Epoch, LeaseKey, OwnerId, QueueName};
 pub use reconcile::{Intent, Recovery, Verdict, reconcile};
+pub use retention::{Keep, Retained, Retention};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{
-    Keep, Prepare, ProjectStore, ProjectStoreOptions, Retained, Retention, SqliteOptions, SqliteStore,
-};
+pub use sqlite::{Prepare, ProjectStore, ProjectStoreOptions, SqliteOptions, SqliteStore};
 pub use views::{
     DEFAULT_ROWS, EventPage, Grant, Lease, ReadyRuns, RunFilter, SessionFilter, SessionRow, Settled,
 };
@@ -179,6 +179,13 @@ pub trait Store: Debug + Send + Sync {
         after: Option<&DedupKey>,
         limit: usize,
     ) -> Result<Vec<(DedupKey, Payload)>, StoreError>;
+
+    /// Drops what `retention` does not keep, in small steps between other commits. What was dropped before an
+    /// error stays dropped, and is counted. A store that has bounds of its own drops nothing here.
+    async fn retain(&self, retention: &Retention) -> Result<Retained, StoreError> {
+        let _ = retention;
+        Ok(Retained::default())
+    }
 
     /// One issue.
     async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError>;

@@ -80,6 +80,9 @@ pub(super) fn pause_key(name: &BackgroundName) -> DedupKey {
     key(format!("background-pause/{name}"))
 }
 
+/// What the keys of what owners publish begin with.
+pub(super) const STATUS: &str = "background-status/";
+
 pub(super) fn status_key(name: &BackgroundName) -> DedupKey {
-    key(format!("background-status/{name}"))
+    key(format!("{STATUS}{name}"))
 }

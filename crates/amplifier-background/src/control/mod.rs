@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod remote;
 mod standing;
+mod tidying;
 mod wire;
 
 pub use fire::{Fired, RunEnd, fire, wait_for_run};
@@ -30,4 +31,5 @@ pub use remote::{ControlError, Remote};
 pub use standing::{Standing, TriggerStanding, queued, standings};
 pub use wire::{Reload, StopHow};
 
+pub use crate::run::queue_of;
 pub(crate) use keys::{lease_key, owner_write};

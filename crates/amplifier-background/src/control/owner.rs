@@ -5,7 +5,7 @@
 //! Never here: signals, output, an HTTP listener. Whoever serves webhooks asks [`Owner::manager`].
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use amplifier_core::causes::chain;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::{CancelLevel, Payload};
 use amplifier_foundation::{Host, Shutdown};
-use amplifier_store::{OwnerId, StoreError};
+use amplifier_store::{OwnerId, Retention, StoreError};
 use amplifier_trigger::{BackgroundName, TriggerConfig, TriggerRegistry};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::Receiver;
 
+use super::tidying::tidy;
 use super::wire::{Answer, Ask, Envelope, Reload, Reply, StopHow, ask_name, reply_name, send};
 use crate::config::BackgroundConfig;
 use crate::declared::{Declarations, DeclareError, Declared, Sources};
@@ -41,12 +42,26 @@ pub struct OwnerOptions {
     pub registry: TriggerRegistry,
     /// How long sessions may go on after a stop.
     pub drain: Duration,
+    /// What code declares beside the files; a reload changes nothing of it.
+    pub also: Vec<Declared>,
+    /// What the store keeps; looked at a minute after the start, and each hour then.
+    pub retention: Retention,
 }
 
 impl OwnerOptions {
-    /// The built-in triggers, and ten minutes.
+    /// The built-in triggers, ten minutes, and what stores keep by default.
     pub fn new(sources: Sources) -> Self {
-        Self { sources, registry: TriggerRegistry::new(), drain: DRAIN }
+        let (registry, retention) = (TriggerRegistry::new(), Retention::default());
+        Self { sources, registry, drain: DRAIN, also: Vec::new(), retention }
+    }
+}
+
+impl OwnerOptions {
+    /// What files declare now, and then what code does.
+    async fn declared(&self, host: &Host) -> Result<Declarations, DeclareError> {
+        let mut declared = Declarations::load(host, &self.sources, &self.registry).await?;
+        declared.sessions.extend(self.also.iter().cloned());
+        Ok(declared)
     }
 }
 
@@ -105,7 +120,7 @@ impl Owner {
         manager: BackgroundSessionManager,
         options: OwnerOptions,
     ) -> Result<Self, StartError> {
-        let declared = Declarations::load(host, &options.sources, &options.registry).await?;
+        let declared = options.declared(host).await?;
         // Before anybody can know that this is the owner.
         let asks = host.commands(&ask_name()?);
         manager.own().await?;
@@ -143,6 +158,7 @@ impl Owner {
     /// Does what others ask, until one of them asks for the end or `stops` says so: the first time sessions
     /// may finish, the second time, or at `Immediate`, they are cut off. How they stood at their end.
     pub async fn run(mut self, mut stops: Receiver<CancelLevel>) -> Vec<BackgroundStatus> {
+        let mut tidying = pin!(tidy(self.inner.host.clone(), self.inner.options.retention));
         let mut asked: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         let mut end: Option<Ending> = None;
         let mut waiting = Vec::new();
@@ -158,6 +174,7 @@ impl Owner {
                     Heard::Stop(if again { StopHow::Now } else { StopHow::Drain })
                 }
                 Some(()) = asked.next(), if !asked.is_empty() => continue,
+                () = &mut tidying => continue,
                 Some(payload) = self.asks.recv(), if asked.len() < MAX_ASKS => Heard::Ask(payload),
             };
             let how = match heard {
@@ -288,9 +305,7 @@ impl Inner {
     /// Makes what runs what is declared.
     async fn reload(self: &Arc<Self>) -> Result<Reload, String> {
         let mut wanted = self.wanted.lock().await;
-        let OwnerOptions { sources, registry, .. } = &self.options;
-        let declared =
-            Declarations::load(&self.host, sources, registry).await.map_err(|error| chain(&error))?;
+        let declared = self.options.declared(&self.host).await.map_err(|error| chain(&error))?;
         let mut reload = Reload::default();
         let gone: Vec<BackgroundName> =
             wanted.keys().filter(|name| declared.get(name).is_none()).cloned().collect();

@@ -13,7 +13,7 @@ use amplifier_store::{Commit, Expect, Store, StoreError, Write};
 use amplifier_trigger::{BackgroundName, TriggerKey};
 use serde::{Deserialize, Serialize};
 
-use super::keys::status_key;
+use super::keys::{STATUS, status_key};
 use crate::status::{BackgroundState, BackgroundStatus, TriggerStatus};
 
 /// How often the same owner writes at most.
@@ -41,6 +41,23 @@ impl Published {
     /// What was written last, whoever wrote it.
     pub async fn read(store: &dyn Store, name: &BackgroundName) -> Result<Option<Self>, StoreError> {
         Ok(store.key(&status_key(name)).await?.and_then(|kept| kept.decode().ok()))
+    }
+
+    /// What an owner has written last of each that some owner has run, by their names.
+    pub async fn all(store: &dyn Store) -> Result<BTreeMap<BackgroundName, Self>, StoreError> {
+        let (mut all, mut after) = (BTreeMap::new(), None);
+        loop {
+            let page = store.keys(STATUS, after.as_ref(), PAGE).await?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            all.extend(page.into_iter().filter_map(|(key, kept)| {
+                let name = BackgroundName::new(key.as_str().strip_prefix(STATUS)?).ok()?;
+                Some((name, kept.decode().ok()?))
+            }));
+            if !full {
+                return Ok(all);
+            }
+        }
     }
 }
 

@@ -7,7 +7,6 @@
 mod add;
 mod fire;
 mod logs;
-mod render;
 mod start;
 mod status;
 mod stop;

@@ -17,12 +17,12 @@ use amplifier_foundation::settings::Flags;
 use amplifier_foundation::{Host, Shutdown};
 use tokio::sync::mpsc;
 
-use super::render::Log;
 use super::{refused, sources, undeclared};
 use crate::args::background::StartArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure, Signalled, chain};
 use crate::output::{plain, say};
+use amplifier_app::standing::Log;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();

@@ -7,12 +7,12 @@ use amplifier_foundation::Host;
 use amplifier_foundation::trigger::timer::rfc3339;
 use serde_json::json;
 
-use super::render::{listed, standing_json, state, table};
 use super::{declared, find};
 use crate::args::background::{ListArgs, StatusArgs};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, plain};
+use amplifier_app::standing::{listed, standing_json, state, table};
 
 pub(super) async fn status(args: StatusArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
     let mut declared = declared(args.of.bundle.as_deref(), context, host).await?;

@@ -61,7 +61,7 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&["session", "tree", "abc"], &["session abc was not found"]);
     check(&["session", "wait", "abc"], &["session abc was not found"]);
     check(&["session", "wait"], &["<ID>"]);
-    check(&["session-owner"], &["this command is for amplifier itself"]);
+    check(&["detached-owner"], &["this command is for amplifier itself"]);
     check(&["run", "--resume", "abc", "hi"], &["session abc was not found"]);
     check(&["run", "--resume", "../x", "hi"], &["session id", "../x"]);
     check(&["run", "hi"], &["no provider is configured", "ANTHROPIC_API_KEY"]);

@@ -105,7 +105,7 @@ fn what_was_typed_stands_in_no_table_of_processes() {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
     let words: Vec<String> =
         line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-    assert_eq!(words[1..], ["session-owner", ""]);
+    assert_eq!(words[1..], ["detached-owner", ""]);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     // Leader of a process session of its own, without a terminal.

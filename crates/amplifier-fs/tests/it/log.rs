@@ -37,3 +37,21 @@ fn a_folder_that_comes_late_is_found() {
     log.line(b"kept").unwrap();
     assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "kept\n");
 }
+
+#[test]
+fn a_full_log_is_moved_aside_and_takes_the_place_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("owner.log"), folder.path().join("owner.log.1"));
+    std::fs::write(&path, "there before\n").unwrap();
+    let mut log = LogFile::new(&path).bounded(30);
+    for line in ["first", "second, which is longer", "third"] {
+        log.line(line.as_bytes()).unwrap();
+    }
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        (read(&aside), read(&path)),
+        ("there before\nfirst\n".into(), "second, which is longer\nthird\n".into())
+    );
+    log.line(b"fourth").unwrap();
+    assert_eq!((read(&aside), read(&path)), ("second, which is longer\nthird\n".into(), "fourth\n".into()));
+}

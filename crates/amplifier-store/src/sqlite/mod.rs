@@ -41,7 +41,8 @@ use tokio::sync::oneshot;
 use super::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Grant, Instance,
     IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId, QueueName,
-    ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
+    ReadyRuns, Receipt, Retained, Retention, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store,
+    StoreError,
 };
 use event::Names;
 use fault::{Done, Fault};
@@ -49,7 +50,6 @@ use handle::{Handle, Shared};
 use marks::Marks;
 pub use project::{Prepare, ProjectStore, ProjectStoreOptions};
 use queue::Job;
-pub use retain::{Keep, Retained, Retention};
 
 /// Where a store lies, and how much it may hold in memory.
 #[derive(Debug, Clone)]
@@ -170,12 +170,6 @@ impl SqliteStore {
     /// Takes as long as reading the file.
     pub async fn check(&self) -> Result<Vec<String>, StoreError> {
         self.read(|reader| check::store(reader.conn)).await
-    }
-
-    /// Drops what `retention` does not keep, in small steps between other commits. What was dropped
-    /// before an error stays dropped, and is counted.
-    pub async fn retain(&self, retention: &Retention) -> Result<Retained, StoreError> {
-        retain::run(self, retention).await
     }
 
     /// A change that is no commit of the contract's.
@@ -350,6 +344,10 @@ impl Store for SqliteStore {
         let after = after.map_or("", DedupKey::as_str).to_owned();
         let (prefix, now) = (prefix.to_owned(), self.shared().options.clock.now());
         self.read(move |reader| rows::keys(reader.conn, &prefix, &after, limit, now)).await
+    }
+
+    async fn retain(&self, retention: &Retention) -> Result<Retained, StoreError> {
+        retain::run(self, retention).await
     }
     async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {
         let id = id.clone();

@@ -16,8 +16,8 @@ use super::{SqliteOptions, SqliteStore};
 use crate::{
     ActivationId, Command, Commit, ConsumerName, CounterName, Cursor, DedupKey, EventPage, Expect, Grant,
     Instance, IssueCounts, IssueFilter, IssueNote, IssueRow, Lease, LeaseKey, LogListener, OwnerId,
-    QueueName, ReadyRuns, Receipt, RunFilter, RunRow, SessionFilter, SessionRow, Settled, Store, StoreError,
-    Write,
+    QueueName, ReadyRuns, Receipt, Retained, Retention, RunFilter, RunRow, SessionFilter, SessionRow,
+    Settled, Store, StoreError, Write,
 };
 
 /// The log of a database that is not there yet. A place in it is that place of whatever log the database
@@ -334,6 +334,13 @@ impl Store for ProjectStore {
         match self.there()? {
             Some(store) => store.keys(prefix, after, limit).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    async fn retain(&self, retention: &Retention) -> Result<Retained, StoreError> {
+        match self.there()? {
+            Some(store) => store.retain(retention).await,
+            None => Ok(Retained::default()),
         }
     }
     async fn issue(&self, id: &IssueId) -> Result<Option<IssueRow>, StoreError> {

@@ -10,7 +10,7 @@ use amplifier_background::declared::Sources;
 use amplifier_background::{BackgroundError, BackgroundSessionManager, TriggerState};
 use amplifier_core::CancelLevel;
 use amplifier_foundation::Shutdown;
-use amplifier_foundation::store::RunState;
+use amplifier_foundation::store::{Cursor, Keep, RunState, StoreError};
 use amplifier_tests::fake::Step;
 use amplifier_tests::gate::Gate;
 use amplifier_tests::soon;
@@ -205,4 +205,53 @@ async fn what_is_declared_otherwise_starts_anew_once_what_runs_has_ended() {
     assert_eq!(reload, Reload::default());
     stop.send(CancelLevel::Graceful).await.unwrap();
     soon("the end", running).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_owner_drops_what_is_too_old_a_minute_after_its_start_and_each_hour_then() {
+    let stage = Stage::new();
+    let host = stage.host_on_disk().await;
+    let emit = |count: usize| {
+        let host = host.clone();
+        async move {
+            for number in 0..count {
+                let _ = host.router().emit("night:told", json!({ "number": number })).await.unwrap();
+            }
+        }
+    };
+    emit(20).await;
+    let mut options = OwnerOptions::new(Sources::new());
+    options.retention.events = Keep::FOR_EVER.count(5);
+    let owner = Owner::start(&host, BackgroundSessionManager::new(&host), options).await.unwrap();
+    let (stop, stops) = tokio::sync::mpsc::channel(1);
+    let running = tokio::spawn(owner.run(stops));
+    let kept = async |wait: Duration| {
+        stage.clock.pass(wait).await;
+        soon("that old events are gone", async {
+            loop {
+                let beginning = Cursor { log: host.store().tail().await.unwrap().log, sequence: 1 };
+                if let Err(StoreError::Gone { oldest }) = host.store().events(beginning, 1).await {
+                    return host.store().tail().await.unwrap().sequence - oldest.sequence;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await
+    };
+    assert_eq!(kept(Duration::from_secs(60)).await, 5);
+    emit(20).await;
+    stage.clock.pass(HOUR).await;
+    soon("that the next ones are gone", async {
+        loop {
+            let tail = host.store().tail().await.unwrap();
+            let early = Cursor { log: tail.log, sequence: tail.sequence - 6 };
+            if matches!(host.store().events(early, 1).await, Err(StoreError::Gone { .. })) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    stop.send(CancelLevel::Immediate).await.unwrap();
+    soon("the end of the owner", running).await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! What `amplifier background` shows: for people on stderr or in tables, for programs as JSON.
+//! How background sessions stand, as both programs show it: for people on stderr or in tables, for programs as
+//! JSON.
 //!
 //! Guarantees: what others wrote moves no cursor; times are UTC, RFC 3339.
 
@@ -14,16 +15,18 @@ use amplifier_foundation::settings::duration;
 use amplifier_foundation::trigger::timer::rfc3339;
 use serde_json::{Value, json};
 
-use crate::output::{self, Stdout, plain, say};
+use crate::terminal::{Stdout, plain, say, table as columns};
 
 /// What an owner tells while it runs.
-pub(super) struct Log {
+#[derive(Debug)]
+pub struct Log {
     json: Option<Stdout>,
     manager: BackgroundSessionManager,
 }
 
 impl Log {
-    pub(super) fn new(json: bool, manager: &BackgroundSessionManager) -> Self {
+    /// To stderr for people, or as JSON to stdout, one object a line.
+    pub fn new(json: bool, manager: &BackgroundSessionManager) -> Self {
         Self { json: json.then(Stdout::new), manager: manager.clone() }
     }
 
@@ -35,7 +38,7 @@ impl Log {
     }
 
     /// What is listened to, and when it fires next.
-    pub(super) fn ready(&self, host: &Host, standings: &[Standing]) {
+    pub fn ready(&self, host: &Host, standings: &[Standing]) {
         let pid = std::process::id();
         self.tell(
             || ready_text(pid, standings),
@@ -47,7 +50,7 @@ impl Log {
     }
 
     /// Where webhooks are served, and which.
-    pub(super) fn listening(&self, address: SocketAddr, paths: &[String]) {
+    pub fn listening(&self, address: SocketAddr, paths: &[String]) {
         let hooks: Vec<String> = paths.iter().map(|path| format!("/hooks/{path}")).collect();
         self.tell(
             || {
@@ -58,7 +61,8 @@ impl Log {
         );
     }
 
-    pub(super) fn change(&self, change: &Change) {
+    /// Something has changed.
+    pub fn change(&self, change: &Change) {
         let more = match change {
             Change::State { name, .. } | Change::Began { name, .. } => {
                 self.manager.status(name).map_or(0, |status| status.active.len())
@@ -68,7 +72,8 @@ impl Log {
         self.tell(|| change_text(change), || change_json(change, more));
     }
 
-    pub(super) fn stopping(&self, within: Duration) {
+    /// It was told to stop.
+    pub fn stopping(&self, within: Duration) {
         let within = duration::format(within);
         self.tell(
             || format!("stopping: sessions that run may go on for {within}; Ctrl+C cuts them off"),
@@ -76,7 +81,8 @@ impl Log {
         );
     }
 
-    pub(super) fn ended(&self, ended: &[BackgroundStatus]) {
+    /// It has stopped.
+    pub fn ended(&self, ended: &[BackgroundStatus]) {
         self.tell(
             || match ended.len() {
                 1 => "stopped: 1 background session".to_owned(),
@@ -156,7 +162,7 @@ fn change_json(change: &Change, active: usize) -> Value {
 }
 
 /// What is declared.
-pub(super) fn listed(standings: &[Standing], project: &Path) -> String {
+pub fn listed(standings: &[Standing], project: &Path) -> String {
     let row = |standing: &Standing| {
         let triggers: Vec<&str> = standing.triggers.iter().map(|trigger| trigger.what.as_str()).collect();
         let place = &standing.place;
@@ -173,11 +179,11 @@ pub(super) fn listed(standings: &[Standing], project: &Path) -> String {
         ]
     };
     let rows: Vec<[String; 4]> = standings.iter().map(row).collect();
-    output::table(["NAME", "STARTS", "NEXT", "DECLARED"], &rows)
+    columns(["NAME", "STARTS", "NEXT", "DECLARED"], &rows)
 }
 
 /// How all of them stand.
-pub(super) fn table(owner: Option<&OwnerInfo>, standings: &[Standing]) -> String {
+pub fn table(owner: Option<&OwnerInfo>, standings: &[Standing]) -> String {
     let row = |standing: &Standing| {
         [
             standing.name.to_string(),
@@ -189,11 +195,11 @@ pub(super) fn table(owner: Option<&OwnerInfo>, standings: &[Standing]) -> String
         ]
     };
     let rows: Vec<[String; 6]> = standings.iter().map(row).collect();
-    output::table(["NAME", "STATE", "RUNNING", "QUEUED", "NEXT", "LAST ERROR"], &rows)
+    columns(["NAME", "STATE", "RUNNING", "QUEUED", "NEXT", "LAST ERROR"], &rows)
 }
 
 /// Where a background session is, in a word or two.
-pub(super) fn state(owner: Option<&OwnerInfo>, standing: &Standing) -> &'static str {
+pub fn state(owner: Option<&OwnerInfo>, standing: &Standing) -> &'static str {
     match (owner, standing.state) {
         (Some(_), Some(state)) => state.as_str(),
         _ if standing.paused.is_some() => "not running, paused",
@@ -202,7 +208,7 @@ pub(super) fn state(owner: Option<&OwnerInfo>, standing: &Standing) -> &'static 
 }
 
 /// One background session for programs.
-pub(super) fn standing_json(standing: &Standing) -> Value {
+pub fn standing_json(standing: &Standing) -> Value {
     let at = |time: Option<Timestamp>| time.map(rfc3339);
     let trigger = |trigger: &TriggerStanding| {
         json!({
