@@ -40,6 +40,17 @@ const ARROWS: [(&str, &[&str]); 14] = [
         &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
     ),
     (
+        "amplifier-web",
+        &[
+            "amplifier-core",
+            "amplifier-store",
+            "amplifier-trigger",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-app",
+        ],
+    ),
+    (
         "amplifier-cli",
         &[
             "amplifier-core",
@@ -58,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "amplifier-background",
             "amplifier-modules",
             "amplifier-app",
+            "amplifier-web",
         ],
     ),
     (

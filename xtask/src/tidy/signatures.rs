@@ -22,6 +22,7 @@ const CRATES: [&str; 8] = [
     "amplifier-issue",
     "amplifier-foundation",
     "amplifier-background",
+    "amplifier-web",
 ];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 
