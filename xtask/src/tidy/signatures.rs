@@ -13,7 +13,7 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "amplifier-core",
     "amplifier-fs",
     "amplifier-bundle",

@@ -119,7 +119,7 @@ async fn a_drain_is_passed_on_and_refused_where_nobody_takes_it() {
     served.end().await;
     let (sender, mut asked) = tokio::sync::mpsc::channel(1);
     let mut options = amplifier_web::WebOptions::default();
-    options.drain = Some(std::sync::Arc::new(move || drop(sender.try_send(()))));
+    options.drain = Some(std::sync::Arc::new(move || assert!(sender.try_send(()).is_ok())));
     let served = Served::with(options).await;
     assert_eq!(served.post("/api/v1/drain", &json!({})).await.json(202)["draining"], true);
     assert_eq!(asked.recv().await, Some(()));

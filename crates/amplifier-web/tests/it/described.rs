@@ -77,7 +77,7 @@ fn misfit(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<S
             .enumerate()
             .find_map(|(n, one)| misfit(document, items, one, &format!("{at}/{n}")));
     }
-    let Some(fields) = value.as_object() else { return None };
+    let fields = value.as_object()?;
     for required in schema["required"].as_array().into_iter().flatten() {
         if !fields.contains_key(required.as_str().unwrap()) {
             return Some(format!("{at}: {required} is missing"));

@@ -183,12 +183,4 @@ impl Client {
         piece.truncate(length);
         (length > 0).then(|| String::from_utf8(piece).unwrap())
     }
-
-    pub(crate) async fn is_closed(&mut self) -> bool {
-        let mut rest = Vec::new();
-        match soon("the end", self.0.read_to_end(&mut rest)).await {
-            Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
-    }
 }
