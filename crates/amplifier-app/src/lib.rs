@@ -5,12 +5,17 @@
 //! [`standing`] shows how background sessions stand.
 //! Programs of others need none of it: they build their host themselves.
 //!
-//! Never here: arguments, and what a command means.
+//! [`command`] has the commands that both have, [`context`] where they work, [`exit`] how they end.
+//!
+//! Never here: a command line, and what one program does alone.
 
 #![warn(missing_docs)]
 
 pub mod beside;
+pub mod command;
+pub mod context;
 pub mod detach;
+pub mod exit;
 pub mod listen;
 pub mod setup;
 pub mod standing;

@@ -8,13 +8,13 @@ use amplifier_foundation::bundle::AgentDef;
 use serde_json::{Value, json};
 
 use crate::args::AgentsCommand;
-use crate::context::{self, Context};
+use crate::context;
 use crate::exit::{Code, Failure};
 use crate::output;
 
 /// Does what was asked.
 pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
-    let context = Context::here()?;
+    let context = context::here()?;
     let of = match &command {
         AgentsCommand::List { of, .. } | AgentsCommand::Show { of, .. } => {
             context.bundle(of.bundle.as_deref())

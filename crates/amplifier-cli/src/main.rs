@@ -15,15 +15,13 @@ mod exit;
 mod later;
 mod output;
 mod run;
-mod runs;
 mod session;
-mod trigger;
 mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use amplifier_app::detach;
+use amplifier_app::{command, detach};
 use args::{Cli, Command};
 use exit::{Code, Failure};
 
@@ -50,7 +48,6 @@ fn start(arguments: Vec<OsString>) -> Code {
     let parsed = later::check(&arguments).and_then(|()| Cli::read(arguments));
     match parsed.and_then(dispatch) {
         Ok(code) => code,
-        Err(failure) if failure.is_help() => failure.code,
         Err(failure) => failure.report(),
     }
 }
@@ -67,8 +64,8 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Background(command)) => background::run(command),
         Some(Command::Bundle(command)) => bundle::run(command),
         Some(Command::Agents(command)) => agents::run(command),
-        Some(Command::Trigger(command)) => trigger::run(command),
-        Some(Command::Runs(args)) => runs::run(args),
+        Some(Command::Trigger(command)) => background::trigger(command),
+        Some(Command::Runs(args)) => command::runs(&context::here()?, &args),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use crate::exit::Failure;
 
 /// Commands that come later.
-pub(crate) const COMMANDS: [&str; 20] = [
+pub(crate) const COMMANDS: [&str; 18] = [
     "init", "start", "stop", "drain", "pause", "resume", "status", "doctor", "add", "issue", "import",
-    "export", "ps", "logs", "wait", "runs", "trigger", "open", "token", "chat",
+    "export", "ps", "logs", "wait", "open", "token", "chat",
 ];
 
 /// Refuses a command that is not there yet, before arguments are parsed.

@@ -9,12 +9,16 @@ mod args;
 mod exit;
 mod later;
 mod run;
+mod triggers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use amplifier_app::command;
+use amplifier_app::context::{Context, Program};
 use amplifier_app::terminal::{Code, logging, say};
 use args::{Cli, Command};
+use exit::Failure;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -30,6 +34,16 @@ fn start(arguments: Vec<OsString>) -> Code {
     logging::init();
     match later::check(&arguments).and_then(|()| Cli::read(arguments)) {
         Ok(Cli { command: Command::Run(args) }) => run::run(*args),
+        Ok(Cli { command }) => dispatch(command).unwrap_or_else(|failure| failure.report()),
         Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Result<Code, Failure> {
+    let here = || Context::here(Program::FOREMAN);
+    match command {
+        Command::Run(args) => Ok(run::run(*args)),
+        Command::Runs(args) => command::runs(&here()?, &args),
+        Command::Trigger(command) => triggers::triggers(command),
     }
 }

@@ -1,5 +1,6 @@
 //! `amplifier background …`: what was typed.
 
+use amplifier_app::command::args::{FireArgs, Of};
 use amplifier_foundation::settings::duration::HumanDuration;
 use clap::{Args, Subcommand};
 
@@ -55,28 +56,6 @@ pub(crate) struct StatusArgs {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) of: Of,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `amplifier background fire`
-#[derive(Debug, Args)]
-pub(crate) struct FireArgs {
-    /// The background session, or one of its triggers
-    #[arg(value_name = "NAME[/KEY]")]
-    pub(crate) name: String,
-    /// The data of the firing; `-` reads standard input, `@FILE` a file
-    #[arg(value_name = "JSON")]
-    pub(crate) data: Option<String>,
-    #[command(flatten)]
-    pub(crate) of: Of,
-    /// Wait for the run, print what it says, and end with its exit code
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "D", requires = "wait")]
-    pub(crate) timeout: Option<HumanDuration>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -181,12 +160,4 @@ pub(crate) struct LogsArgs {
     /// Print JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Which declarations count beside those of `.amplifier/background.yaml`.
-#[derive(Debug, Args)]
-pub(crate) struct Of {
-    /// The bundle whose `background_sessions:` count, by name, path or URI; the active one by default
-    #[arg(short = 'B', long, value_name = "NAME|URI")]
-    pub(crate) bundle: Option<String>,
 }

@@ -7,16 +7,15 @@ pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod run;
-pub(crate) mod runs;
 pub(crate) mod session;
-pub(crate) mod trigger;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{Args, Parser, Subcommand};
 
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -59,10 +58,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Agents(AgentsCommand),
     /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
-    Runs(runs::RunsArgs),
+    Runs(RunsArgs),
     /// Tell when triggers would fire, and what became of their firings
     #[command(subcommand)]
-    Trigger(trigger::TriggerCommand),
+    Trigger(TriggerCommand),
     /// Trust a directory's own settings to widen permissions
     Trust(TrustArgs),
 }
@@ -123,14 +122,8 @@ pub(crate) enum TrustCommand {
 impl Cli {
     /// Parses the command line.
     pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
-        Self::try_parse_from(arguments).map_err(|error| {
-            let message = error.render().to_string();
-            if error.use_stderr() {
-                return Failure { bare: true, ..Failure::usage(message.trim_end()) };
-            }
-            let code = crate::output::print(&message);
-            Failure { bare: true, kind: "help", ..Failure::usage(String::new()).code(code, "help") }
-        })
+        Self::try_parse_from(arguments)
+            .map_err(|error| Failure::of_command_line(&error.render().to_string(), error.use_stderr()))
     }
 }
 
@@ -146,13 +139,6 @@ pub(crate) struct ScopeArgs {
     /// For all your projects (the home folder's settings.yaml)
     #[arg(long)]
     pub(crate) global: bool,
-}
-
-impl Failure {
-    /// True for help that was asked for and printed: nothing is left to tell.
-    pub(crate) fn is_help(&self) -> bool {
-        self.kind == "help" && self.code == Code::Success
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::parsed;
 use crate::args::background::LogsArgs;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Stdout};
-use crate::session::shown;
+use amplifier_app::command::transcript::shown;
 
 pub(super) async fn logs(args: LogsArgs, host: &Host) -> Result<Code, Failure> {
     let name = parsed(&args.name)?;

@@ -25,7 +25,7 @@ use crate::output::{plain, say};
 use amplifier_app::standing::Log;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
-    let context = Context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
+    let context = context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
     context.tell_warnings();
     let runtime = context::runtime()?;
     let code = runtime.block_on(own(&args, &context));

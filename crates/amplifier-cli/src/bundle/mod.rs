@@ -11,7 +11,7 @@ use crate::output;
 
 /// Does what was asked.
 pub(crate) fn run(command: BundleCommand) -> Result<Code, Failure> {
-    let context = Context::here()?;
+    let context = context::here()?;
     let runtime = context::small_runtime()?;
     match command {
         BundleCommand::List { all, json } => runtime.block_on(names::list(&context, all, json)),

@@ -58,7 +58,7 @@ pub(super) async fn choose(name: &str, scope: &ScopeArgs, context: &Context) -> 
     let value = if scope == Scope::Project { name.to_owned() } else { absolute(name, context) };
     change(context, scope, &Change::Set { path: &ACTIVE, value: &value })?;
     output::say(&format!("{value} is the active bundle in {}", place(context, scope)));
-    let active = Context::here()?.active();
+    let active = context::here()?.active();
     if let (true, Some(by)) = (active.name != value, active.by) {
         output::say(&format!("warning: {} is used all the same, set by {by}", active.name));
     }

@@ -4,25 +4,21 @@
 //! anything is recorded or waited for; every wait has an end.
 
 mod emit;
-mod render;
 mod select;
 mod tail;
 mod why;
-
-pub(crate) use emit::data;
-pub(crate) use why::{why_json, why_text};
 
 use amplifier_core::env::EmitError;
 use amplifier_foundation::router::RouterError;
 use amplifier_foundation::store::StoreError;
 
 use crate::args::event::EventCommand;
-use crate::context::{self, Context};
+use crate::context;
 use crate::exit::{Code, Failure, chain};
 
 /// Does what was asked.
 pub(crate) fn run(command: EventCommand) -> Result<Code, Failure> {
-    let context = Context::here()?;
+    let context = context::here()?;
     let runtime = context::small_runtime()?;
     let code = runtime.block_on(async {
         match command {

@@ -12,12 +12,12 @@ use amplifier_foundation::Host;
 use amplifier_foundation::router::{Cursor, RouterError};
 use amplifier_foundation::settings::duration;
 
-use super::render::Form;
 use super::{failure, select};
 use crate::args::event::{ReplayArgs, Selection, TailArgs, WaitArgs};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Stdout};
+use amplifier_app::command::event::Form;
 
 /// Prints events as they come.
 pub(super) async fn tail(args: TailArgs, context: &Context) -> Result<Code, Failure> {

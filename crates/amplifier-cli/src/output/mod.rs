@@ -12,6 +12,7 @@ mod text;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use amplifier_app::exit::print_json;
 pub(crate) use amplifier_app::terminal::{Stdout, Style, plain, print, say, table};
 use amplifier_core::approval::Display;
 use amplifier_core::{Clock, OutcomeKind, SessionId, SessionOutcome};
@@ -93,11 +94,4 @@ fn children(tree: &TreeOutcome) -> Value {
         json!({ "session_id": child.id, "outcome": outcome })
     };
     tree.children.iter().map(one).collect()
-}
-
-/// Writes one JSON document, indented.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<Code, Failure> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::work(&error))?;
-    text.push('\n');
-    Ok(print(&text))
 }

@@ -35,7 +35,7 @@ pub(crate) fn explain(args: SpawnArgs) -> Result<Code, Failure> {
     }
     let clock = std::sync::Arc::new(amplifier_foundation::host::SystemClock::new());
     let flags = context::flags(&args.run.options);
-    let context = Context::open(args.run.options.cwd.as_deref(), &flags, clock)?;
+    let context = context::open(args.run.options.cwd.as_deref(), &flags, clock)?;
     context.tell_warnings();
     let mut explanation = context::small_runtime()?.block_on(explained(&args, &context))?;
     name_setters(&mut explanation, &context.settings().limits);

@@ -24,7 +24,7 @@ use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
 use crate::args::run::{OldMode, OutputFormat, RunArgs};
-use crate::context::{self, Context};
+use crate::context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
 pub(crate) use explain::explain;
@@ -112,7 +112,7 @@ fn in_session(
             None => (typed(&args, &mut signals).await?, None),
         };
         let flags = context::flags(&args.options);
-        let context = Context::open(args.options.cwd.as_deref(), &flags, clock)?;
+        let context = context::open(args.options.cwd.as_deref(), &flags, clock)?;
         context.tell_warnings();
         drive::drive(&args, prompt, &context, signals, output, owner).await
     });

@@ -11,9 +11,6 @@ mod show;
 mod tree;
 mod watch;
 
-pub(crate) use reach::FOR_EVER;
-pub(crate) use show::shown;
-
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -31,7 +28,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
     if let SessionCommand::Resume(args) = command {
         return run::run(args.into_run()?);
     }
-    let context = Context::here()?;
+    let context = context::here()?;
     context::small_runtime()?.block_on(async {
         let host = context.host().await?;
         match command {

@@ -17,7 +17,7 @@ use crate::exit::{Code, Failure, code_of_other, worst};
 use crate::output;
 
 /// Longer than anybody waits.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// Waits for sessions.
 pub(super) async fn wait(args: WaitArgs, context: &Context, host: Host) -> Result<Code, Failure> {

@@ -1,18 +1,16 @@
 //! `amplifier session show`.
 
-use amplifier_core::{Message, Role};
 use amplifier_foundation::Host;
 use amplifier_foundation::host::ReachError;
 use serde_json::{Value, json};
+
+use amplifier_app::command::transcript::shown;
 
 use super::list::{as_json, status_of, tell_once};
 use crate::args::session::ShowArgs;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, plain};
-
-/// Longest tool result that is shown, in characters.
-const MAX_RESULT: usize = 400;
 
 /// Shows one session.
 pub(super) async fn show(args: ShowArgs, context: &Context, host: Host) -> Result<Code, Failure> {
@@ -61,28 +59,6 @@ fn facts(about: &Value) -> String {
             value => value.to_string(),
         };
         text.push_str(&format!("{:<13}{}\n", format!("{key}:"), plain(&value)));
-    }
-    text
-}
-
-pub(crate) fn shown(message: &Message) -> String {
-    let who = match message.role {
-        Role::User => "user".to_owned(),
-        Role::Assistant => "assistant".to_owned(),
-        Role::Tool => format!("tool {}", message.name.as_deref().unwrap_or_default()),
-        _ => "system".to_owned(),
-    };
-    let mut text = format!("[{}]\n", plain(&who));
-    let body = message.text();
-    let body = plain(body.trim_end());
-    if message.role == Role::Tool && body.chars().count() > MAX_RESULT {
-        text.extend(body.chars().take(MAX_RESULT));
-        text.push_str("…\n");
-    } else if !body.is_empty() {
-        text.push_str(&format!("{body}\n"));
-    }
-    for call in &message.tool_calls {
-        text.push_str(&plain(&format!("→ {} {}\n", call.name, call.arguments)));
     }
     text
 }

@@ -2,17 +2,16 @@
 //!
 //! Guarantees: whoever watches changes nothing and stops nothing; Ctrl+C ends the watching alone.
 
-use amplifier_app::terminal::{Signals, Stdout};
-use amplifier_core::Message;
+use amplifier_app::terminal::Stdout;
 use amplifier_foundation::Host;
-use amplifier_foundation::host::{Followed, Lines};
+use amplifier_foundation::host::Lines;
 
 use super::reach::as_json;
-use super::show::shown;
 use crate::args::session::{AttachArgs, LogsArgs};
 use crate::context::Context;
 use crate::exit::{Code, Failure, code_of_other};
 use crate::output;
+use amplifier_app::command::transcript::{follow, write};
 
 /// Prints what a session has written, and what it writes.
 pub(super) async fn logs(args: LogsArgs, context: &Context, host: Host) -> Result<Code, Failure> {
@@ -54,30 +53,4 @@ pub(super) async fn attach(args: AttachArgs, context: &Context, host: Host) -> R
         }
     }
     Ok(stdout.code(code_of_other(outcome)))
-}
-
-/// Writes lines until the session has ended, somebody interrupts, or nobody reads.
-async fn follow(followed: &mut Followed, stdout: &Stdout, raw: bool) -> Result<Code, Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;
-    loop {
-        tokio::select! {
-            biased;
-            () = stdout.closed() => return Ok(stdout.code(Code::Success)),
-            signal = signals.next() => return Ok(signal.code()),
-            lines = followed.next() => match lines? {
-                Some(lines) => write(stdout, &lines, raw),
-                None => return Ok(stdout.code(Code::Success)),
-            },
-        }
-    }
-}
-
-fn write(stdout: &Stdout, lines: &[String], raw: bool) {
-    for line in lines {
-        match serde_json::from_str::<Message>(line) {
-            Ok(message) if !raw => stdout.write(&format!("{}\n", shown(&message))),
-            _ => stdout
-                .write(&format!("{}\n", if raw { line.clone() } else { output::plain(line).into_owned() })),
-        }
-    }
 }

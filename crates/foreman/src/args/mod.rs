@@ -7,7 +7,7 @@ pub(crate) mod run;
 
 use std::ffi::OsString;
 
-use amplifier_app::terminal::{Code, print};
+use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::run::RunArgs;
@@ -27,6 +27,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Work on a file of issues: one session an issue, wait, and tell how each came out
     Run(Box<RunArgs>),
+    /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
+    Runs(RunsArgs),
+    /// Tell when triggers would fire, fire one, and tell what became of their firings
+    #[command(subcommand)]
+    Trigger(TriggerCommand),
 }
 
 impl Cli {
@@ -39,13 +44,7 @@ impl Cli {
             later::COMMANDS.join(", ")
         ));
         let parsed = command.try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
-        parsed.map_err(|error| {
-            let text = error.render().to_string();
-            match error.use_stderr() {
-                true => Failure::told(Code::Usage, text.trim_end()),
-                false => Failure::told(print(&text), ""),
-            }
-        })
+        parsed.map_err(|error| Failure::of_command_line(&error.render().to_string(), error.use_stderr()))
     }
 }
 

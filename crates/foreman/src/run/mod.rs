@@ -24,7 +24,7 @@ use tokio::runtime::Builder;
 use self::output::Output;
 use self::stop::Stop;
 use crate::args::run::RunArgs;
-use crate::exit::{Failure, code_of};
+use crate::exit::{Failure, code_of, not_begun, unread, unusable};
 
 /// Works on a file of issues.
 pub(crate) fn run(args: RunArgs) -> Code {
@@ -50,7 +50,7 @@ fn in_runtime(args: &RunArgs, output: &Arc<Output>) -> Result<Code, Failure> {
 }
 
 fn read(file: &Path) -> Result<IssueList, Failure> {
-    let issues = IssueList::read(file)?;
+    let issues = IssueList::read(file).map_err(|error| unread(&error))?;
     issues.warnings().iter().for_each(|warning| say(&warning.to_string()));
     Ok(issues)
 }
@@ -64,7 +64,7 @@ async fn work(args: &RunArgs, issues: &IssueList, output: &Arc<Output>) -> Resul
     tokio::select! {
         biased;
         checked = check_bundles(&run, &setup, &host, issues, output) => checked?,
-        signal = signals.next() => return Err(Failure::not_begun(signal)),
+        signal = signals.next() => return Err(not_begun(signal)),
     }
     let mut stop = Stop::new(run.stop.clone(), clock);
     let telling = |progress: IssueProgress<'_>| output.progress(&progress);
@@ -143,7 +143,7 @@ async fn check_bundles(
                     output.scripted(name);
                 }
             }
-            Err(error) => failures.push(Failure::bundle(name, &error)),
+            Err(error) => failures.push(unusable(name, &error)),
         }
     }
     let Some(last) = failures.pop() else { return Ok(()) };

@@ -10,23 +10,24 @@ use amplifier_core::Timestamp;
 use amplifier_foundation::settings::duration;
 
 use super::figures::{WIDTH, cost, cut, minute, span, tokens};
-use crate::args::runs::{RunsArgs, Since};
-use crate::exit::Code;
-use crate::output::{self, Style};
+use crate::command::args::runs::{RunsArgs, Since};
+use crate::context::Program;
+use crate::terminal::Code;
+use crate::terminal::{self as output, Style};
 
 /// How far lines below a run are set in.
 const INDENT: usize = 8;
 
 /// Prints it; what is amiss goes to stderr.
-pub(super) fn print(report: &RunReport, args: &RunsArgs) -> Code {
+pub(super) fn print(report: &RunReport, args: &RunsArgs, program: Program) -> Code {
     for totals in report.totals.iter().filter(|totals| !totals.adds_up()) {
         output::say(&format!("warning: {}", astray(totals)));
     }
     if report.within.runs() == 0 && report.totals.is_empty() {
-        output::say(&format!("no run {}; `amplifier runs --all` looks further back", of_when(args)));
+        output::say(&format!("no run {}; `{} runs --all` looks further back", of_when(args), program.name));
         return Code::Success;
     }
-    output::print(&text(report, args, Style::of(std::io::stdout().is_terminal())))
+    output::print(&text(report, args, program, Style::of(std::io::stdout().is_terminal())))
 }
 
 fn astray(totals: &Totals) -> String {
@@ -58,7 +59,7 @@ fn in_hours(span: std::time::Duration) -> String {
     }
 }
 
-fn text(report: &RunReport, args: &RunsArgs, style: Style) -> String {
+fn text(report: &RunReport, args: &RunsArgs, program: Program, style: Style) -> String {
     let mut text = heading(report, args);
     for standing in Standing::ALL {
         let runs: Vec<&RunSummary> = report.runs.iter().filter(|run| run.standing == standing).collect();
@@ -66,7 +67,7 @@ fn text(report: &RunReport, args: &RunsArgs, style: Style) -> String {
             continue;
         }
         text.push_str(&format!("\n{}\n", titled(standing, style)));
-        runs.iter().for_each(|run| text.push_str(&entry(run, report.at)));
+        runs.iter().for_each(|run| text.push_str(&entry(run, program, report.at)));
     }
     if report.left_out > 0 {
         text.push_str(&format!("\n{} more; --limit shows them\n", report.left_out));
@@ -144,7 +145,7 @@ fn whose(run: &RunSummary) -> String {
 }
 
 /// A run, on two or three lines.
-fn entry(run: &RunSummary, now: Timestamp) -> String {
+fn entry(run: &RunSummary, program: Program, now: Timestamp) -> String {
     let number = run.number.map_or_else(|| "-".to_owned(), |number| format!("#{number}"));
     let ran = run.spent.sessions > 0;
     let figures = match ran {
@@ -158,13 +159,13 @@ fn entry(run: &RunSummary, now: Timestamp) -> String {
     };
     let line = format!("{number:>6}  {:<25}  {:<17}  {figures}", cut(&whose(run), 25), minute(run.updated));
     let mut text = format!("{}\n", line.trim_end());
-    for note in notes(run, now) {
+    for note in notes(run, program, now) {
         text.push_str(&wrapped(&note, INDENT));
     }
     text
 }
 
-fn notes(run: &RunSummary, now: Timestamp) -> Vec<String> {
+fn notes(run: &RunSummary, program: Program, now: Timestamp) -> Vec<String> {
     let answer = || run.outcome.as_ref().map(|outcome| cut(&outcome.output, WIDTH - INDENT));
     let why = || run.why().map(|why| cut(why, 2 * (WIDTH - INDENT)));
     let handle = handle(run);
@@ -175,14 +176,14 @@ fn notes(run: &RunSummary, now: Timestamp) -> Vec<String> {
     let session = run.session.as_ref().map_or_else(String::new, |session| format!("session {session}"));
     match run.standing {
         Standing::Failed | Standing::Cancelled if run.number.is_some() => {
-            let again = format!("amplifier runs show {handle} · amplifier runs retry {handle}");
+            let again = format!("{0} runs show {handle} · {0} runs retry {handle}", program.name);
             let why = why().map(|why| format!("{why}{attempts}"));
             match run.standing {
                 Standing::Failed => why.into_iter().chain([again]).collect(),
                 _ => why.into_iter().collect(),
             }
         }
-        Standing::Asks => why().into_iter().chain([format!("amplifier runs show {handle}")]).collect(),
+        Standing::Asks => why().into_iter().chain([format!("{} runs show {handle}", program.name)]).collect(),
         Standing::Running => {
             let since = span(now.saturating_since(run.updated));
             vec![format!("for {since}{attempts}"), session]

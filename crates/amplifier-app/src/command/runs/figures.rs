@@ -8,10 +8,10 @@ use amplifier_background::report::Spent;
 use amplifier_core::Timestamp;
 
 /// Columns of a terminal that nobody has made wider.
-pub(crate) const WIDTH: usize = 80;
+pub const WIDTH: usize = 80;
 
 /// A span: `340ms`, `12.3s`, `1m12s`, `2h05m`, `3d04h`.
-pub(crate) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     let (millis, seconds) = (span.as_millis(), span.as_secs());
     match seconds {
         0 => format!("{millis}ms"),
@@ -23,7 +23,7 @@ pub(crate) fn span(span: Duration) -> String {
 }
 
 /// Tokens: `999`, `12.3k`, `4.5M`.
-pub(crate) fn tokens(count: u64) -> String {
+pub fn tokens(count: u64) -> String {
     match count {
         0..1_000 => count.to_string(),
         1_000..1_000_000 => format!("{}.{}k", count / 1_000, count % 1_000 / 100),
@@ -33,7 +33,7 @@ pub(crate) fn tokens(count: u64) -> String {
 
 /// A cost: `$0.41`, `$0.0012`; a `+` behind it where there is more that nobody knows, `?` where nothing is
 /// known, `-` where there was no session.
-pub(crate) fn cost(spent: &Spent) -> String {
+pub fn cost(spent: &Spent) -> String {
     let known = spent.known_micro_usd;
     if spent.sessions == 0 {
         return "-".to_owned();
@@ -50,7 +50,7 @@ pub(crate) fn cost(spent: &Spent) -> String {
 }
 
 /// To the minute, in UTC: `2026-11-22 03:00Z`.
-pub(crate) fn minute(time: Timestamp) -> String {
+pub fn minute(time: Timestamp) -> String {
     let text = time.to_string();
     match text.split_once('T') {
         Some((day, rest)) if rest.len() >= 5 => format!("{day} {}Z", &rest[..5]),
@@ -59,7 +59,7 @@ pub(crate) fn minute(time: Timestamp) -> String {
 }
 
 /// To the second, in UTC: `2026-11-22 03:00:07Z`.
-pub(crate) fn second(time: Timestamp) -> String {
+pub fn second(time: Timestamp) -> String {
     let text = time.to_string();
     match text.split_once('T') {
         Some((day, rest)) if rest.len() >= 8 => format!("{day} {}Z", &rest[..8]),
@@ -68,8 +68,8 @@ pub(crate) fn second(time: Timestamp) -> String {
 }
 
 /// At most so many characters of one line; `…` for the rest.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    let line = crate::output::plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+pub fn cut(text: &str, width: usize) -> String {
+    let line = crate::terminal::plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= width {
         return line;
     }

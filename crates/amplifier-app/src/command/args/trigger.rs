@@ -1,4 +1,4 @@
-//! `amplifier trigger …`: what was typed.
+//! `trigger …`: what was typed.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::trigger::timer::Zone;
 use clap::{Args, Subcommand};
 
-use super::background::{FireArgs, Of};
 use super::runs::{Since, since};
-use crate::trigger::OfTrigger;
+use super::{FireArgs, Of};
+use crate::command::trigger::OfTrigger;
 
-/// `amplifier trigger …`
+/// `trigger …`
 #[derive(Debug, Subcommand)]
-pub(crate) enum TriggerCommand {
+pub enum TriggerCommand {
     /// Tell when timers would fire between two times, without firing anything
     Simulate(SimulateArgs),
     /// List the triggers of what is declared: how each stands, when it fired last and fires next
@@ -23,76 +23,79 @@ pub(crate) enum TriggerCommand {
     History(HistoryArgs),
 }
 
-/// `amplifier trigger list`
+/// `trigger list`
 #[derive(Debug, Args)]
-pub(crate) struct ListArgs {
+pub struct ListArgs {
+    /// Which declarations count.
     #[command(flatten)]
-    pub(crate) of: Of,
+    pub of: Of,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
-/// `amplifier trigger history`
+/// `trigger history`
 #[derive(Debug, Args)]
-pub(crate) struct HistoryArgs {
+pub struct HistoryArgs {
     /// Only firings of this background session, or of one of its triggers
     #[arg(value_name = "NAME[/KEY]")]
-    pub(crate) of: Option<OfTrigger>,
+    pub of: Option<OfTrigger>,
     /// Only firings from then on: a span such as 12h, or a time such as 2026-11-23T18:00Z
     #[arg(long, value_name = "D|T", value_parser = since)]
-    pub(crate) since: Option<Since>,
+    pub since: Option<Since>,
     /// Tell at most so many, the latest
     #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// Print one JSON object a line
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
-/// `amplifier trigger simulate`
+/// `trigger simulate`
 #[derive(Debug, Args)]
-pub(crate) struct SimulateArgs {
+pub struct SimulateArgs {
+    /// Which timers.
     #[command(flatten)]
-    pub(crate) what: What,
+    pub what: What,
     /// The time zone of --cron, --from and --to: an IANA name; UTC by default
     #[arg(long, value_name = "TZ", value_parser = zone)]
-    pub(crate) timezone: Option<Zone>,
+    pub timezone: Option<Zone>,
     /// The first time that counts, such as 2026-11-23T03:00 or 2026-11-23T03:00:00Z; intervals begin here
     #[arg(long, value_name = "T")]
-    pub(crate) from: String,
+    pub from: String,
+    /// Where it ends.
     #[command(flatten)]
-    pub(crate) end: End,
+    pub end: End,
     /// Print one line {"due":"…Z"} a firing
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// Which timers.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct What {
+pub struct What {
     /// A cron expression of five fields, such as "0 9 * * MON-FRI", or @hourly … @yearly
     #[arg(long, value_name = "EXPR")]
-    pub(crate) cron: Option<String>,
+    pub cron: Option<String>,
     /// A span, such as 5m
     #[arg(long, value_name = "D")]
-    pub(crate) every: Option<HumanDuration>,
+    pub every: Option<HumanDuration>,
     /// A bundle, or a YAML file, with `triggers:` or `background_sessions:`; its timers count
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
 }
 
 /// Where it ends.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct End {
+pub struct End {
     /// The first time that counts no more
     #[arg(long, value_name = "T")]
-    pub(crate) to: Option<String>,
+    pub to: Option<String>,
     /// How many firings
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) count: Option<u32>,
+    pub count: Option<u32>,
 }
 
 fn zone(name: &str) -> Result<Zone, String> {

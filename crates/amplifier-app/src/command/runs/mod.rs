@@ -1,37 +1,43 @@
-//! `amplifier runs …`: what ran while nobody looked.
+//! `runs …`: what ran while nobody looked.
 //!
 //! Guarantees: whatever process runs them; what was asked for in words is found or refused before anything
 //! is changed; a change is durable when it is told. Never here: what a run is, which the library says.
 
 mod change;
-pub(crate) mod figures;
+
+pub mod figures;
+
 mod show;
 mod text;
+
+pub use change::actor;
 
 use amplifier_background::report::{ReportError, RunQuery, Runs};
 use amplifier_foundation::host::ReachError;
 
-use crate::args::runs::{RunsArgs, RunsCommand};
-use crate::context::{self, Context};
-use crate::exit::{Code, Failure, chain};
-use crate::output;
+use super::args::{RunsArgs, RunsCommand};
+use crate::context::{self, Context, Program};
+use crate::exit::Failure;
+use crate::exit::print_json;
+use crate::terminal::{Code, chain};
 
 /// Does what was asked.
-pub(crate) fn run(args: RunsArgs) -> Result<Code, Failure> {
-    let context = Context::here()?;
+pub fn runs(context: &Context, args: &RunsArgs) -> Result<Code, Failure> {
+    let program = context.program();
     context::small_runtime()?.block_on(async {
         let host = context.host().await?;
         match &args.command {
-            Some(RunsCommand::Show { id, json }) => show::show(id, *json, &host).await,
-            Some(RunsCommand::Retry(change)) => change::retry(change, &host).await,
-            Some(RunsCommand::Drop(change)) => change::drop(change, &host).await,
+            Some(RunsCommand::Show { id, json }) => show::show(id, *json, program, &host).await,
+            Some(RunsCommand::Retry(change)) => change::retry(change, program, &host).await,
+            Some(RunsCommand::Drop(change)) => change::drop(change, program, &host).await,
             None => {
-                let query = query(&args, host.clock().now());
-                let report = Runs::of(&host).report(&query).await.map_err(|error| failure(&error))?;
+                let query = query(args, host.clock().now());
+                let report = Runs::of(&host).report(&query).await;
+                let report = report.map_err(|error| failure(&error, program))?;
                 if args.json {
-                    return output::print_json(&report);
+                    return print_json(&report);
                 }
-                Ok(text::print(&report, &args))
+                Ok(text::print(&report, args, program))
             }
         }
     })
@@ -48,7 +54,7 @@ fn query(args: &RunsArgs, now: amplifier_core::Timestamp) -> RunQuery {
 }
 
 /// Why runs are not told or not changed.
-pub(crate) fn failure(error: &ReportError) -> Failure {
+pub(super) fn failure(error: &ReportError, program: Program) -> Failure {
     let failure = Failure::usage(chain(error));
     match error {
         ReportError::Unknown { .. } | ReportError::Ambiguous { .. } => Failure { kind: "run", ..failure },
@@ -59,7 +65,7 @@ pub(crate) fn failure(error: &ReportError) -> Failure {
             failure.code(Code::Failed, "failed")
         }
         ReportError::Retried { by, .. } => {
-            let help = format!("`amplifier runs show {by}` tells of it");
+            let help = format!("`{} runs show {by}` tells of it", program.name);
             Failure { kind: "state", ..failure }.help(help)
         }
         _ => Failure { kind: "state", ..failure },

@@ -1,36 +1,33 @@
-//! `amplifier trigger history`: each firing, and what became of it.
+//! `trigger history`: each firing, and what became of it.
 
 use amplifier_background::report::{Became, FiringQuery, FiringRow, Firings};
+use amplifier_foundation::Host;
 use amplifier_foundation::trigger::{BackgroundName, TriggerKey};
 
-use crate::args::trigger::HistoryArgs;
-use crate::context::{self, Context};
-use crate::exit::{Code, Failure};
-use crate::output;
-use crate::runs::failure;
-use crate::runs::figures::{WIDTH, cut, second, span};
+use crate::command::args::HistoryArgs;
+use crate::command::runs::failure;
+use crate::command::runs::figures::{WIDTH, cut, second, span};
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::terminal as output;
+use crate::terminal::Code;
 
 /// A firing that is made later than this was late.
 const ON_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Prints it, the latest firing first.
-pub(super) fn history(args: &HistoryArgs) -> Result<Code, Failure> {
-    let context = Context::here()?;
-    context::small_runtime()?.block_on(async {
-        let host = context.host().await?;
-        let mut query = FiringQuery::default();
-        (query.background, query.trigger) =
-            args.of.clone().map_or((None, None), |of| (Some(of.name), of.key));
-        query.since = args.since.map(|since| since.from(host.clock().now()));
-        query.limit = Some(args.limit);
-        let firings = Firings::of(&host).list(&query).await.map_err(|error| failure(&error))?;
-        if firings.is_empty() && !args.json {
-            output::say("nothing has fired; what became no run is remembered for seven days");
-        }
-        let lines: Result<String, Failure> =
-            firings.iter().map(|firing| if args.json { as_json(firing) } else { Ok(line(firing)) }).collect();
-        Ok(output::print(&lines?))
-    })
+pub async fn history(args: &HistoryArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
+    let mut query = FiringQuery::default();
+    (query.background, query.trigger) = args.of.clone().map_or((None, None), |of| (Some(of.name), of.key));
+    query.since = args.since.map(|since| since.from(host.clock().now()));
+    query.limit = Some(args.limit);
+    let firings = Firings::of(host).list(&query).await.map_err(|error| failure(&error, context.program()))?;
+    if firings.is_empty() && !args.json {
+        output::say("nothing has fired; what became no run is remembered for seven days");
+    }
+    let lines: Result<String, Failure> =
+        firings.iter().map(|firing| if args.json { as_json(firing) } else { Ok(line(firing)) }).collect();
+    Ok(output::print(&lines?))
 }
 
 fn as_json(firing: &FiringRow) -> Result<String, Failure> {
@@ -64,9 +61,11 @@ fn line(firing: &FiringRow) -> String {
 
 /// `NAME` or `NAME/KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OfTrigger {
-    pub(crate) name: BackgroundName,
-    pub(crate) key: Option<TriggerKey>,
+pub struct OfTrigger {
+    /// The background session.
+    pub name: BackgroundName,
+    /// One of its triggers.
+    pub key: Option<TriggerKey>,
 }
 
 impl std::str::FromStr for OfTrigger {

@@ -1,4 +1,4 @@
-//! `amplifier runs retry` and `drop`.
+//! `runs retry` and `drop`.
 
 use amplifier_background::report::{Change, Dropped, Runs};
 use amplifier_core::RunId;
@@ -6,15 +6,18 @@ use amplifier_foundation::Host;
 use serde_json::{Value, json};
 
 use super::failure;
-use crate::args::runs::ChangeArgs;
-use crate::exit::{Code, Failure};
-use crate::output;
+use crate::command::args::runs::ChangeArgs;
+use crate::context::Program;
+use crate::exit::Failure;
+use crate::exit::print_json;
+use crate::terminal as output;
+use crate::terminal::Code;
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 1_000;
 
 /// Who changes something here.
-pub(crate) fn actor() -> String {
+pub fn actor() -> String {
     let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
     named
         .map(|name| name.trim().to_owned())
@@ -34,10 +37,10 @@ fn change(args: &ChangeArgs) -> Result<Change, Failure> {
 }
 
 /// All that were named, or the first that is none.
-async fn found(args: &ChangeArgs, runs: &Runs) -> Result<Vec<RunId>, Failure> {
+async fn found(args: &ChangeArgs, runs: &Runs, program: Program) -> Result<Vec<RunId>, Failure> {
     let mut ids = Vec::with_capacity(args.ids.len());
     for text in &args.ids {
-        let id = runs.find(text).await.map_err(|error| failure(&error))?;
+        let id = runs.find(text).await.map_err(|error| failure(&error, program))?;
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -46,30 +49,30 @@ async fn found(args: &ChangeArgs, runs: &Runs) -> Result<Vec<RunId>, Failure> {
 }
 
 /// Has runs made anew.
-pub(super) async fn retry(args: &ChangeArgs, host: &Host) -> Result<Code, Failure> {
+pub(super) async fn retry(args: &ChangeArgs, program: Program, host: &Host) -> Result<Code, Failure> {
     let (runs, by) = (Runs::of(host), change(args)?);
     let (mut code, mut told, mut lines) = (Code::Success, Vec::new(), String::new());
-    for id in found(args, &runs).await? {
+    for id in found(args, &runs, program).await? {
         match runs.retry(&id, &by).await {
             Ok(retried) => {
                 lines.push_str(&format!("{}\n", retried.run));
                 output::say(&format!("{id} is tried again as #{}", retried.number));
                 told.push(json!({"run_id": id, "retried_as": retried.run, "number": retried.number}));
             }
-            Err(error) => code = failure(&error).report(),
+            Err(error) => code = failure(&error, program).report(),
         }
     }
-    if !told.is_empty() && !runs.are_worked_on().await.map_err(|error| failure(&error))? {
-        output::say("notice: nobody works on runs here; `amplifier background start` does");
+    if !told.is_empty() && !runs.are_worked_on().await.map_err(|error| failure(&error, program))? {
+        output::say(&format!("notice: nobody works on runs here; `{}` does", program.start));
     }
     print(args, &told, &lines, code)
 }
 
 /// Drops runs.
-pub(super) async fn drop(args: &ChangeArgs, host: &Host) -> Result<Code, Failure> {
+pub(super) async fn drop(args: &ChangeArgs, program: Program, host: &Host) -> Result<Code, Failure> {
     let (runs, by) = (Runs::of(host), change(args)?);
     let (mut code, mut told, mut lines) = (Code::Success, Vec::new(), String::new());
-    for id in found(args, &runs).await? {
+    for id in found(args, &runs, program).await? {
         let (word, session) = match runs.drop(&id, &by).await {
             Ok(Dropped::Asked(session)) => {
                 output::say(&format!("{id}: session {session} was asked to stop"));
@@ -80,7 +83,7 @@ pub(super) async fn drop(args: &ChangeArgs, host: &Host) -> Result<Code, Failure
                 ("cancelled", None)
             }
             Err(error) => {
-                code = failure(&error).report();
+                code = failure(&error, program).report();
                 continue;
             }
         };
@@ -91,6 +94,6 @@ pub(super) async fn drop(args: &ChangeArgs, host: &Host) -> Result<Code, Failure
 }
 
 fn print(args: &ChangeArgs, told: &[Value], lines: &str, code: Code) -> Result<Code, Failure> {
-    let printed = if args.json { output::print_json(&told)? } else { output::print(lines) };
+    let printed = if args.json { print_json(&told)? } else { output::print(lines) };
     Ok(if code == Code::Success { printed } else { code })
 }

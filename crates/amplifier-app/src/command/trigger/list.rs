@@ -1,4 +1,4 @@
-//! `amplifier trigger list`: every trigger that is declared, and how it stands.
+//! `trigger list`: every trigger that is declared, and how it stands.
 //!
 //! Guarantees: who listens to it is believed only while that process lives; when it fired last is what the
 //! store has, whoever ran it; when it fires next is told by the code that fires it.
@@ -6,38 +6,44 @@
 use std::collections::BTreeMap;
 
 use amplifier_background::control::{Standing, TriggerStanding, standings};
+use amplifier_background::declared::Declarations;
 use amplifier_background::report::{FiringQuery, Firings};
 use amplifier_core::Timestamp;
 use amplifier_foundation::Host;
 use amplifier_foundation::trigger::{BackgroundName, TriggerKey};
 use serde_json::{Value, json};
 
-use crate::args::trigger::ListArgs;
-use crate::background::declared;
-use crate::context::Context;
-use crate::exit::{Code, Failure};
-use crate::output::{self, plain};
-use crate::runs::failure;
-use crate::runs::figures::{WIDTH, cut, minute};
+use crate::command::args::ListArgs;
+use crate::command::runs::failure;
+use crate::command::runs::figures::{WIDTH, cut, minute};
+use crate::context::{Context, Program};
+use crate::exit::Failure;
+use crate::exit::print_json;
+use crate::terminal::Code;
+use crate::terminal::{self as output, plain};
 
 /// When each trigger fired last.
 type Last = BTreeMap<(BackgroundName, TriggerKey), Timestamp>;
 
 /// Prints them in the order of their declaration.
-pub(super) async fn list(args: &ListArgs, context: &Context, host: &Host) -> Result<Code, Failure> {
-    let declared = declared(args.of.bundle.as_deref(), context, host).await?;
+pub async fn list(
+    args: &ListArgs,
+    context: &Context,
+    host: &Host,
+    declared: &Declarations,
+) -> Result<Code, Failure> {
     let read = standings(host, &declared.sessions).await;
     let (owner, standings) = read.map_err(|error| Failure::store(&error))?;
-    let last = last(host).await?;
+    let last = last(context.program(), host).await?;
     let rows: Vec<(&Standing, &TriggerStanding)> =
         standings.iter().flat_map(|one| one.triggers.iter().map(move |trigger| (one, trigger))).collect();
     if args.json {
         let rows: Vec<Value> = rows.iter().map(|(one, trigger)| as_json(one, trigger, &last)).collect();
-        return output::print_json(&rows);
+        return print_json(&rows);
     }
     output::say(&match owner {
         Some(owner) => format!("listened to by {owner}"),
-        None => "nobody listens to them: `amplifier background start` does".to_owned(),
+        None => format!("nobody listens to them: `{}` does", context.program().start),
     });
     if rows.is_empty() {
         output::say("no trigger is declared");
@@ -50,8 +56,9 @@ pub(super) async fn list(args: &ListArgs, context: &Context, host: &Host) -> Res
     Ok(output::print(&text))
 }
 
-async fn last(host: &Host) -> Result<Last, Failure> {
-    let firings = Firings::of(host).list(&FiringQuery::default()).await.map_err(|error| failure(&error))?;
+async fn last(program: Program, host: &Host) -> Result<Last, Failure> {
+    let firings =
+        Firings::of(host).list(&FiringQuery::default()).await.map_err(|error| failure(&error, program))?;
     let mut last = Last::new();
     // The latest comes first.
     for firing in firings {

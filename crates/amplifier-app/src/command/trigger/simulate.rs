@@ -1,4 +1,4 @@
-//! `amplifier trigger simulate`: when timers would fire, told by the code that fires them.
+//! `trigger simulate`: when timers would fire, told by the code that fires them.
 //!
 //! Never here: a trigger that starts anything.
 
@@ -15,9 +15,10 @@ use amplifier_foundation::trigger::{
 };
 use serde_json::json;
 
-use crate::args::trigger::{SimulateArgs, What};
-use crate::exit::{Code, Failure};
-use crate::output;
+use crate::command::args::{SimulateArgs, What};
+use crate::exit::Failure;
+use crate::terminal as output;
+use crate::terminal::Code;
 
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 64 * 1024;
@@ -31,7 +32,7 @@ struct Timer {
 }
 
 /// Prints the firings between two times.
-pub(super) fn simulation(args: &SimulateArgs) -> Result<Code, Failure> {
+pub fn simulation(args: &SimulateArgs) -> Result<Code, Failure> {
     let zone = args.timezone.clone().unwrap_or_else(Zone::utc);
     let time =
         |flag: &str, text: &str| zone.time(text).map_err(|error| Failure::usage(format!("{flag}: {error}")));

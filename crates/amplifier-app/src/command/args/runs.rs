@@ -1,4 +1,4 @@
-//! `amplifier runs …`: what was typed.
+//! `runs …`: what was typed.
 
 use amplifier_core::Timestamp;
 use amplifier_foundation::settings::duration::HumanDuration;
@@ -7,35 +7,36 @@ use amplifier_foundation::trigger::BackgroundName;
 use amplifier_foundation::trigger::timer::Zone;
 use clap::{Args, Subcommand};
 
-/// `amplifier runs`
+/// `runs`
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct RunsArgs {
+pub struct RunsArgs {
+    /// What is done; without it, the report.
     #[command(subcommand)]
-    pub(crate) command: Option<RunsCommand>,
+    pub command: Option<RunsCommand>,
     /// What is over is told from then on: a span such as 12h, or a time such as 2026-11-23T18:00Z
     #[arg(long, value_name = "D|T", default_value = "24h", value_parser = since)]
-    pub(crate) since: Since,
+    pub since: Since,
     /// Tell all that is kept, whenever it was
     #[arg(long, conflicts_with = "since")]
-    pub(crate) all: bool,
+    pub all: bool,
     /// Only runs in this state: queued, running, completed, cancelled, dead
     #[arg(long, value_name = "STATE", value_parser = state)]
-    pub(crate) state: Option<RunState>,
+    pub state: Option<RunState>,
     /// Only runs of this background session
     #[arg(long, value_name = "NAME", value_parser = name)]
-    pub(crate) background: Option<BackgroundName>,
+    pub background: Option<BackgroundName>,
     /// Tell at most so many one by one; the totals count all
     #[arg(long, value_name = "N", default_value = "50")]
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
-/// `amplifier runs …`
+/// `runs …`
 #[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
+pub enum RunsCommand {
     /// Show a run: what fired, its attempts, what led to it, what it answered
     Show {
         /// Its number, its id or a part of it, or its session
@@ -52,21 +53,21 @@ pub(crate) enum RunsCommand {
 
 /// Runs that are changed.
 #[derive(Debug, Args)]
-pub(crate) struct ChangeArgs {
+pub struct ChangeArgs {
     /// Numbers, ids or parts of them, or sessions
     #[arg(required = true, value_name = "ID")]
-    pub(crate) ids: Vec<String>,
+    pub ids: Vec<String>,
     /// Why, for who looks later
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Print JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 /// From when on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Since {
+pub enum Since {
     /// So long before now.
     Span(HumanDuration),
     /// A time.
@@ -75,7 +76,7 @@ pub(crate) enum Since {
 
 impl Since {
     /// The time, seen from `now`.
-    pub(crate) fn from(self, now: Timestamp) -> Timestamp {
+    pub fn from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Time(time) => time,
             Self::Span(span) => {
@@ -87,7 +88,7 @@ impl Since {
 }
 
 /// A span or a time.
-pub(crate) fn since(text: &str) -> Result<Since, String> {
+pub(super) fn since(text: &str) -> Result<Since, String> {
     if let Ok(span) = text.parse::<HumanDuration>() {
         return Ok(Since::Span(span));
     }
@@ -100,6 +101,6 @@ fn state(text: &str) -> Result<RunState, String> {
         .ok_or_else(|| format!("there are {}", RunState::ALL.map(RunState::as_str).join(", ")))
 }
 
-pub(crate) fn name(text: &str) -> Result<BackgroundName, String> {
+pub(super) fn name(text: &str) -> Result<BackgroundName, String> {
     BackgroundName::new(text).map_err(|error| error.to_string())
 }

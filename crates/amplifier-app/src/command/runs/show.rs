@@ -1,4 +1,4 @@
-//! `amplifier runs show`: all that is known of one run.
+//! `runs show`: all that is known of one run.
 
 use std::time::Duration;
 
@@ -8,27 +8,30 @@ use serde_json::{Value, json};
 
 use super::figures::{cost, cut, second, span, tokens};
 use super::{failure, text};
-use crate::event;
-use crate::exit::{Code, Failure};
-use crate::output::{self, plain};
+use crate::command::why;
+use crate::context::Program;
+use crate::exit::Failure;
+use crate::exit::print_json;
+use crate::terminal::Code;
+use crate::terminal::{self as output, plain};
 
 /// Characters of what fired that people are shown.
 const MAX_DATA: usize = 400;
 
 /// Shows one run.
-pub(super) async fn show(id: &str, as_json: bool, host: &Host) -> Result<Code, Failure> {
+pub(super) async fn show(id: &str, as_json: bool, program: Program, host: &Host) -> Result<Code, Failure> {
     let runs = Runs::of(host);
-    let id = runs.find(id).await.map_err(|error| failure(&error))?;
-    let details = runs.details(&id).await.map_err(|error| failure(&error))?;
+    let id = runs.find(id).await.map_err(|error| failure(&error, program))?;
+    let details = runs.details(&id).await.map_err(|error| failure(&error, program))?;
     match as_json {
-        true => output::print_json(&for_programs(&details, host).await?),
-        false => Ok(output::print(&for_people(&details, host).await)),
+        true => print_json(&for_programs(&details, host).await?),
+        false => Ok(output::print(&for_people(&details, program, host).await)),
     }
 }
 
 async fn for_programs(details: &RunDetails, host: &Host) -> Result<Value, Failure> {
     let mut said = serde_json::to_value(&details.run).map_err(|error| Failure::work(&error))?;
-    let chain = event::why_json(&details.why, host).await?;
+    let chain = why::why_json(&details.why, host).await?;
     let links: Result<Vec<Value>, _> = chain.lines().map(serde_json::from_str).collect();
     let data = details.run.event.as_ref().and_then(|event| event.payload.decode::<Value>().ok());
     said["data"] = json!(data);
@@ -39,8 +42,8 @@ async fn for_programs(details: &RunDetails, host: &Host) -> Result<Value, Failur
     Ok(said)
 }
 
-async fn for_people(details: &RunDetails, host: &Host) -> String {
-    let mut text = facts(details);
+async fn for_people(details: &RunDetails, program: Program, host: &Host) -> String {
+    let mut text = facts(details, program);
     if !details.attempts.is_empty() {
         text.push_str("\nattempts\n");
         details.attempts.iter().for_each(|attempt| text.push_str(&attempt_line(attempt)));
@@ -50,7 +53,7 @@ async fn for_people(details: &RunDetails, host: &Host) -> String {
             text.push_str(&format!("  {gone} without a session, or of which the log tells no more\n"));
         }
     }
-    let chain = event::why_text(&details.why, host).await;
+    let chain = why::why_text(&details.why, host).await;
     if !chain.is_empty() {
         text.push_str(&format!("\nchain\n{chain}"));
     }
@@ -60,7 +63,7 @@ async fn for_people(details: &RunDetails, host: &Host) -> String {
     text
 }
 
-fn facts(details: &RunDetails) -> String {
+fn facts(details: &RunDetails, program: Program) -> String {
     let run = &details.run;
     let mut text = String::new();
     let mut fact = |name: &str, value: String| {
@@ -95,7 +98,7 @@ fn facts(details: &RunDetails) -> String {
     fact("retry of", run.retry_of.as_ref().map(ToString::to_string).unwrap_or_default());
     fact("retried as", run.retried_as.as_ref().map(ToString::to_string).unwrap_or_default());
     if run.state == amplifier_foundation::store::RunState::Dead && run.retried_as.is_none() {
-        fact("try again", format!("amplifier runs retry {}", text::handle(run)));
+        fact("try again", format!("{} runs retry {}", program.name, text::handle(run)));
     }
     text
 }

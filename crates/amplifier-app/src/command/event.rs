@@ -6,14 +6,14 @@ use amplifier_core::{Payload, SessionEvent, Timestamp};
 use amplifier_foundation::router::CloudEvent;
 
 use crate::exit::Failure;
-use crate::output;
+use crate::terminal as output;
 
 /// Characters of the data that people are shown.
 const MAX_DATA_CHARS: usize = 200;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+pub enum Form {
     /// Columns.
     Text,
     /// CloudEvents.
@@ -21,12 +21,13 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn of(json: bool) -> Self {
+    /// As JSON or not.
+    pub fn of(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
     }
 
     /// The line of an event, with its end.
-    pub(super) fn line(self, event: &SessionEvent) -> Result<String, Failure> {
+    pub fn line(self, event: &SessionEvent) -> Result<String, Failure> {
         let mut line = match self {
             Self::Text => text(event),
             Self::Json => CloudEvent::of(event).to_line().map_err(|error| Failure::work(&error))?,
@@ -37,7 +38,7 @@ impl Form {
 }
 
 /// Sequence, time, name, session, data: columns as wide as what is usual in them.
-pub(super) fn text(event: &SessionEvent) -> String {
+pub fn text(event: &SessionEvent) -> String {
     let sequence = event.sequence.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
     let source = event.source.as_ref().map_or("-", |id| id.as_str());
     let (time, name, data) = (time(event.at), event.event_type.name(), data(&event.payload));
@@ -45,7 +46,7 @@ pub(super) fn text(event: &SessionEvent) -> String {
 }
 
 /// To the millisecond, in UTC.
-pub(super) fn time(at: Timestamp) -> String {
+pub fn time(at: Timestamp) -> String {
     let text = at.to_string();
     match text.split_once('.') {
         Some((seconds, micros)) if micros.len() >= 3 => format!("{seconds}.{}Z", &micros[..3]),
@@ -54,7 +55,7 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// The beginning of the data, on one line; nothing for null.
-pub(super) fn data(payload: &Payload) -> String {
+pub fn data(payload: &Payload) -> String {
     let text = String::from_utf8_lossy(payload.as_bytes());
     let text = output::plain(&text);
     let text = text.trim();
