@@ -106,6 +106,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "amplifier-issue",
             "amplifier-foundation",
             "amplifier-background",
+            "amplifier-crew",
             "amplifier-modules",
         ],
     ),
