@@ -315,11 +315,7 @@ impl HostBuilder {
             hooks: self.hooks,
             triggers: self.triggers,
             bundles: BundleLoader::new(loader),
-            in_memory_bundles: self
-                .bundles
-                .into_iter()
-                .map(|(name, text)| (name, InMemory::new(text)))
-                .collect(),
+            in_memory_bundles: InMemory::all(self.bundles),
             providers: self.providers,
             overrides: self.overrides,
             project,

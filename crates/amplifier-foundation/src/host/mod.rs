@@ -78,8 +78,10 @@ pub(crate) struct InMemory {
 }
 
 impl InMemory {
-    pub(crate) fn new(text: String) -> Self {
-        Self { text, alone: OnceLock::new() }
+    /// Texts by their names.
+    fn all(texts: HashMap<String, String>) -> HashMap<String, Self> {
+        let one = |text| Self { text, alone: OnceLock::new() };
+        texts.into_iter().map(|(name, text)| (name, one(text))).collect()
     }
 
     /// The bundle without any file.
