@@ -62,6 +62,15 @@ fn main() {
         runtime.block_on(rate(runs.min(5), None, RUNS, ("6,000 runs through a durable queue", 6_000.0)));
         runtime.block_on(rate(runs.min(5), Some(SLOW), SLOW_RUNS, ("3,000 runs, 4 ms a flush", 1_500.0)));
     }
+    // One part of that alone, over and over, for whoever looks with a profiler.
+    for _ in 0..runs {
+        match only.map(String::as_str) {
+            Some("fired") => drop(runtime.block_on(fired_meanwhile(None, RUNS))),
+            Some("waiting") => drop(runtime.block_on(waiting_already(None, RUNS))),
+            Some("alone") => drop(runtime.block_on(sessions_alone(None, RUNS))),
+            _ => {}
+        }
+    }
     if wanted("start") {
         runtime.block_on(start(runs.min(3)));
     }
@@ -235,61 +244,103 @@ async fn way(host: &Host, brain: &Brain, runs: usize) -> (Vec<f64>, Vec<f64>) {
     (medians, waits)
 }
 
-/// Runs that are fired while others run, 64 callers and 64 places; and those that wait already.
+/// Runs that are fired while others run, 64 callers and 64 places; those that wait already; and the same
+/// sessions without a queue.
 async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): (&str, f64)) {
-    let (mut fired, mut waited, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fired, mut waited, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=runs {
-        let disk = Disk::new(slow);
-        let host = disk.host(builder()).await;
-        let manager = BackgroundSessionManager::new(&host);
-        manager.start(config(json!({"pool_size": 64}))).await.unwrap();
-        let began = Instant::now();
-        let callers = (0..64).map(|caller| {
-            let manager = manager.clone();
-            tokio::spawn(async move {
-                for at in (caller..count).step_by(64) {
-                    manager.fire(&name(), json!(at)).await.unwrap();
-                }
-            })
-        });
-        for caller in callers.collect::<Vec<_>>() {
-            caller.await.unwrap();
-        }
-        completed(&manager, &host, count).await;
-        fired.push(count as f64 / began.elapsed().as_secs_f64());
-        drop(manager);
-
-        let disk = Disk::new(None);
-        fill(disk.store.as_ref(), count).await;
-        let disk = disk.opened_again(slow);
-        let host = disk.host(builder()).await;
-        let manager = BackgroundSessionManager::new(&host);
-        let began = Instant::now();
-        manager.start(config(json!({"pool_size": 64}))).await.unwrap();
-        completed(&manager, &host, count).await;
-        waited.push(count as f64 / began.elapsed().as_secs_f64());
-
-        let disk = Disk::new(slow);
-        let host = disk.host(builder()).await;
-        let bundle = host.prepare("bench").await.unwrap();
-        let began = Instant::now();
-        let callers = (0..64).map(|caller| {
-            let (host, bundle) = (host.clone(), Arc::clone(&bundle));
-            tokio::spawn(async move {
-                for _ in (caller..count).step_by(64) {
-                    let request = amplifier_foundation::SpawnRequest::new(Arc::clone(&bundle), "hi");
-                    amplifier_foundation::spawn_bundle(&host, request).await.unwrap().output().await.unwrap();
-                }
-            })
-        });
-        for caller in callers.collect::<Vec<_>>() {
-            caller.await.unwrap();
-        }
-        sessions.push(count as f64 / began.elapsed().as_secs_f64());
+        fired.push(fired_meanwhile(slow, count).await);
+        waited.push(waiting_already(slow, count).await);
+        alone.push(sessions_alone(slow, count).await);
     }
-    row(&format!("{what}: fired meanwhile"), "per s", Nothing, &fired[1..]);
-    row(&format!("{what}: waiting already"), "per s", AtLeast(least), &waited[1..]);
-    row(&format!("{what}: rival, the sessions alone"), "per s", Nothing, &sessions[1..]);
+    let per_s = |all: &[Took]| all[1..].iter().map(|took| count as f64 / took.wall).collect::<Vec<_>>();
+    let cpu = |all: &[Took]| all[1..].iter().map(|took| took.cpu * 1e6 / count as f64).collect::<Vec<_>>();
+    row(&format!("{what}: fired meanwhile"), "per s", Nothing, &per_s(&fired));
+    row(&format!("{what}: waiting already"), "per s", AtLeast(least), &per_s(&waited));
+    row(&format!("{what}: rival, the sessions alone"), "per s", Nothing, &per_s(&alone));
+    row(&format!("{what}: processor time, fired meanwhile"), "us", Nothing, &cpu(&fired));
+    row(&format!("{what}: processor time, waiting already"), "us", Nothing, &cpu(&waited));
+    row(&format!("{what}: processor time, the sessions alone"), "us", Nothing, &cpu(&alone));
+}
+
+/// What something took, in seconds: by the clock, and of all processors.
+struct Took {
+    wall: f64,
+    cpu: f64,
+}
+
+struct Watch(Instant, f64);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now(), cpu_seconds())
+    }
+
+    fn stop(&self) -> Took {
+        Took { wall: self.0.elapsed().as_secs_f64(), cpu: cpu_seconds() - self.1 }
+    }
+}
+
+/// User and system time of this process, which is little where others have the processors.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let behind = text.rsplit(')').next().unwrap();
+    let fields: Vec<&str> = behind.split_whitespace().collect();
+    // A tick is a hundredth of a second.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+async fn fired_meanwhile(slow: Option<Duration>, count: usize) -> Took {
+    let disk = Disk::new(slow);
+    let host = disk.host(builder()).await;
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config(json!({"pool_size": 64}))).await.unwrap();
+    let watch = Watch::start();
+    let callers = (0..64).map(|caller| {
+        let manager = manager.clone();
+        tokio::spawn(async move {
+            for at in (caller..count).step_by(64) {
+                manager.fire(&name(), json!(at)).await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    completed(&manager, &host, count).await;
+    watch.stop()
+}
+
+async fn waiting_already(slow: Option<Duration>, count: usize) -> Took {
+    let disk = Disk::new(None);
+    fill(disk.store.as_ref(), count).await;
+    let disk = disk.opened_again(slow);
+    let host = disk.host(builder()).await;
+    let manager = BackgroundSessionManager::new(&host);
+    let watch = Watch::start();
+    manager.start(config(json!({"pool_size": 64}))).await.unwrap();
+    completed(&manager, &host, count).await;
+    watch.stop()
+}
+
+async fn sessions_alone(slow: Option<Duration>, count: usize) -> Took {
+    let disk = Disk::new(slow);
+    let host = disk.host(builder()).await;
+    let bundle = host.prepare("bench").await.unwrap();
+    let watch = Watch::start();
+    let callers = (0..64).map(|caller| {
+        let (host, bundle) = (host.clone(), Arc::clone(&bundle));
+        tokio::spawn(async move {
+            for _ in (caller..count).step_by(64) {
+                let request = amplifier_foundation::SpawnRequest::new(Arc::clone(&bundle), "hi");
+                amplifier_foundation::spawn_bundle(&host, request).await.unwrap().output().await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    watch.stop()
 }
 
 /// Fills the queue with runs that a person has fired.

@@ -28,6 +28,8 @@ use crate::work::{self, WorkError};
 
 /// Sessions beyond a pool at most.
 const MAX_EXTRA: usize = 64;
+/// Runs that are read ahead at most. Each holds what its event says.
+const AHEAD: usize = 64;
 /// How long a rate limit is given that should be over by now.
 const LIMIT_LOOK: Duration = Duration::from_secs(1);
 /// How long a run keeps its place that the store could not begin.
@@ -128,7 +130,10 @@ impl Pool {
         let due = ahead.next.is_some_and(|next| next <= now);
         if fresh || due || (ahead.runs.is_empty() && !ahead.all) {
             self.lease.hold().await?;
-            let limit = 2 * free + starting + extra;
+            // What was read counts until something is queued: where nothing is, some are read ahead.
+            let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+            let more = if fresh { 0 } else { places.min(AHEAD) };
+            let limit = (2 * free).max(more) + starting + extra;
             let ready = self.host.store().ready_runs(&self.queue, limit).await?;
             let all = ready.runs.len() < limit;
             ahead = Ahead { runs: ready.runs.into(), all, next: ready.next };

@@ -319,6 +319,8 @@ pub struct Applied {
     pub queued: Vec<QueueName>,
     /// The issues that were written with their places and revisions, in the order of the writes.
     pub issues: Vec<(IssueId, u64, u64)>,
+    /// The place behind the last event of the log once all of it was written. Whoever gets `None` asks for it.
+    pub tail: Option<Cursor>,
 }
 
 /// The first of a commit's writes that has happened before, and what came of it then.

@@ -126,8 +126,9 @@ impl Owner {
         manager.own().await?;
         let mut wanted = BTreeMap::new();
         let mut reasons = Vec::new();
-        for one in &declared.sessions {
-            match manager.start(one.config.clone()).await {
+        let configs = declared.sessions.iter().map(|one| one.config.clone()).collect();
+        for (one, started) in declared.sessions.iter().zip(manager.start_all(configs).await) {
+            match started {
                 Ok(()) => {
                     let config = one.config.clone();
                     wanted.insert(config.name.clone(), Wanted { config, stopped: false });

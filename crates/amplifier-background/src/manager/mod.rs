@@ -44,6 +44,18 @@ struct Listened {
     row: TriggerRow,
 }
 
+/// A background session whose triggers are not listened to yet.
+struct Starting {
+    config: BackgroundConfig,
+    claims: BTreeMap<TriggerKey, HookClaim>,
+    triggers: Vec<Listened>,
+    /// What must become durable first.
+    rows: Vec<Write>,
+    fence: Expect,
+}
+
+/// Background sessions whose triggers become durable in one commit at most.
+const TOGETHER: usize = 256;
 /// How long a source may take to get ready.
 const PREPARE: Duration = Duration::from_secs(30);
 
@@ -156,11 +168,51 @@ impl BackgroundSessionManager {
     /// that is [paused](Self::pause) starts nothing.
     /// `Err`: nothing was started. `Ok`: its triggers are durable, so that nothing is missed from now on.
     pub async fn start(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
+        let starting = self.starting(config).await?;
+        self.begin(starting).await
+    }
+
+    /// [Starts](Self::start) many, whose triggers become durable together. What became of each, in their order:
+    /// one that cannot be started keeps no other one back.
+    pub async fn start_all(&self, configs: Vec<BackgroundConfig>) -> Vec<Result<(), BackgroundError>> {
+        let mut starting = Vec::with_capacity(configs.len());
+        for config in configs {
+            starting.push(self.starting(config).await);
+        }
+        for page in starting.chunks_mut(TOGETHER) {
+            let rows = page.iter().flatten().flat_map(|one| one.rows.iter().cloned());
+            let (rows, fence) = (rows.collect(), page.iter().flatten().map(|one| &one.fence).next());
+            // Else each tries it alone, and says what was wrong.
+            if let Some(fence) = fence
+                && self.write_rows(rows, fence).await.is_ok()
+            {
+                page.iter_mut().flatten().for_each(|one| one.rows.clear());
+            }
+        }
+        let mut started = Vec::with_capacity(starting.len());
+        for one in starting {
+            started.push(match one {
+                Ok(one) => self.begin(one).await,
+                Err(error) => Err(error),
+            });
+        }
+        started
+    }
+
+    /// What of a start comes before its triggers are durable.
+    async fn starting(&self, config: BackgroundConfig) -> Result<Starting, BackgroundError> {
         self.check(&config).await?;
         let built = self.build(&config)?;
         let fence = self.fence().await?;
         let claims = self.claim(&config)?;
-        let triggers = self.with_rows(&config, built, &fence).await?;
+        let (triggers, rows) = self.rows(&config, built).await?;
+        Ok(Starting { config, claims, triggers, rows, fence })
+    }
+
+    async fn begin(&self, starting: Starting) -> Result<(), BackgroundError> {
+        let Starting { config, claims, mut triggers, rows, fence } = starting;
+        self.write_rows(rows, &fence).await?;
+        self.prepare(&mut triggers).await;
         let paused = paused_since(self.host().store().as_ref(), &config.name).await?.is_some();
         let session = self.enter(config, claims, paused)?;
         if !paused {
@@ -202,21 +254,49 @@ impl BackgroundSessionManager {
         self.0.hooks.clone()
     }
 
+    /// Its triggers, listened to from where they are now on: durable.
     async fn with_rows(
         &self,
         config: &BackgroundConfig,
         built: Vec<(TriggerConfig, BuiltTrigger)>,
         fence: &Expect,
     ) -> Result<Vec<Listened>, BackgroundError> {
-        let mut listened = Vec::with_capacity(built.len());
+        let (mut listened, rows) = self.rows(config, built).await?;
+        self.write_rows(rows, fence).await?;
+        self.prepare(&mut listened).await;
+        Ok(listened)
+    }
+
+    /// What the store keeps of triggers; and what of it must become durable before they are listened to.
+    async fn rows(
+        &self,
+        config: &BackgroundConfig,
+        built: Vec<(TriggerConfig, BuiltTrigger)>,
+    ) -> Result<(Vec<Listened>, Vec<Write>), BackgroundError> {
+        let (mut listened, mut rows) = (Vec::with_capacity(built.len()), Vec::new());
         for (trigger, built) in built {
-            let row = self.row(config, &trigger, fence).await?;
+            let (row, write) = self.row(config, &trigger).await?;
+            rows.extend(write);
             listened.push(Listened { trigger, built, row });
         }
-        for listened in &mut listened {
-            self.prepare(listened.built.source.as_mut()).await;
+        Ok((listened, rows))
+    }
+
+    async fn write_rows(&self, rows: Vec<Write>, fence: &Expect) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(listened)
+        let mut commit = Commit::new().when(fence.clone());
+        commit.writes = rows;
+        self.host().store().commit(commit).await.map(drop)
+    }
+
+    /// Lets sources get ready. What is wrong with one is seen once it is watched.
+    async fn prepare(&self, triggers: &mut [Listened]) {
+        for listened in triggers {
+            let ready = caught(listened.built.source.prepare());
+            let _ = until(ready, self.host().clock().sleep(PREPARE)).await;
+        }
     }
 
     /// Pauses a background session, durably: its triggers are listened to no more, what waits stays, what runs
@@ -288,11 +368,6 @@ impl BackgroundSessionManager {
         Ok(())
     }
 
-    /// Lets a source get ready. What is wrong with it is seen once it is watched.
-    async fn prepare(&self, source: &mut dyn TriggerSource) {
-        let _ = until(caught(source.prepare()), self.host().clock().sleep(PREPARE)).await;
-    }
-
     /// Works on the runs of a background session without its triggers: beside the process that owns them.
     pub async fn work(&self, config: BackgroundConfig) -> Result<(), BackgroundError> {
         self.check(&config).await?;
@@ -312,13 +387,12 @@ impl BackgroundSessionManager {
         Ok(())
     }
 
-    /// What the store keeps of a trigger; made durable before it is listened to.
+    /// What the store keeps of a trigger, and what must be written for it.
     async fn row(
         &self,
         config: &BackgroundConfig,
         trigger: &TriggerConfig,
-        fence: &Expect,
-    ) -> Result<TriggerRow, BackgroundError> {
+    ) -> Result<(TriggerRow, Option<Write>), BackgroundError> {
         let (store, now) = (self.host().store(), self.host().clock().now());
         let fresh = TriggerRow::first(trigger, now);
         let key = row_key(config, &fresh);
@@ -327,13 +401,8 @@ impl BackgroundSessionManager {
         if row.cursor.is_none() && matches!(trigger.spec, TriggerSpec::SessionEvent(_)) {
             row.cursor = Payload::encode(&store.tail().await?).ok();
         }
-        if kept.as_ref() != Some(&row)
-            && let Ok(value) = Payload::encode(&row)
-        {
-            let _durable =
-                store.commit(Commit::from(Write::SetValue { key, value }).when(fence.clone())).await?;
-        }
-        Ok(row)
+        let value = if kept.as_ref() == Some(&row) { None } else { Payload::encode(&row).ok() };
+        Ok((row, value.map(|value| Write::SetValue { key, value })))
     }
 
     fn enter(

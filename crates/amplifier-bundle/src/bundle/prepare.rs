@@ -286,12 +286,17 @@ pub struct BundleLoader {
     locator: Locator,
     strictness: Strictness,
     memo: Arc<Memo>,
-    // Guards the map alone; never held across an await.
-    kept: Mutex<HashMap<String, Arc<Slot>>>,
+    kept: Slots<Located>,
+    /// Texts in memory, by their names.
+    texts: Slots<String>,
 }
 
-/// One source: the async lock makes the second task wait for the first one's result.
-type Slot = tokio::sync::Mutex<Option<(Located, Arc<PreparedBundle>)>>;
+/// What was prepared of one source, and from what: the async lock makes the second task wait for the first
+/// one's result.
+type Slot<T> = tokio::sync::Mutex<Option<(T, Arc<PreparedBundle>)>>;
+
+/// What is kept. Guards the map alone; never held across an await.
+type Slots<T> = Mutex<HashMap<String, Arc<Slot<T>>>>;
 
 impl std::fmt::Debug for BundleLoader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -316,7 +321,13 @@ impl BundleLoader {
             distrusted: Mutex::default(),
             on_notice: options.on_notice,
         };
-        Self { locator, strictness: options.strictness, memo: Arc::default(), kept: Mutex::default() }
+        Self {
+            locator,
+            strictness: options.strictness,
+            memo: Arc::default(),
+            kept: Mutex::default(),
+            texts: Mutex::default(),
+        }
     }
 
     /// The bundle of a path, a name or an address; see the crate's documentation for the order.
@@ -325,7 +336,7 @@ impl BundleLoader {
     /// cached is fetched, which ends within [`FETCH_DEADLINE`](crate::source::git::FETCH_DEADLINE)
     /// or when the future is dropped.
     pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
-        let slot = self.slot(source);
+        let slot = slot(&self.kept, source);
         let mut kept = slot.lock().await;
         let located = self.locator.typed(source).await?;
         if let Some((known, prepared)) = kept.as_ref()
@@ -341,14 +352,25 @@ impl BundleLoader {
         Ok(prepared)
     }
 
-    /// A bundle from a text in memory, whose relative paths begin in the working directory.
+    /// A bundle from a text in memory, whose relative paths begin in the working directory. The same one as long
+    /// as the text of this name and all that it includes are the same.
     pub async fn prepare_text(&self, name: &str, text: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        let slot = slot(&self.texts, name);
+        let mut kept = slot.lock().await;
+        if let Some((known, prepared)) = kept.as_ref()
+            && known == text
+            && prepared.is_current()
+        {
+            return Ok(Arc::clone(prepared));
+        }
         let file = memory_file(&self.locator.cwd, name, text);
         let mut inputs = Inputs::new(&self.memo);
         inputs.in_memory(text);
         let mut graph = Graph::new(&self.locator, inputs, name);
         graph.discover_parsed(parse_bundle(text, &file), file).await?;
-        self.finish(graph, name).map(Arc::new)
+        let prepared = Arc::new(self.finish(graph, name)?);
+        *kept = Some((text.to_owned(), Arc::clone(&prepared)));
+        Ok(prepared)
     }
 
     fn finish(&self, mut graph: Graph<'_>, source: &str) -> Result<PreparedBundle, BundleError> {
@@ -367,14 +389,6 @@ impl BundleLoader {
         let mut prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
         prepared.shared.resolver = prepared.shared.resolver.checkouts(checkouts);
         Ok(prepared)
-    }
-
-    fn slot(&self, source: &str) -> Arc<Slot> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT && !kept.contains_key(source) {
-            kept.clear();
-        }
-        Arc::clone(kept.entry(source.to_owned()).or_default())
     }
 
     /// Every name that resolves, with where it comes from.
@@ -418,6 +432,14 @@ impl BundleLoader {
     pub fn files_opened(&self) -> u64 {
         self.memo.opened()
     }
+}
+
+fn slot<T>(slots: &Slots<T>, source: &str) -> Arc<Slot<T>> {
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    if slots.len() >= MAX_KEPT && !slots.contains_key(source) {
+        slots.clear();
+    }
+    Arc::clone(slots.entry(source.to_owned()).or_default())
 }
 
 #[cfg(feature = "git")]

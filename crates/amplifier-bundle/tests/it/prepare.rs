@@ -329,8 +329,16 @@ async fn a_bundle_in_memory_is_prepared_with_and_without_a_loader() {
     assert_eq!(tools(&yaml), ["y"]);
     assert!(PreparedBundle::from_str("mem", "---\ntools: {]\n---\n").is_err());
     let lab = Lab::new(&[("b.yaml", &with_tool("included"))]);
-    let whole = lab.loader().prepare_text("mem", text).await.unwrap();
+    let loader = lab.loader();
+    let whole = loader.prepare_text("mem", text).await.unwrap();
     assert_eq!(tools(&whole), ["included", "t"]);
+    assert!(Arc::ptr_eq(&whole, &loader.prepare_text("mem", text).await.unwrap()), "it is kept");
+    let other = loader.prepare_text("mem", &with_tool("y")).await.unwrap();
+    assert_eq!(tools(&other), ["y"], "another text of the name");
+    loader.prepare_text("mem", text).await.unwrap();
+    std::fs::write(lab.path("project/b.yaml"), with_tool("another")).unwrap();
+    let changed = loader.prepare_text("mem", text).await.unwrap();
+    assert_eq!(tools(&changed), ["another", "t"], "what it includes has changed");
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use amplifier_core::{Clock, Ids, Limits, ModuleSpec, Payload};
 
 use super::commands::Commands;
 use super::quiet::Quiet;
-use super::{Host, HostError, HostInner, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock};
+use super::{
+    Host, HostError, HostInner, InMemory, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock,
+};
 use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
@@ -313,7 +315,7 @@ impl HostBuilder {
             hooks: self.hooks,
             triggers: self.triggers,
             bundles: BundleLoader::new(loader),
-            in_memory_bundles: self.bundles,
+            in_memory_bundles: InMemory::all(self.bundles),
             providers: self.providers,
             overrides: self.overrides,
             project,

@@ -16,7 +16,7 @@ mod sessions;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use amplifier_core::approval::{Approver, Display};
@@ -69,6 +69,31 @@ pub struct Host(
 #[derive(Debug)]
 struct LastHandle(Arc<HostInner>);
 
+/// A bundle from a text in memory.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    text: String,
+    /// Where there are no files, nothing changes it.
+    alone: OnceLock<Arc<PreparedBundle>>,
+}
+
+impl InMemory {
+    /// Texts by their names.
+    fn all(texts: HashMap<String, String>) -> HashMap<String, Self> {
+        let one = |text| Self { text, alone: OnceLock::new() };
+        texts.into_iter().map(|(name, text)| (name, one(text))).collect()
+    }
+
+    /// The bundle without any file.
+    fn alone(&self, name: &str) -> Result<Arc<PreparedBundle>, BundleError> {
+        if let Some(known) = self.alone.get() {
+            return Ok(Arc::clone(known));
+        }
+        let prepared = Arc::new(PreparedBundle::from_str(name, &self.text)?);
+        Ok(Arc::clone(self.alone.get_or_init(|| prepared)))
+    }
+}
+
 /// The inside of a host.
 #[derive(Debug)]
 pub(crate) struct HostInner {
@@ -77,7 +102,7 @@ pub(crate) struct HostInner {
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) triggers: TriggerRegistry,
     pub(crate) bundles: BundleLoader,
-    pub(crate) in_memory_bundles: HashMap<String, String>,
+    pub(crate) in_memory_bundles: HashMap<String, InMemory>,
     pub(crate) providers: Vec<ModuleSpec>,
     pub(crate) overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     pub(crate) project: PathBuf,
@@ -273,8 +298,8 @@ impl Host {
     /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.
     pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
         match self.0.in_memory_bundles.get(source) {
-            Some(text) if self.0.home.is_some() => self.0.bundles.prepare_text(source, text).await,
-            Some(text) => PreparedBundle::from_str(source, text).map(Arc::new),
+            Some(known) if self.0.home.is_some() => self.0.bundles.prepare_text(source, &known.text).await,
+            Some(known) => known.alone(source),
             None => self.0.bundles.prepare(source).await,
         }
     }

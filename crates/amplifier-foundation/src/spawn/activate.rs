@@ -21,7 +21,15 @@ use super::terminal::Facts;
 use super::together::{Together, both};
 use crate::host::{Host, commands};
 use crate::router::SessionEvents;
-use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write, reconcile};
+use amplifier_store::{ActivationId, Commit, Cursor, Receipt, Repeated, StoreError, Write, reconcile};
+
+/// What became of an activation that was to be opened.
+enum Opened {
+    /// It is open; with the place in the log at which it was, where the store has said that.
+    At(Option<Cursor>),
+    /// Another session of the key was first.
+    Taken,
+}
 
 /// Opens the activation; false if another session of the key was first.
 pub(super) async fn open(
@@ -58,13 +66,18 @@ pub(super) async fn open(
         }
         (receipt, _) => opened(host, &of, (env, recorded), receipt).await,
     }?;
-    if opened && let Some(events) = env.coordinator.capability::<SessionEvents>() {
-        match bounded(host, host.store().tail()).await {
+    let Opened::At(tail) = opened else { return Ok(false) };
+    if let Some(events) = env.coordinator.capability::<SessionEvents>() {
+        let tail = match tail {
+            Some(tail) => Ok(tail),
+            None => Box::pin(bounded(host, host.store().tail())).await,
+        };
+        match tail {
             Ok(tail) => events.started(tail),
             Err(error) => tracing::warn!(session = %env.session, %error, "a session's waits begin late"),
         }
     }
-    Ok(opened)
+    Ok(true)
 }
 
 /// What a receipt says; in doubt, what the store has.
@@ -73,13 +86,13 @@ async fn opened(
     of: &ActivationId,
     (env, recorded): (&SessionEnv, &Recorded),
     receipt: Result<Receipt, StoreError>,
-) -> Result<bool, SpawnError> {
+) -> Result<Opened, SpawnError> {
     match receipt {
-        Ok(Receipt::Repeated(Repeated::Key { .. })) => Ok(false),
-        Ok(_) => Ok(true),
+        Ok(Receipt::Repeated(Repeated::Key { .. })) => Ok(Opened::Taken),
+        Ok(receipt) => Ok(Opened::At(receipt.applied().and_then(|applied| applied.tail))),
         Err(error @ StoreError::InDoubt { .. }) => {
             match bounded(host, host.store().session(&of.session)).await {
-                Ok(Some(row)) if row.last() == *of && row.owner == host.0.owner => Ok(true),
+                Ok(Some(row)) if row.last() == *of && row.owner == host.0.owner => Ok(Opened::At(None)),
                 _ => {
                     give_up(host, of, env, recorded);
                     Err(error.into())

@@ -37,12 +37,17 @@ async fn ordered(store: &dyn Store) -> Check {
     let first = applied(store, Commit::new().write(note("a")?).write(note("b")?)).await?;
     let given: Vec<_> = first.events.iter().map(|event| event.sequence).collect();
     same("the sequences in the receipt", given, vec![Some(1), Some(2)])?;
+    same("the tail in the receipt", first.tail, Some(Cursor { sequence: 3, ..start }))?;
     refused(store, Commit::new().write(note("x")?).write(settle("s", 1, "")?), "Stale", |error| {
         matches!(error, StoreError::Stale { .. })
     })
     .await?;
-    applied(store, note("c")?).await?;
+    let counter = Write::AddCounter { counter: CounterName::new("c")?, by: 1 };
+    let last = applied(store, Commit::from(note("c")?).write(counter.clone())).await?;
     same("the tail", store.tail().await?, Cursor { sequence: 4, ..start })?;
+    same("the tail in the receipt", last.tail, Some(Cursor { sequence: 4, ..start }))?;
+    let beside = applied(store, counter).await?.tail;
+    same("the tail where nothing was appended", beside, Some(Cursor { sequence: 4, ..start }))?;
     same("the log", names(store, start).await?, vec!["a".into(), "b".into(), "c".into()])
 }
 

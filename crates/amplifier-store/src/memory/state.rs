@@ -105,7 +105,7 @@ impl State {
                 self.tables().for_each(Undo::keep);
                 self.forget(&mut draft);
                 self.prune(draft.prune);
-                Ok(Receipt::Applied(draft.applied))
+                Ok(Receipt::Applied(Applied { tail: Some(self.tail()), ..draft.applied }))
             }
             Err(error) => {
                 self.tables().for_each(Undo::undo);

@@ -54,8 +54,7 @@ impl<'c> Txn<'c> {
         if is_plain(&commit) {
             // Nothing in it can be refused, so there is nothing to take back.
             commit.writes.into_iter().try_for_each(|write| self.write(write))?;
-            self.wrote = true;
-            return Ok(Receipt::Applied(std::mem::take(&mut self.applied)));
+            return Ok(self.done());
         }
         for write in &commit.writes {
             if let Some(repeated) = self.repeated(write)? {
@@ -64,12 +63,36 @@ impl<'c> Txn<'c> {
         }
         commit.expects.iter().try_for_each(|expect| self.compare(expect))?;
         self.alone(|txn| {
-            commit.writes.into_iter().try_for_each(|write| txn.write(write))?;
+            txn.write_all(commit.writes)?;
             let before = std::mem::take(&mut txn.prune);
             txn.prune(before)
         })?;
+        Ok(self.done())
+    }
+
+    fn write_all(&mut self, writes: Vec<Write>) -> Done {
+        let mut writes = writes.into_iter().peekable();
+        while let Some(write) = writes.next() {
+            let Write::MoveRun(step) = write else {
+                self.write(write)?;
+                continue;
+            };
+            // Steps of one run that follow each other are one change of its row.
+            let run = step.run.clone();
+            let same = |next: &Write| matches!(next, Write::MoveRun(next) if next.run == run);
+            let mut steps = vec![step];
+            while let Some(Write::MoveRun(next)) = writes.next_if(same) {
+                steps.push(next);
+            }
+            self.move_run(&steps)?;
+        }
+        Ok(())
+    }
+
+    /// What the commit at hand has made.
+    fn done(&mut self) -> Receipt {
         self.wrote = true;
-        Ok(Receipt::Applied(std::mem::take(&mut self.applied)))
+        Receipt::Applied(Applied { tail: Some(self.marks.end()), ..std::mem::take(&mut self.applied) })
     }
 
     /// Does something that is taken back whole if it is refused.

@@ -278,6 +278,7 @@ mod tests {
     /// How the database goes about a query, a step each.
     fn plan(filter: &IssueFilter) -> Vec<String> {
         let conn = Connection::open_in_memory().unwrap();
+        super::super::open::keep_plans(&conn).unwrap();
         for version in super::super::open::VERSIONS {
             conn.execute_batch(version).unwrap();
         }

@@ -11,6 +11,7 @@ use amplifier_core::Ids;
 use amplifier_fs::read::{is_file, stamp};
 use amplifier_fs::tool_io::remove;
 use amplifier_fs::write::{Access, create, create_dirs, sync_dir};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteOptions;
@@ -97,6 +98,7 @@ fn try_writer(options: &SqliteOptions) -> Result<Connection, Fault> {
     }
     conn.busy_timeout(Duration::ZERO).map_err(fault)?;
     conn.set_prepared_statement_cache_capacity(128);
+    keep_plans(&conn).map_err(fault)?;
     let version = version(&conn).map_err(fault)?;
     known(version)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fault)?;
@@ -129,6 +131,12 @@ fn try_writer(options: &SqliteOptions) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
+/// Has a statement keep its plan whatever is bound to it. Else the planner looks at what is bound where a partial
+/// index might do, and prepares the statement again for each value: a fifth of the writer's time.
+pub(super) fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
+
 /// A connection that reads.
 pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
     let fault = |error| Fault::of("open its database for reading", error);
@@ -137,6 +145,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
     // Only a recovery after a crash keeps readers waiting.
     conn.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
     conn.set_prepared_statement_cache_capacity(64);
+    keep_plans(&conn).map_err(fault)?;
     conn.execute_batch("PRAGMA cell_size_check = 1; PRAGMA trusted_schema = 0; PRAGMA temp_store = MEMORY")
         .map_err(fault)?;
     Ok(conn)

@@ -285,3 +285,26 @@ pub(super) fn commands(conn: &Connection, to: &OwnerId, count: usize) -> Done<Ve
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::{open, sql};
+    use super::*;
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+        let conn = Connection::open_in_memory().unwrap();
+        open::keep_plans(&conn).unwrap();
+        for version in open::VERSIONS {
+            conn.execute_batch(version).unwrap();
+        }
+        for id in ["a", "b", "c"] {
+            assert!(session(&conn, &SessionId::new(id).unwrap()).unwrap().is_none());
+        }
+        let statement = sql::statement(&conn, &format!("{SESSION} s.id = ?1")).unwrap();
+        let counts = [StatementStatus::Run, StatementStatus::RePrepare].map(|of| statement.get_status(of));
+        assert_eq!(counts, [3, 0]);
+    }
+}

@@ -50,7 +50,7 @@ impl Txn<'_> {
             Write::Enqueue { run, queue, trigger, payload, priority, delay } => {
                 self.enqueue(&run, queue, trigger.as_ref(), &payload, (priority, delay))
             }
-            Write::MoveRun(step) => self.move_run(&step),
+            Write::MoveRun(step) => self.move_run(&[step]),
             Write::TakeLease { key, owner, ttl, over } => self.take(key, owner, ttl, over),
             Write::RenewLease { key, epoch, ttl } => {
                 let held = self.held(&key, epoch)?;
@@ -184,22 +184,27 @@ impl Txn<'_> {
         Ok(())
     }
 
-    fn move_run(&mut self, step: &RunMove) -> Done {
-        let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
-        let row: RunRow = rows::run(self.conn, &step.run)?.ok_or_else(absent)?.step(step, self.now)?;
+    /// Steps of one run that follow each other.
+    pub(super) fn move_run(&mut self, steps: &[RunMove]) -> Done {
+        let Some(first) = steps.first() else { return Ok(()) };
+        let absent = || StoreError::RunIs { run: first.run.clone(), expected: first.from, found: None };
+        let mut row: RunRow = rows::run(self.conn, &first.run)?.ok_or_else(absent)?;
+        for step in steps {
+            row = row.step(step, self.now)?;
+            if row.state == RunState::Queued {
+                self.marks.queued += 1;
+                self.applied.queued.push(row.queue.clone());
+            }
+        }
         let sql = "UPDATE runs SET state = ?2, attempt = ?3, session = ?4, reason = ?5, ready_at = ?6, \
                    updated = ?7 WHERE place = ?1";
         let session = row.session.as_ref().map(SessionId::as_str);
         let (ready, updated) = (row.ready_at.as_micros(), row.updated.as_micros());
         let state = row.state.as_str();
         self.run(sql, params![place(row.place), state, row.attempt, session, row.reason, ready, updated])?;
-        if row.state == RunState::Queued {
-            self.marks.queued += 1;
-            self.applied.queued.push(row.queue);
-        }
-        let Some(session) = &step.session else { return Ok(()) };
         let sql = "INSERT OR REPLACE INTO run_sessions (session, place) VALUES (?1, ?2)";
-        self.run(sql, params![session.as_str(), place(row.place)])
+        let mut begun = steps.iter().filter_map(|step| step.session.as_ref());
+        begun.try_for_each(|session| self.run(sql, params![session.as_str(), place(row.place)]))
     }
 
     fn take(&mut self, key: LeaseKey, owner: OwnerId, ttl: Duration, over: Option<Epoch>) -> Done {

@@ -141,3 +141,26 @@ async fn each_caller_is_answered_once_what_it_fired_is_durable_with_the_others()
     gate.open();
     life.end().await;
 }
+
+#[tokio::test]
+async fn many_are_started_in_few_commits_and_one_that_cannot_be_keeps_no_other_one_back() {
+    let (world, store) = faulty();
+    let life = world.life().await;
+    let timer = json!({"triggers": [{"type": "timer", "config": {"every": "1h"}}]});
+    let mut configs: Vec<_> = (0..300).map(|at| super::config(&format!("n-{at}"), timer.clone())).collect();
+    configs[7].bundle = "no-such-bundle".to_owned();
+    configs.push(configs[8].clone());
+    let before = store.commits().len();
+    let started = life.manager.start_all(configs).await;
+    let commits = store.commits()[before..].iter().filter(|commit| **commit == "other").count();
+    // The ownership of the triggers, and two pages.
+    assert!(commits <= 3, "{commits}");
+    let refused: Vec<usize> = (0..301).filter(|at| started[*at].is_err()).collect();
+    assert_eq!(refused, [7, 300], "an unknown bundle, and a name that runs already");
+    assert_eq!(life.manager.statuses().len(), 299);
+    life.manager.fire(&name("n-299"), json!(1)).await.unwrap();
+    runs(&life.host, "n-299", "a run", super::all(RunState::Completed, 1)).await;
+    world.pass(3_600);
+    runs(&life.host, "n-0", "what is due", super::all(RunState::Completed, 1)).await;
+    life.end().await;
+}
