@@ -10,7 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use amplifier_core::IssueId;
-use serde::{Deserialize, Serialize};
+use amplifier_store::IssueStatus;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::parse::{self, InvalidIssue};
@@ -31,6 +32,7 @@ pub struct Issue {
     /// How urgent it is.
     pub priority: Priority,
     /// How far it is.
+    #[serde(serialize_with = "by_name")]
     pub status: IssueStatus,
     /// What must be completed before it begins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,13 +57,17 @@ impl Issue {
             description: description.into(),
             issue_type: IssueType::default(),
             priority: Priority::default(),
-            status: IssueStatus::default(),
+            status: IssueStatus::Open,
             depends_on: Vec::new(),
             metadata: Map::new(),
             bundle: None,
             extra: Map::new(),
         }
     }
+}
+
+fn by_name<S: Serializer>(status: &IssueStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(status.as_str())
 }
 
 impl TryFrom<Map<String, Value>> for Issue {
@@ -157,64 +163,6 @@ impl From<IssueType> for String {
     }
 }
 
-/// How far an issue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum IssueStatus {
-    /// Nobody works on it.
-    #[default]
-    Open,
-    /// Somebody works on it.
-    InProgress,
-    /// Something stands in its way.
-    Blocked,
-    /// A person was asked something.
-    PendingUserInput,
-    /// It is done.
-    Completed,
-    /// It is done, or not wanted any more.
-    Closed,
-    /// Its attempts are used up.
-    Failed,
-}
-
-impl IssueStatus {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Open,
-        Self::InProgress,
-        Self::Blocked,
-        Self::PendingUserInput,
-        Self::Completed,
-        Self::Closed,
-        Self::Failed,
-    ];
-
-    /// The name in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::InProgress => "in_progress",
-            Self::Blocked => "blocked",
-            Self::PendingUserInput => "pending_user_input",
-            Self::Completed => "completed",
-            Self::Closed => "closed",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The status of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == name)
-    }
-
-    /// True if nothing is left to do.
-    pub fn is_done(self) -> bool {
-        matches!(self, Self::Completed | Self::Closed)
-    }
-}
-
 /// How urgent an issue is: 0 comes first, 4 last, 2 where nothing is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u8")]
@@ -279,8 +227,13 @@ mod tests {
             assert_eq!(IssueType::new(one.as_str()), Ok(one));
         }
         for one in IssueStatus::ALL {
-            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
-            assert_eq!(IssueStatus::from_name(one.as_str()), Some(one));
+            let issue: Issue =
+                serde_json::from_value(serde_json::json!({"id": "a", "title": "T", "status": one.as_str()}))
+                    .unwrap();
+            assert_eq!(
+                (issue.status, serde_json::to_value(&issue).unwrap()["status"].as_str()),
+                (one, Some(one.as_str()))
+            );
         }
     }
 

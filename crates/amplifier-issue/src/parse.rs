@@ -9,9 +9,10 @@ use std::fmt;
 use amplifier_bundle::bundle::Code;
 use amplifier_bundle::bundle::parse::nearest;
 use amplifier_core::IssueId;
+use amplifier_store::IssueStatus;
 use serde_json::{Map, Value};
 
-use crate::model::{Issue, IssueStatus, IssueType, Priority};
+use crate::model::{Issue, IssueType, Priority};
 
 /// Every key that means something here.
 const KEYS: [&str; 9] =
@@ -69,7 +70,7 @@ pub(crate) fn issue(map: Map<String, Value>) -> Result<Issue, InvalidIssue> {
     Ok(Issue {
         issue_type: issue_type.unwrap_or_default(),
         priority: priority.unwrap_or_default(),
-        status: status.unwrap_or_default(),
+        status: status.unwrap_or(IssueStatus::Open),
         depends_on,
         metadata,
         bundle,

@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -40,6 +40,17 @@ const ARROWS: [(&str, &[&str]); 14] = [
         &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
     ),
     (
+        "amplifier-web",
+        &[
+            "amplifier-core",
+            "amplifier-store",
+            "amplifier-trigger",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-app",
+        ],
+    ),
+    (
         "amplifier-cli",
         &[
             "amplifier-core",
@@ -58,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "amplifier-background",
             "amplifier-modules",
             "amplifier-app",
+            "amplifier-web",
         ],
     ),
     (

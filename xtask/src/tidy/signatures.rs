@@ -13,7 +13,7 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "amplifier-core",
     "amplifier-fs",
     "amplifier-bundle",
@@ -22,6 +22,7 @@ const CRATES: [&str; 8] = [
     "amplifier-issue",
     "amplifier-foundation",
     "amplifier-background",
+    "amplifier-web",
 ];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 

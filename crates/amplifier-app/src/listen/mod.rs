@@ -28,7 +28,7 @@ pub use body::{BODY_TIME, BodyError, read_body};
 pub use connection::{HEADER_TIME, MAX_HEAD_BYTES, MAX_HEADERS, MAX_REQUESTS, Peer};
 pub use hooks::routes;
 pub use hosts::{AllowedHosts, InvalidHosts};
-pub use rate::Rate;
+pub use rate::{Limiter, Rate};
 
 /// Connections at once.
 pub const MAX_CONNECTIONS: usize = 128;

@@ -34,7 +34,7 @@ type Sender = Option<(IpAddr, String)>;
 
 /// Counts calls. Clones count together.
 #[derive(Debug, Clone)]
-pub(super) struct Limiter {
+pub struct Limiter {
     rate: Rate,
     clock: Arc<dyn Clock>,
     // Held to count; never across an await.
@@ -49,12 +49,13 @@ struct Bucket {
 }
 
 impl Limiter {
-    pub(super) fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+    /// Counts nothing yet.
+    pub fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
         Self { rate, clock, buckets: Arc::default() }
     }
 
     /// Counts a call. `Err`: it is one too many; the next one may come after this time.
-    pub(super) fn count(&self, peer: IpAddr, path: &str) -> Result<(), Duration> {
+    pub fn count(&self, peer: IpAddr, path: &str) -> Result<(), Duration> {
         let (now, rate) = (self.clock.monotonic(), self.rate);
         let filled = |bucket: &Bucket| {
             let gained = now.saturating_since(bucket.at).as_secs_f64() * f64::from(rate.per_second);

@@ -28,7 +28,7 @@ pub use progress::{Change, Progress};
 pub use publish::Published;
 pub(crate) use publish::{EVERY as PUBLISH_EVERY, Publisher};
 pub use remote::{ControlError, Remote};
-pub use standing::{Standing, TriggerStanding, queued, standings};
+pub use standing::{Standing, TriggerStanding, next_firing, queued, standings};
 pub use wire::{Reload, StopHow};
 
 pub use crate::run::queue_of;

@@ -114,7 +114,7 @@ async fn standing(
             restarts: told.map_or(0, |told| told.restarts),
             error: told.and_then(|told| told.error.clone()),
             last_fired: told.and_then(|told| told.last_fired),
-            next: if paused.is_some() { None } else { next(host, name, trigger, &key).await? },
+            next: if paused.is_some() { None } else { next_firing(host, name, trigger).await? },
             key,
         });
     }
@@ -146,15 +146,15 @@ async fn count(store: &dyn Store, name: &BackgroundName, state: RunState) -> Res
     Ok(store.runs(&filter).await?.len())
 }
 
-/// When a timer fires next.
-async fn next(
+/// When a trigger fires next, if it is a timer.
+pub async fn next_firing(
     host: &Host,
     name: &BackgroundName,
     trigger: &TriggerConfig,
-    key: &TriggerKey,
 ) -> Result<Option<Timestamp>, StoreError> {
     let TriggerSpec::Timer(timer) = &trigger.spec else { return Ok(None) };
     let now = host.clock().now();
-    let row = TriggerRow::adopt(trigger_row(host.store().as_ref(), name, key).await?, trigger, now);
+    let row =
+        TriggerRow::adopt(trigger_row(host.store().as_ref(), name, &trigger.key()).await?, trigger, now);
     Ok(upcoming(timer, &trigger.policy, name, &row, now).next().map(|firing| firing.at))
 }

@@ -423,6 +423,11 @@ impl BackgroundSessionManager {
         manual::fire(self.host(), &session.pool.intake, data.into()).await
     }
 
+    /// What it was started with.
+    pub fn config(&self, name: &BackgroundName) -> Result<Arc<BackgroundConfig>, BackgroundError> {
+        Ok(Arc::clone(&self.session(name)?.pool.config))
+    }
+
     /// How a background session stands here.
     pub fn status(&self, name: &BackgroundName) -> Result<BackgroundStatus, BackgroundError> {
         Ok(self.session(name)?.pool.board.status())

@@ -40,7 +40,7 @@ pub(crate) fn issue(result: &IssueResult, scripted: bool) -> String {
             object.insert("error_type".into(), kind(error));
         }
         IssueState::Blocked { by } => drop(object.insert("blocked_by".into(), json!(by))),
-        IssueState::Skipped(status) => drop(object.insert("status".into(), json!(status))),
+        IssueState::Skipped(status) => drop(object.insert("status".into(), json!(status.as_str()))),
         _ => {}
     }
     if scripted {

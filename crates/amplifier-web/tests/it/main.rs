@@ -1,0 +1,10 @@
+//! The HTTP side, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files and wait for real sockets")]
+
+mod access;
+mod api;
+mod described;
+mod events;
+mod stage;
