@@ -3,6 +3,7 @@
 //! Guarantees: every fault is told at once, with its field and what to write instead; an unknown key is a
 //! fault. Never here: YAML. Whoever reads a file hands its tree in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::Limits;
@@ -16,6 +17,8 @@ use amplifier_trigger::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+use crate::work::Work;
 
 /// Runs of a background session that wait at most, unless it says otherwise.
 pub const DEFAULT_QUEUE: u32 = 1_000;
@@ -99,6 +102,8 @@ pub struct BackgroundConfig {
     /// True if a file of the project has chosen the bundle, and no person: see
     /// [`SpawnRequest::chosen_by_project`](amplifier_foundation::SpawnRequest::chosen_by_project).
     pub chosen_by_project: bool,
+    /// Somebody else's part in its runs. From code only.
+    pub work: Option<Arc<dyn Work>>,
 }
 
 impl BackgroundConfig {
@@ -120,6 +125,7 @@ impl BackgroundConfig {
             queue: QueueConfig::default(),
             context: None,
             chosen_by_project: false,
+            work: None,
         }
     }
 

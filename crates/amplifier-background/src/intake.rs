@@ -23,6 +23,7 @@ use crate::config::BackgroundConfig;
 use crate::report::left_out::{FIRED, LeftOut, REFUSED};
 use crate::run::{Count, RunPayload, queue_of, too_far_event, trigger_id};
 use crate::status::Board;
+use crate::work::{Taking, both, overtaken};
 
 /// How long it is remembered that a firing led to no run, and why.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -183,7 +184,7 @@ impl Intake {
                         (events, repeated) = (&events[..1], HashSet::new());
                     }
                 }
-                Err(StoreError::RunIs { .. }) if tried < TRIES => {}
+                Err(error) if overtaken(&error) && tried < TRIES => {}
                 Err(error) => return Err(error),
             }
         }
@@ -391,8 +392,16 @@ impl Intake {
         cause: Option<Cause>,
         room: Room<'a>,
     ) -> Result<Planned<'a>, StoreError> {
+        let part = match &self.config.work {
+            Some(work) => match work.taking(&run, event).await? {
+                Some(part) => part,
+                None => return Ok(Planned::nothing(event, Taken::Repeated)),
+            },
+            None => Taking::default(),
+        };
         // What a person has asked for goes before what a trigger has.
-        let priority = i8::from(event.cause == amplifier_trigger::Cause::Manual);
+        let by_person = event.cause == amplifier_trigger::Cause::Manual;
+        let priority = if by_person { 1 } else { part.priority };
         let payload = RunPayload { event: event.clone(), cause, retry_of: None };
         // What the event carries is bounded, and what stands around it is small.
         let bytes = event.payload.check().ok().and_then(|()| serde_json::to_vec(&payload).ok());
@@ -410,7 +419,7 @@ impl Intake {
         let delay = debounce.unwrap_or_default() + moved;
         let (queue, trigger) = (queue_of(&self.config.name), trigger_id(event));
         let enqueue = Write::Enqueue { run: run.clone(), queue, trigger, payload, priority, delay };
-        let mut commit = Commit::from(enqueue);
+        let mut commit = both(Commit::from(enqueue), part.commit);
         let mut replaces = None;
         if policy.overlap == Overlap::CancelPrevious {
             let waiting = self.queued().await?;

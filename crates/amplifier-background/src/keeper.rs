@@ -276,12 +276,14 @@ impl Keeper {
         }
         let Some(settled) = known.settled else { return Ok(()) };
         self.clear_up(&known.owner).await?;
+        work.prepare_end(session, &settled.outcome).await;
         if work.step(&settled.outcome).is_none() {
+            work.alone();
             pool.begin(work, Some(session.clone()));
             return Ok(());
         }
         let event = self.host.store().event(settled.event).await?;
-        pool.see_to(work.ended(session, &settled.outcome, event.as_deref())).await
+        pool.see_to_end(&work, session, &settled.outcome, event.as_deref()).await
     }
 
     /// Drops the lease of a process that is gone.

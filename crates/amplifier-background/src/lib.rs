@@ -25,6 +25,7 @@ mod run;
 mod session_event;
 mod sources;
 mod status;
+pub mod work;
 
 pub use amplifier_trigger as trigger;
 pub use config::{

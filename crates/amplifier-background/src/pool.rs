@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use amplifier_core::permission::{Layer, Mode, Permissions};
 use amplifier_core::until::until;
-use amplifier_core::{CancelLevel, RunId, SessionId, Timestamp};
+use amplifier_core::{CancelLevel, RunId, SessionEvent, SessionId, SessionOutcome, Timestamp};
 use amplifier_foundation::spawn::SpawnRequest;
 use amplifier_foundation::storage::StorageError;
 use amplifier_foundation::{Host, SpawnError, spawn_bundle};
@@ -24,6 +24,7 @@ use crate::intake::Intake;
 use crate::lease::{HEARTBEAT, WorkLease};
 use crate::run::{RunAtWork, session_prefix};
 use crate::status::{Active, BackgroundState, Board, Inner};
+use crate::work::{self, WorkError};
 
 /// Sessions beyond a pool at most.
 const MAX_EXTRA: usize = 64;
@@ -222,9 +223,12 @@ impl Pool {
     async fn one(&self, work: RunAtWork, resumed: Option<SessionId>) -> bool {
         let work = Arc::new(work);
         let id = work.id.clone();
-        let result = match self.request(&work, resumed.as_ref()) {
+        let result = match self.asked(&work, resumed.as_ref()).await {
             Ok(request) => spawn_bundle(&self.host, request).await,
-            Err(reason) => return self.not_started(&work, &reason).await,
+            Err(WorkError::Store(error)) => Err(SpawnError::Store(error)),
+            Err(_) if resumed.is_some() => return self.left_nothing(&work, resumed.as_ref()).await,
+            Err(WorkError::Refused { reason }) => return self.never_started(&work, &reason).await,
+            Err(error) => return self.not_started(&work, &error.to_string()).await,
         };
         let result = match result {
             Ok(result) => result,
@@ -242,6 +246,11 @@ impl Pool {
                 let error = amplifier_core::causes::chain(&error);
                 tracing::warn!(run = %id, error, "a session that was lost could not be resumed yet");
                 self.board.change(|inner| inner.status.error = Some(error));
+                return false;
+            }
+            // Something changed while it was begun: it begins with what is there now.
+            Err(SpawnError::Store(error)) if work::overtaken(&error) => {
+                self.board.rouse();
                 return false;
             }
             // The store fails, not the run: it is tried again, and no attempt is counted.
@@ -280,7 +289,7 @@ impl Pool {
     /// process has gone since. True if the run waits for another attempt.
     async fn left_nothing(&self, work: &RunAtWork, session: Option<&SessionId>) -> bool {
         let Some(session) = session else { return false };
-        let (commit, to) = work.left_nothing(session);
+        let (commit, to) = work.left_nothing(session).await;
         match self.see_to(commit).await {
             Ok(()) => to == RunState::Queued,
             Err(error) => {
@@ -298,7 +307,17 @@ impl Pool {
             *failures += 1;
             *failures
         });
-        let (commit, to) = work.not_started(failures, reason);
+        self.start_failed(work, failures, reason).await
+    }
+
+    /// Notes that no session will be started.
+    async fn never_started(&self, work: &RunAtWork, reason: &str) -> bool {
+        self.board.change(|inner| inner.status.error = Some(reason.to_owned()));
+        self.start_failed(work, self.config.queue.attempts, reason).await
+    }
+
+    async fn start_failed(&self, work: &RunAtWork, failures: u32, reason: &str) -> bool {
+        let (commit, to) = work.not_started(failures, reason).await;
         if let Err(error) = self.host.store().commit(commit).await {
             tracing::warn!(run = %work.id, %error, "that a run could not be started was not recorded");
         }
@@ -312,7 +331,50 @@ impl Pool {
         false
     }
 
-    fn request(&self, work: &Arc<RunAtWork>, resumed: Option<&SessionId>) -> Result<SpawnRequest, String> {
+    /// What a session of it is asked for, with what its [`Work`](crate::work::Work) makes of that.
+    async fn asked(
+        &self,
+        work: &Arc<RunAtWork>,
+        resumed: Option<&SessionId>,
+    ) -> Result<SpawnRequest, WorkError> {
+        let failed = |reason| WorkError::Failed { reason };
+        let session = match resumed {
+            Some(session) => session.clone(),
+            None => self.new_id().map_err(|error| failed(error.to_string()))?,
+        };
+        let request = self.request(work, resumed, &session).map_err(failed)?;
+        let Some(part) = &self.config.work else { return Ok(request) };
+        let begun = part.begin(&work.as_told(), &session, request).await?;
+        work.opens_with(begun.opening);
+        Ok(begun.request.together(Arc::clone(work) as _))
+    }
+
+    /// Moves a run on whose session has ended, with what follows from that.
+    pub(crate) async fn see_to_end(
+        &self,
+        work: &RunAtWork,
+        session: &SessionId,
+        outcome: &SessionOutcome,
+        event: Option<&SessionEvent>,
+    ) -> Result<(), StoreError> {
+        for _ in 0..work::TRIES {
+            match self.host.store().commit(work.ended(session, outcome, event)).await {
+                // Somebody else saw to it.
+                Err(StoreError::RunIs { run, .. }) if run == work.id => return Ok(()),
+                Err(error) if work::overtaken(&error) => work.prepare_end(session, outcome).await,
+                other => return other.map(drop),
+            };
+        }
+        work.alone();
+        self.see_to(work.ended(session, outcome, event)).await
+    }
+
+    fn request(
+        &self,
+        work: &Arc<RunAtWork>,
+        resumed: Option<&SessionId>,
+        session: &SessionId,
+    ) -> Result<SpawnRequest, String> {
         let event = &work.payload.event;
         let request = match resumed {
             Some(session) => SpawnRequest::resume(session.clone(), GO_ON),
@@ -321,7 +383,7 @@ impl Pool {
                 let first = self.config.context.as_deref().unwrap_or_default();
                 // What an event says is quoted in it; mentions in it are not followed.
                 let request = SpawnRequest::new(self.config.bundle.as_str(), first).input(told);
-                request.session_id(self.new_id().map_err(|error| error.to_string())?)
+                request.session_id(session.clone())
             }
         };
         let mut request = request

@@ -3,8 +3,9 @@
 //! Guarantees: a run begins in the commit that opens its session, and takes its next step in the commit that
 //! settles it, with the events that follow. Whoever does it, and however often, it happens once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::event::CustomName;
 use amplifier_core::{
     Cause, EventId, EventType, NewEvent, OutcomeKind, Payload, RunId, SessionEvent, SessionId,
@@ -24,6 +25,8 @@ use serde_json::json;
 use crate::config::{BackgroundConfig, backoff};
 use crate::lease::WorkLease;
 use crate::pool::Pool;
+use crate::status::{BackgroundState, Board};
+use crate::work::{self, Ending, Next, WorkEnd, WorkRun};
 
 /// How often a session that was lost with its process is resumed before its run is given up.
 const MAX_RESUMES: u32 = 20;
@@ -106,18 +109,34 @@ pub(crate) struct RunAtWork {
     pub(crate) payload: RunPayload,
     /// True for a session that goes on.
     pub(crate) resumes: bool,
+    board: Arc<Board>,
+    /// What its [`Work`](crate::work::Work) adds. Held for a look or a change.
+    part: Mutex<Part>,
+}
+
+/// What somebody else adds to the commits of an attempt.
+#[derive(Debug, Default)]
+struct Part {
+    opening: Commit,
+    ending: Option<Ending>,
 }
 
 impl Together for RunAtWork {
     fn opening(&self, of: &ActivationId) -> Commit {
         let step = |from, to| RunMove::new(self.id.clone(), from, to);
+        let opening = self.part().opening.clone();
         if self.resumes {
             let run = Expect::RunState { run: self.id.clone(), state: RunState::Running };
-            return self.lease.beginning(Commit::new().when(run));
+            return self.lease.beginning(work::both(Commit::new().when(run), opening));
         }
         let started = step(RunState::Leased, RunState::Running).session(of.session.clone());
         let leased = Write::MoveRun(step(RunState::Queued, RunState::Leased));
-        self.lease.beginning(Commit::from(leased).write(Write::MoveRun(started)))
+        let begun = Commit::from(leased).write(Write::MoveRun(started));
+        self.lease.beginning(work::both(begun, opening))
+    }
+
+    fn prepare<'a>(&'a self, of: &'a ActivationId, outcome: &'a SessionOutcome) -> BoxFuture<'a, bool> {
+        Box::pin(self.prepare_end(&of.session, outcome))
     }
 
     fn settling(&self, of: &ActivationId, outcome: &SessionOutcome, event: &SessionEvent) -> Commit {
@@ -132,11 +151,75 @@ impl RunAtWork {
         let lease = Arc::clone(&pool.lease);
         let payload = row.payload.decode().ok()?;
         let resumes = row.state == RunState::Running;
-        Some(Self { router, lease, config, id, attempt: row.attempt, payload, resumes })
+        let (board, part) = (Arc::clone(&pool.board), Mutex::default());
+        Some(Self { router, lease, config, id, attempt: row.attempt, payload, resumes, board, part })
+    }
+
+    fn part(&self) -> MutexGuard<'_, Part> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the commit that opens its session holds besides.
+    pub(crate) fn opens_with(&self, opening: Commit) {
+        self.part().opening = opening;
+    }
+
+    /// What whoever has a part in it is told of it.
+    pub(crate) fn as_told(&self) -> WorkRun {
+        let stops = |state| matches!(state, BackgroundState::Stopping | BackgroundState::Stopped);
+        WorkRun {
+            run: self.id.clone(),
+            attempt: self.attempt,
+            attempts: self.config.queue.attempts,
+            firing: self.payload.event.clone(),
+            resumes: self.resumes,
+            stopping: self.board.look(|inner| stops(inner.status.state))
+                || self.lease.host().sessions().is_closed(),
+        }
+    }
+
+    /// Gets ready what the end of its session makes durable besides. False: nobody has a part in it.
+    pub(crate) async fn prepare_end(&self, session: &SessionId, outcome: &SessionOutcome) -> bool {
+        let usual = self.usual(outcome).map(|step| step.to);
+        self.prepare_with(WorkEnd::Session { session, outcome, usual }).await
+    }
+
+    async fn prepare_with(&self, end: WorkEnd<'_>) -> bool {
+        let Some(work) = &self.config.work else { return false };
+        let ending = work.ending(&self.as_told(), end).await;
+        let looked = ending.is_ok();
+        self.part().ending = match ending {
+            Ok(ending) => Some(ending),
+            Err(error) => {
+                tracing::warn!(run = %self.id, %error, "what follows from the end of a run is not known yet");
+                None
+            }
+        };
+        looked
+    }
+
+    /// Takes back what was got ready: the run ends without it.
+    pub(crate) fn alone(&self) {
+        self.part().ending = None;
     }
 
     /// The step that an outcome leads to; `None` for one that the session goes on from.
     pub(crate) fn step(&self, outcome: &SessionOutcome) -> Option<RunMove> {
+        let next = self.part().ending.as_ref().map(|ending| ending.next.clone()).unwrap_or_default();
+        let to = |state| RunMove::new(self.id.clone(), RunState::Running, state);
+        match next {
+            Next::AsUsual => self.usual(outcome),
+            Next::Again { reason } if self.attempt < self.config.queue.attempts => {
+                Some(to(RunState::Queued).delay(backoff(self.attempt)).reason(reason))
+            }
+            Next::Again { reason } | Next::Dead { reason } => Some(to(RunState::Dead).reason(reason)),
+            Next::Cancelled { reason } => Some(to(RunState::Cancelled).reason(reason)),
+            Next::Completed => Some(to(RunState::Completed)),
+        }
+    }
+
+    /// The step that an outcome leads to where nobody else has a say.
+    fn usual(&self, outcome: &SessionOutcome) -> Option<RunMove> {
         let to = |state| RunMove::new(self.id.clone(), RunState::Running, state);
         let why = outcome
             .error
@@ -169,26 +252,33 @@ impl RunAtWork {
         for event in self.events(to, &said, cause, Some(session)) {
             commit = commit.write(Write::Append(Box::new(event)));
         }
-        commit
+        self.with_part(commit)
+    }
+
+    fn with_part(&self, commit: Commit) -> Commit {
+        let part = self.part().ending.as_ref().map(|ending| ending.commit.clone());
+        work::both(commit, part.unwrap_or_default())
     }
 
     /// A run whose session was lost and has left nothing to go on from: it waits for another attempt, or that was
     /// the last. With the events that tell it.
-    pub(crate) fn left_nothing(&self, session: &SessionId) -> (Commit, RunState) {
+    pub(crate) async fn left_nothing(&self, session: &SessionId) -> (Commit, RunState) {
         let last = self.attempt >= self.config.queue.attempts;
         let to = if last { RunState::Dead } else { RunState::Queued };
         let reason = "its session was lost and has left nothing to go on from";
+        self.prepare_with(WorkEnd::Nothing { reason, last }).await;
         let said = self.said(Some(session), "", to, Some(reason));
         let step = RunMove::new(self.id.clone(), RunState::Running, to).reason(reason);
         let events = self.events(to, &said, self.payload.cause, Some(session));
         let append = |commit: Commit, event| commit.write(Write::Append(Box::new(event)));
-        (events.into_iter().fold(Commit::from(Write::MoveRun(step)), append), to)
+        (self.with_part(events.into_iter().fold(Commit::from(Write::MoveRun(step)), append)), to)
     }
 
     /// A run of which no session could be started: its step, and the events that tell it.
-    pub(crate) fn not_started(&self, failures: u32, reason: &str) -> (Commit, RunState) {
+    pub(crate) async fn not_started(&self, failures: u32, reason: &str) -> (Commit, RunState) {
         let lease = RunMove::new(self.id.clone(), RunState::Queued, RunState::Leased);
         let last = failures >= self.config.queue.attempts;
+        self.prepare_with(WorkEnd::Nothing { reason, last }).await;
         let to = if last { RunState::Dead } else { RunState::Queued };
         let step = RunMove::new(self.id.clone(), RunState::Leased, to).reason(reason);
         let step = if last { step } else { step.delay(backoff(failures)) };
@@ -197,7 +287,7 @@ impl RunAtWork {
         for event in self.events(to, &said, self.payload.cause, None) {
             commit = commit.write(Write::Append(Box::new(event)));
         }
-        (commit, to)
+        (self.with_part(commit), to)
     }
 
     fn said(&self, session: Option<&SessionId>, output: &str, to: RunState, error: Option<&str>) -> Payload {

@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use futures_util::future::poll_immediate;
 use serde_json::json;
 
-use crate::config::backoff;
+use crate::config::{BackgroundConfig, backoff};
 use crate::intake::{Intake, Origin, Taken};
 use crate::session_event::SessionEventTrigger;
 use crate::status::TriggerState;
@@ -41,7 +41,14 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    pub(crate) fn build(&self, config: &TriggerConfig) -> Result<BuiltTrigger, BuildError> {
+    pub(crate) fn build(
+        &self,
+        of: &BackgroundConfig,
+        config: &TriggerConfig,
+    ) -> Result<BuiltTrigger, BuildError> {
+        if let Some(source) = of.work.as_ref().and_then(|work| work.source(config)) {
+            return Ok(BuiltTrigger::boxed(source));
+        }
         let TriggerSpec::SessionEvent(of_log) = &config.spec else {
             return self.registry.build(config, &self.env);
         };
@@ -116,7 +123,7 @@ impl Source {
             if until(wait, self.stop.cancelled()).await.is_none() {
                 return;
             }
-            built = self.workshop.build(&self.config);
+            built = self.workshop.build(&self.intake.config, &self.config);
         }
     }
 

@@ -56,7 +56,12 @@ pub struct BuiltTrigger {
 impl BuiltTrigger {
     /// A source that code has made, and that nothing feeds but itself.
     pub fn new(source: impl TriggerSource + 'static) -> Self {
-        Self { source: Box::new(source), handle: TriggerHandle::None }
+        Self::boxed(Box::new(source))
+    }
+
+    /// The same of one whose type is not known.
+    pub fn boxed(source: Box<dyn TriggerSource>) -> Self {
+        Self { source, handle: TriggerHandle::None }
     }
 }
 

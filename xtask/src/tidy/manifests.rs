@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -32,12 +32,37 @@ const ARROWS: [(&str, &[&str]); 15] = [
         ],
     ),
     (
+        "amplifier-crew",
+        &[
+            "amplifier-core",
+            "amplifier-fs",
+            "amplifier-bundle",
+            "amplifier-store",
+            "amplifier-trigger",
+            "amplifier-issue",
+            "amplifier-foundation",
+            "amplifier-background",
+        ],
+    ),
+    (
         "amplifier-modules",
-        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-issue"],
+        &[
+            "amplifier-core",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-issue",
+            "amplifier-crew",
+        ],
     ),
     (
         "amplifier-app",
-        &["amplifier-core", "amplifier-foundation", "amplifier-background", "amplifier-modules"],
+        &[
+            "amplifier-core",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-crew",
+            "amplifier-modules",
+        ],
     ),
     (
         "amplifier-web",
@@ -56,6 +81,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "amplifier-core",
             "amplifier-foundation",
             "amplifier-background",
+            "amplifier-crew",
             "amplifier-modules",
             "amplifier-app",
         ],
@@ -67,6 +93,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "amplifier-issue",
             "amplifier-foundation",
             "amplifier-background",
+            "amplifier-crew",
             "amplifier-modules",
             "amplifier-app",
             "amplifier-web",
@@ -79,6 +106,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "amplifier-issue",
             "amplifier-foundation",
             "amplifier-background",
+            "amplifier-crew",
             "amplifier-modules",
         ],
     ),

@@ -13,7 +13,7 @@ use super::finding::Finding;
 use super::imports::imports;
 use super::source::Source;
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "amplifier-core",
     "amplifier-fs",
     "amplifier-bundle",
@@ -23,6 +23,7 @@ const CRATES: [&str; 9] = [
     "amplifier-foundation",
     "amplifier-background",
     "amplifier-web",
+    "amplifier-crew",
 ];
 const LIBRARIES: [&str; 3] = ["serde_json", "serde_yaml", "toml"];
 

@@ -176,10 +176,8 @@ impl BackgroundSessionManager {
     ) -> Result<Vec<(TriggerConfig, BuiltTrigger)>, BackgroundError> {
         let listened = config.triggers.iter().filter(|trigger| trigger.policy.enabled);
         let built = listened.map(|trigger| {
-            let built = self.0.workshop.build(trigger).map_err(|source| BackgroundError::Trigger {
-                name: config.name.clone(),
-                trigger: trigger.key(),
-                source,
+            let built = self.0.workshop.build(config, trigger).map_err(|source| {
+                BackgroundError::Trigger { name: config.name.clone(), trigger: trigger.key(), source }
             })?;
             Ok((trigger.clone(), built))
         });

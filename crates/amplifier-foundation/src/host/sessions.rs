@@ -115,6 +115,11 @@ impl LiveSessions {
         self.lock().stuck.iter().map(|(id, _)| id.clone()).collect()
     }
 
+    /// True if none begins here any more: the host ends.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// True if none runs here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -47,6 +47,18 @@ pub(super) fn post(host: &Host, commit: Commit) -> Result<(), StoreError> {
     posted.unwrap_or_else(|panic| Err(NoAnswer::Panicked(message(panic.as_ref())).into()))
 }
 
+/// What somebody gets ready beside the store; nothing where that panics or takes too long.
+pub(super) async fn heard<T: Default>(host: &Host, call: impl Future<Output = T>) -> T {
+    match until(caught(call), within(host.clock(), STORE_GRACE)).await {
+        Some(Ok(answer)) => answer,
+        other => {
+            let error = other.and_then(Result::err).unwrap_or_else(|| NoAnswer::Late.to_string());
+            tracing::warn!(error, "what belongs together with an outcome could not be got ready");
+            T::default()
+        }
+    }
+}
+
 /// One call of the store.
 pub(super) async fn bounded<T>(
     host: &Host,

@@ -35,6 +35,9 @@ use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write
 /// How long the clean-ups of a session may take.
 pub(super) const CLEAN_UP_GRACE: Duration = Duration::from_secs(5);
 
+/// How often what belongs together with an outcome is made anew.
+const TRIES: usize = 8;
+
 /// Where the session goes that a caller waits for.
 pub(super) type Answer = oneshot::Sender<Result<AmplifierSession, SpawnError>>;
 
@@ -99,7 +102,7 @@ impl Ending {
     pub(super) async fn settle(&self, outcome: Arc<SessionOutcome>) -> Final {
         let ended = self.told(outcome);
         let _ = self.handed.set(Arc::clone(&ended.outcome));
-        let mut settled = commit::once(&self.host, || self.commit(&ended, true)).await;
+        let mut settled = self.settle_whole(&ended).await;
         if let (Err(error), Some(_)) = (&settled, &self.together) {
             tracing::warn!(session = %self.session.id(), %error, "an outcome is settled alone");
             settled = commit::once(&self.host, || self.commit(&ended, false)).await;
@@ -118,6 +121,26 @@ impl Ending {
         let mut ended = self.told(Arc::new(outcome));
         ended.recorded = false;
         ended
+    }
+
+    /// Settles with what belongs together with it, which is made anew where somebody else was first.
+    async fn settle_whole(&self, ended: &Final) -> Result<Receipt, StoreError> {
+        let of = self.activation();
+        for _ in 0..TRIES {
+            let looked = match &self.together {
+                Some(together) => commit::heard(&self.host, together.prepare(&of, &ended.outcome)).await,
+                None => false,
+            };
+            let settled = commit::once(&self.host, || self.commit(ended, true)).await;
+            if !looked || !settled.as_ref().is_err_and(is_overtaken) {
+                return settled;
+            }
+        }
+        commit::once(&self.host, || self.commit(ended, true)).await
+    }
+
+    fn activation(&self) -> ActivationId {
+        ActivationId::new(self.session.id().clone(), self.session.activation())
     }
 
     /// Settles and publishes for who cannot wait: the store is told, and not asked.
@@ -247,7 +270,7 @@ impl Ending {
     }
 
     fn commit(&self, ended: &Final, whole: bool) -> Commit {
-        let of = ActivationId::new(self.session.id().clone(), self.session.activation());
+        let of = self.activation();
         let event = Box::new(ended.sealed(&self.host, self.session.id(), self.facts.id));
         let more = self.together.as_ref().filter(|_| whole);
         let more = more.map(|together| together.settling(&of, &ended.outcome, &event));
@@ -258,6 +281,11 @@ impl Ending {
     fn told(&self, outcome: Arc<SessionOutcome>) -> Final {
         self.facts.told(self.session.env(), outcome)
     }
+}
+
+/// True where what is there now may allow another try.
+fn is_overtaken(error: &StoreError) -> bool {
+    matches!(error, StoreError::RunIs { .. } | StoreError::IssueIs { .. })
 }
 
 /// The clean-ups of a session that did not begin: bounded like those of one that did.

@@ -5,7 +5,9 @@
 //! never stands in the way of an outcome: where it does not fit, the outcome is settled without it.
 
 use std::fmt::Debug;
+use std::future::ready;
 
+use amplifier_core::clock::BoxFuture;
 use amplifier_core::{SessionEvent, SessionOutcome};
 use amplifier_store::{ActivationId, Commit};
 
@@ -13,6 +15,14 @@ use amplifier_store::{ActivationId, Commit};
 pub trait Together: Debug + Send + Sync {
     /// What the commit that opens the activation holds besides; if it does not fit, nothing is spawned.
     fn opening(&self, of: &ActivationId) -> Commit;
+
+    /// Looks at what there is, and gets ready what [`Together::settling`] adds: before the commit that settles it,
+    /// and again where that was refused because somebody else was first. True if it has looked, so that another
+    /// try may go otherwise. It may take as long as the store may.
+    fn prepare<'a>(&'a self, of: &'a ActivationId, outcome: &'a SessionOutcome) -> BoxFuture<'a, bool> {
+        let _ = (of, outcome);
+        Box::pin(ready(false))
+    }
 
     /// What the commit that settles it holds besides; `event` is its terminal event. If it does not fit,
     /// the outcome is settled without it: whoever asked for it reads the outcome and sees to it.

@@ -23,6 +23,7 @@ mod time;
 mod together;
 mod waits;
 mod why;
+mod work;
 mod world;
 
 use std::sync::Arc;
