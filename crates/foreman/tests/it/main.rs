@@ -1,6 +1,10 @@
 //! The built `foreman`: its command line.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files")]
+
+mod issues;
+mod kit;
 
 use std::process::Command;
 
