@@ -210,8 +210,7 @@ mod tests {
         let mut bug = Facts::new("bug");
         let mut study = Facts::new("task");
         study.metadata_type = Some("study");
-        let check =
-            |issue: Facts<'_>, pool: &str| assert_eq!(routing.pool_of(issue).unwrap().as_str(), pool);
+        let check = |issue: Facts<'_>, pool: &str| assert_eq!(routing.pool_of(issue).unwrap().as_str(), pool);
         check(bug, "coding");
         check(Facts::new("epic"), "research");
         check(Facts::new("chore"), "research");

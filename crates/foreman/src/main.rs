@@ -7,6 +7,7 @@
 
 mod args;
 mod exit;
+mod issues;
 mod later;
 mod run;
 mod triggers;
@@ -45,5 +46,6 @@ fn dispatch(command: Command) -> Result<Code, Failure> {
         Command::Run(args) => Ok(run::run(*args)),
         Command::Runs(args) => command::runs(&here()?, &args),
         Command::Trigger(command) => triggers::triggers(command),
+        queue => issues::run(queue),
     }
 }

@@ -17,6 +17,7 @@ mod open;
 mod read;
 mod scene;
 mod steps;
+mod view;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use claim::End;
 pub use error::QueueError;
 pub use history::{HistoryEntry, IssueSession, Noted};
 pub use open::{ForeignEvent, NewIssue};
+pub use view::{IssueView, NoteView};
 
 use error::conflict;
 use scene::{By, Scene};

@@ -3,6 +3,7 @@
 //! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2; `--help` and
 //! `--version` are results and go to stdout.
 
+pub(crate) mod issue;
 pub(crate) mod run;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::issue::{AddArgs, ExportArgs, ImportArgs, IssueCommand, LogsArgs, PsArgs, WaitArgs};
 use self::run::RunArgs;
 use crate::exit::Failure;
 use crate::later;
@@ -27,6 +29,21 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Work on a file of issues: one session an issue, wait, and tell how each came out
     Run(Box<RunArgs>),
+    /// Add an issue to the queue
+    Add(Box<AddArgs>),
+    /// List, show and change issues, answer their questions
+    #[command(subcommand)]
+    Issue(IssueCommand),
+    /// Add the issues of a file, all or none
+    Import(ImportArgs),
+    /// Print all issues, one JSON object a line
+    Export(ExportArgs),
+    /// Wait until issues are at their end, and tell what came out
+    Wait(WaitArgs),
+    /// Show what is worked on
+    Ps(PsArgs),
+    /// Print what the workers of an issue write
+    Logs(LogsArgs),
     /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
     Runs(RunsArgs),
     /// Tell when triggers would fire, fire one, and tell what became of their firings

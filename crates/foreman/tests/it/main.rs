@@ -1,6 +1,10 @@
 //! The built `foreman`: its command line.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![allow(clippy::disallowed_methods, reason = "tests look at real files")]
+
+mod issues;
+mod kit;
 
 use std::process::Command;
 
@@ -30,7 +34,7 @@ fn help_and_version_are_results() {
 
 #[test]
 fn what_is_not_there_yet_exits_2_and_says_so_in_one_line() {
-    for command in ["init", "start", "stop", "status", "add", "issue", "ps", "token", "chat"] {
+    for command in ["init", "start", "stop", "status", "token", "chat"] {
         let told = check(&[command, "--json"], 2);
         let line = format!("error: `foreman {command}` is not available in this version\n");
         assert!(told.stderr.starts_with(&line) && told.stdout.is_empty(), "{}", told.stderr);

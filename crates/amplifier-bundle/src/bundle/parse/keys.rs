@@ -84,7 +84,7 @@ pub(super) fn advice(key: &str, level: Level) -> String {
 }
 
 /// The known key that differs least, if it differs little.
-pub fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let limit = (key.chars().count() / 3).clamp(1, 3);
     let near = known.iter().map(|name| (distance(key, name), *name)).min();
     near.filter(|(distance, _)| *distance <= limit).map(|(_, name)| name)

@@ -1,0 +1,117 @@
+//! `foreman issue list` and `foreman export`.
+//!
+//! Guarantees: no line of a list is wider than a terminal that nobody has made wider; an export is all issues,
+//! in the order in which they were opened.
+
+use amplifier_app::command::runs::figures::cut;
+use amplifier_app::exit::print_json;
+use amplifier_app::terminal::{Code, Stdout, print, say, table};
+use amplifier_core::IssueId;
+use amplifier_issue::queue::IssueView;
+use amplifier_issue::{IssueFilter, IssueOrder, IssueStatus, QueuedIssue};
+use serde_json::json;
+
+use super::{Queue, refused};
+use crate::args::issue::{ExportArgs, ListArgs};
+use crate::exit::Failure;
+
+/// Characters of a title in a list.
+const TITLE: usize = 44;
+/// Issues that are read at once.
+const PAGE: usize = 1_000;
+
+/// What is wanted.
+fn filter(args: &ListArgs) -> IssueFilter {
+    let mut filter = IssueFilter::default();
+    (filter.ready, filter.needing, filter.limit) = (args.ready, args.needing.clone(), args.limit);
+    filter.issue_type = args.kind.as_ref().map(|kind| kind.as_str().into());
+    filter.statuses.clone_from(&args.status);
+    if !args.all {
+        filter.order = IssueOrder::Urgency;
+    }
+    if !args.all && args.status.is_empty() && !args.ready {
+        filter.statuses = IssueStatus::ALL.into_iter().filter(|status| !status.is_done()).collect();
+    }
+    filter
+}
+
+/// Lists issues.
+pub(super) async fn list(args: &ListArgs, queue: &Queue) -> Result<Code, Failure> {
+    let found: Vec<(QueuedIssue, Vec<IssueId>)> = match args.blocked {
+        true => queue.issues.blocked(args.limit).await.map_err(|error| refused(&error))?,
+        false => {
+            let found = queue.issues.list(&filter(args)).await.map_err(|error| refused(&error))?;
+            found.into_iter().map(|issue| (issue, Vec::new())).collect()
+        }
+    };
+    let is_cut = found.len() == args.limit;
+    if args.json {
+        let lines: Vec<_> = found
+            .into_iter()
+            .map(|(issue, blockers)| {
+                let mut line = json!(IssueView::from(issue));
+                if args.blocked {
+                    line["blockers"] = json!(blockers);
+                }
+                line
+            })
+            .collect();
+        return print_json(&lines);
+    }
+    if found.is_empty() {
+        say("no issues; `foreman add` adds one, `foreman issue list --all` lists those that are done too");
+        return Ok(Code::Success);
+    }
+    let rows: Vec<[String; 5]> = found.iter().map(|(issue, blockers)| row(issue, blockers)).collect();
+    let code = print(&table(["ISSUE", "P", "TYPE", "STATUS", "TITLE"], &rows));
+    if is_cut {
+        say(&format!("at most {} are shown; --limit shows more", args.limit));
+    }
+    Ok(code)
+}
+
+fn row(issue: &QueuedIssue, blockers: &[IssueId]) -> [String; 5] {
+    let mut title = cut(&issue.issue.title, TITLE);
+    if !blockers.is_empty() {
+        let names: Vec<&str> = blockers.iter().map(IssueId::as_str).collect();
+        title.push_str(&format!(" (waits for {})", cut(&names.join(", "), TITLE)));
+    }
+    [
+        issue.issue.id.to_string(),
+        issue.issue.priority.number().to_string(),
+        issue.issue.issue_type.as_str().to_owned(),
+        standing(issue),
+        title,
+    ]
+}
+
+/// Where it stands, as a person wants to know it.
+pub(super) fn standing(issue: &QueuedIssue) -> String {
+    match issue.issue.status {
+        IssueStatus::Open if issue.run.is_some() => "queued".to_owned(),
+        IssueStatus::Open if issue.unmet > 0 => format!("waits for {}", issue.unmet),
+        IssueStatus::PendingUserInput => "asks".to_owned(),
+        status => status.as_str().replace('_', " "),
+    }
+}
+
+/// Writes all issues.
+pub(super) async fn export(args: &ExportArgs, queue: &Queue) -> Result<Code, Failure> {
+    if args.dir.is_some() {
+        return Err(Failure::usage("--dir is not available in this version").kind("not_yet"));
+    }
+    let (stdout, mut filter) = (Stdout::new(), IssueFilter::default().limit(PAGE));
+    loop {
+        let page = queue.issues.list(&filter).await.map_err(|error| refused(&error))?;
+        let Some(last) = page.last() else { return Ok(stdout.code(Code::Success)) };
+        filter.after = Some((0, last.place));
+        let mut text = String::new();
+        for issue in page {
+            let line =
+                serde_json::to_string(&IssueView::from(issue)).map_err(|error| Failure::work(&error))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        stdout.write(&text);
+    }
+}
