@@ -113,8 +113,7 @@ impl Import {
 fn issue(draft: Draft, zone: &TimeZone, notes: &mut Notes<'_>) -> Option<(NewIssue, bool)> {
     let mut new = NewIssue::from(draft.issue?);
     let mut fields = Fields { map: &mut new.extra, line: draft.line, notes };
-    let mut details = Details::default();
-    details.assignee = fields.text("assignee");
+    let mut details = Details { assignee: fields.text("assignee"), ..Details::default() };
     details.blocking_notes = fields.text("blocking_notes");
     (details.question, details.answer) = (fields.text("question"), fields.text("answer"));
     details.answered_by = fields.text("answered_by");

@@ -59,7 +59,15 @@ fn modules_have_the_reference_s_names() {
     let ids: Vec<_> = infos.iter().map(|info| info.id).collect();
     assert_eq!(
         ids,
-        ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate", "tool-events"]
+        [
+            "tool-filesystem",
+            "tool-bash",
+            "tool-search",
+            "tool-todo",
+            "tool-delegate",
+            "tool-events",
+            "tool-issue"
+        ]
     );
     assert!(infos[0].aliases.contains(&"tool-apply-patch"));
     assert!(infos[4].aliases.contains(&"tool-task"));
