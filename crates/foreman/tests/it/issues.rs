@@ -161,7 +161,7 @@ fn ten_thousand_issues_are_imported_at_once_or_not_at_all() {
     assert_eq!(told["imported"], 10_000);
     assert_eq!(place.ids(&["--ready"]), "i0");
     let again = place.run(&["import", "issues.jsonl"]).exits(2);
-    assert!(again.stderr.contains("are there already: i0, i1"), "{}", again.stderr);
+    assert!(again.stderr.contains("are there already: i1, i2"), "{}", again.stderr);
     let lines = place.run(&["export"]).exits(0).stdout;
     assert_eq!(lines.lines().count(), 10_000);
 }
@@ -177,6 +177,34 @@ fn what_is_exported_can_be_imported() {
     assert_eq!((other.ids(&["--all"]).as_str(), other.ids(&["--ready"]).as_str()), ("a b", "b"));
     let shown = other.json(&["issue", "show", "b"]);
     assert_eq!((&shown["issue"]["depends_on"], &shown["blockers"]), (&json!(["a"]), &json!([])));
+}
+
+#[test]
+fn issues_go_to_the_python_systems_files_and_come_back() {
+    let place = with("a b>a c");
+    place.run(&["issue", "link", "c", "a", "--kind", "discovered-from"]).exits(0);
+    place.run(&["issue", "comment", "b", "look at this"]).exits(0);
+    place.run(&["issue", "close", "a", "--reason", "done"]).exits(0);
+    place.run(&["export", "--dir", "out/issues"]).exits(0).says("exported 3 issues into out/issues");
+    let read = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(place.path("out/issues").join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let keys: Vec<String> = read("issues.jsonl")[0].as_object().unwrap().keys().cloned().collect();
+    let wanted = "id title description status priority issue_type assignee created_at updated_at closed_at \
+                  parent_id discovered_from blocking_notes metadata";
+    assert_eq!(keys.join(" "), wanted);
+    let needs = read("dependencies.jsonl");
+    let told = needs.iter().map(|line| json!([line["from_id"], line["to_id"], line["dep_type"]]));
+    assert_eq!(json!(told.collect::<Vec<_>>()), json!([["b", "a", "blocks"], ["c", "a", "discovered-from"]]));
+    assert!(read("events.jsonl").iter().any(|event| event["changes"]["text"] == "look at this"));
+    place.run(&["export", "--dir", "out/issues"]).exits(2).says("out/issues/issues.jsonl is there already");
+
+    let other = Place::new();
+    let told = other.json(&["import", place.path("out/issues").to_str().unwrap()]);
+    assert_eq!(told["issues"], json!(["a", "b", "c"]));
+    assert_eq!((other.ids(&["--ready"]).as_str(), other.ids(&["--status", "closed"]).as_str()), ("b c", "a"));
+    assert_eq!(other.json(&["issue", "show", "b"])["issue"]["depends_on"], json!(["a"]));
 }
 
 #[test]
