@@ -252,7 +252,7 @@ pub(crate) struct LogsArgs {
 /// `foreman import`
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// A file of issues, one JSON object a line, or a folder with `issues.jsonl`
+    /// A file of issues, one JSON object a line, or a folder with `issues.jsonl` and what lies beside it
     #[arg(value_name = "FILE.jsonl")]
     pub(crate) path: PathBuf,
     /// Print JSON

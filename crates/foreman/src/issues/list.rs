@@ -1,24 +1,21 @@
-//! `foreman issue list` and `foreman export`.
+//! `foreman issue list`.
 //!
-//! Guarantees: no line of a list is wider than a terminal that nobody has made wider; an export is all issues,
-//! in the order in which they were opened.
+//! Guarantees: a title takes one line, and no more of it than fits.
 
 use amplifier_app::command::runs::figures::cut;
 use amplifier_app::exit::print_json;
-use amplifier_app::terminal::{Code, Stdout, print, say, table};
+use amplifier_app::terminal::{Code, print, say, table};
 use amplifier_core::IssueId;
 use amplifier_issue::queue::IssueView;
 use amplifier_issue::{IssueFilter, IssueOrder, IssueStatus, QueuedIssue};
 use serde_json::json;
 
 use super::{Queue, refused};
-use crate::args::issue::{ExportArgs, ListArgs};
+use crate::args::issue::ListArgs;
 use crate::exit::Failure;
 
 /// Characters of a title in a list.
 const TITLE: usize = 44;
-/// Issues that are read at once.
-const PAGE: usize = 1_000;
 
 /// What is wanted.
 fn filter(args: &ListArgs) -> IssueFilter {
@@ -92,26 +89,5 @@ pub(super) fn standing(issue: &QueuedIssue) -> String {
         IssueStatus::Open if issue.unmet > 0 => format!("waits for {}", issue.unmet),
         IssueStatus::PendingUserInput => "asks".to_owned(),
         status => status.as_str().replace('_', " "),
-    }
-}
-
-/// Writes all issues.
-pub(super) async fn export(args: &ExportArgs, queue: &Queue) -> Result<Code, Failure> {
-    if args.dir.is_some() {
-        return Err(Failure::usage("--dir is not available in this version").kind("not_yet"));
-    }
-    let (stdout, mut filter) = (Stdout::new(), IssueFilter::default().limit(PAGE));
-    loop {
-        let page = queue.issues.list(&filter).await.map_err(|error| refused(&error))?;
-        let Some(last) = page.last() else { return Ok(stdout.code(Code::Success)) };
-        filter.after = Some((0, last.place));
-        let mut text = String::new();
-        for issue in page {
-            let line =
-                serde_json::to_string(&IssueView::from(issue)).map_err(|error| Failure::work(&error))?;
-            text.push_str(&line);
-            text.push('\n');
-        }
-        stdout.write(&text);
     }
 }

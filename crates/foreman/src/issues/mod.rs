@@ -5,6 +5,7 @@
 //! Never here: workers. Whoever works on issues is told by the queue alone.
 
 mod change;
+mod export;
 mod list;
 mod logs;
 mod new;
@@ -83,7 +84,7 @@ pub(crate) fn run(command: Command) -> Result<Code, Failure> {
             Command::Add(args) => new::add(*args, &queue).await,
             Command::Issue(command) => change::issue(command, &queue).await,
             Command::Import(args) => new::import(&args, &queue).await,
-            Command::Export(args) => list::export(&args, &queue).await,
+            Command::Export(args) => export::export(&args, &queue).await,
             Command::Wait(args) => wait::wait(&args, &queue).await,
             Command::Ps(args) => ps::ps(&args, &queue).await,
             Command::Logs(args) => logs::logs(&args, &queue).await,

@@ -5,8 +5,9 @@
 use amplifier_app::exit::print_json;
 use amplifier_app::terminal::{print, say};
 use amplifier_core::IssueId;
+use amplifier_issue::NewIssue;
+use amplifier_issue::exchange::Import;
 use amplifier_issue::queue::{Bound, IssueView};
-use amplifier_issue::{IssueList, NewIssue};
 use serde_json::json;
 
 use super::{Queue, metadata, text, wait};
@@ -39,10 +40,9 @@ pub(super) async fn add(args: AddArgs, queue: &Queue) -> Result<Code, Failure> {
 
 /// Adds the issues of a file.
 pub(super) async fn import(args: &ImportArgs, queue: &Queue) -> Result<Code, Failure> {
-    let list = IssueList::read(&args.path).map_err(|error| unread(&error))?;
-    list.warnings().iter().for_each(|warning| say(&warning.to_string()));
-    let issues: Vec<NewIssue> = list.issues().iter().cloned().map(NewIssue::from).collect();
-    let opened = match queue.issues.open_many(&issues).await {
+    let import = Import::read(&args.path).map_err(|error| unread(&error))?;
+    import.warnings.iter().for_each(|warning| say(&warning.to_string()));
+    let opened = match queue.issues.open_many(&import.issues).await {
         Ok(opened) => opened,
         Err(error) => return Err(queue.refused(error).await),
     };

@@ -1,5 +1,14 @@
 //! The queue, with the built binary.
 
+use std::sync::Arc;
+
+use amplifier_core::{Clock, Ids, NewEvent, Payload, RunId, SessionId};
+use amplifier_foundation::EventRouter;
+use amplifier_foundation::host::{RandomIds, SystemClock};
+use amplifier_foundation::store::{
+    Commit, QueueName, RunMove, RunState, SqliteOptions, SqliteStore, Store, Write,
+};
+use amplifier_issue::{Actor, End, IssueId, IssueQueue};
 use serde_json::{Value, json};
 
 use crate::kit::Place;
@@ -152,7 +161,7 @@ fn ten_thousand_issues_are_imported_at_once_or_not_at_all() {
     assert_eq!(told["imported"], 10_000);
     assert_eq!(place.ids(&["--ready"]), "i0");
     let again = place.run(&["import", "issues.jsonl"]).exits(2);
-    assert!(again.stderr.contains("are there already: i0, i1"), "{}", again.stderr);
+    assert!(again.stderr.contains("are there already: i1, i2"), "{}", again.stderr);
     let lines = place.run(&["export"]).exits(0).stdout;
     assert_eq!(lines.lines().count(), 10_000);
 }
@@ -168,6 +177,34 @@ fn what_is_exported_can_be_imported() {
     assert_eq!((other.ids(&["--all"]).as_str(), other.ids(&["--ready"]).as_str()), ("a b", "b"));
     let shown = other.json(&["issue", "show", "b"]);
     assert_eq!((&shown["issue"]["depends_on"], &shown["blockers"]), (&json!(["a"]), &json!([])));
+}
+
+#[test]
+fn issues_go_to_the_python_systems_files_and_come_back() {
+    let place = with("a b>a c");
+    place.run(&["issue", "link", "c", "a", "--kind", "discovered-from"]).exits(0);
+    place.run(&["issue", "comment", "b", "look at this"]).exits(0);
+    place.run(&["issue", "close", "a", "--reason", "done"]).exits(0);
+    place.run(&["export", "--dir", "out/issues"]).exits(0).says("exported 3 issues into out/issues");
+    let read = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(place.path("out/issues").join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let keys: Vec<String> = read("issues.jsonl")[0].as_object().unwrap().keys().cloned().collect();
+    let wanted = "id title description status priority issue_type assignee created_at updated_at closed_at \
+                  parent_id discovered_from blocking_notes metadata";
+    assert_eq!(keys.join(" "), wanted);
+    let needs = read("dependencies.jsonl");
+    let told = needs.iter().map(|line| json!([line["from_id"], line["to_id"], line["dep_type"]]));
+    assert_eq!(json!(told.collect::<Vec<_>>()), json!([["b", "a", "blocks"], ["c", "a", "discovered-from"]]));
+    assert!(read("events.jsonl").iter().any(|event| event["changes"]["text"] == "look at this"));
+    place.run(&["export", "--dir", "out/issues"]).exits(2).says("out/issues/issues.jsonl is there already");
+
+    let other = Place::new();
+    let told = other.json(&["import", place.path("out/issues").to_str().unwrap()]);
+    assert_eq!(told["issues"], json!(["a", "b", "c"]));
+    assert_eq!((other.ids(&["--ready"]).as_str(), other.ids(&["--status", "closed"]).as_str()), ("b c", "a"));
+    assert_eq!(other.json(&["issue", "show", "b"])["issue"]["depends_on"], json!(["a"]));
 }
 
 #[test]
@@ -220,4 +257,95 @@ fn what_only_reads_makes_nothing() {
     place.run(&["export"]).exits(0);
     place.run(&["ps"]).exits(0);
     assert!(!place.path("../home").exists(), "a list has made something");
+}
+
+/// Another process's view of the queue: what a worker pool does to an issue.
+struct Pool {
+    issues: IssueQueue,
+}
+
+impl Pool {
+    fn of(place: &Place) -> Self {
+        let projects = std::fs::read_dir(place.path("../home/projects")).unwrap();
+        let [project] = projects.map(|entry| entry.unwrap().path()).collect::<Vec<_>>().try_into().unwrap();
+        let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) =
+            (Arc::new(SystemClock::new()), Arc::new(RandomIds::new()));
+        let options = SqliteOptions::new(project.join("amplifier.db"), Arc::clone(&clock), Arc::clone(&ids));
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).unwrap());
+        let router = EventRouter::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids), "p");
+        let seal = move |event: NewEvent| router.seal(event);
+        Self { issues: IssueQueue::new(store, seal, clock, ids, Actor::new("coding")) }
+    }
+
+    async fn begin(&self, issue: &str, run: &str, session: &str) {
+        let (issue, run) = (IssueId::new(issue).unwrap(), RunId::new(run).unwrap());
+        let session = SessionId::new(session).unwrap();
+        let enqueue = Write::Enqueue {
+            run: run.clone(),
+            queue: QueueName::new("coding").unwrap(),
+            trigger: None,
+            payload: Payload::null(),
+            priority: 0,
+            delay: std::time::Duration::ZERO,
+        };
+        let step = |from, to| RunMove::new(run.clone(), from, to);
+        let leased = step(RunState::Queued, RunState::Leased);
+        let begun = step(RunState::Leased, RunState::Running).session(session.clone());
+        let commit = Commit::from(enqueue).write(Write::MoveRun(leased)).write(Write::MoveRun(begun));
+        assert!(self.issues.store().commit(commit).await.unwrap().applied().is_some());
+        self.issues.claim(&issue, &run).await.unwrap();
+        self.issues.start(&issue, &run, &session).await.unwrap();
+    }
+
+    async fn complete(&self, issue: &str, run: &str) {
+        let end = End::Completed { result: "it is mended".to_owned() };
+        self.issues.end(&IssueId::new(issue).unwrap(), &RunId::new(run).unwrap(), end).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_worked_on_is_shown_and_its_log_followed_to_its_end() {
+    let place = with("a b");
+    // Two sessions that have written something.
+    place.write("sessions.jsonl", "{\"id\":\"one\",\"title\":\"T\"}\n{\"id\":\"two\",\"title\":\"T\"}\n");
+    let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/issues");
+    let ran = place.run(&["run", "sessions.jsonl", "-B", bundle, "--json"]).exits(0).stdout;
+    let told: Vec<Value> = ran.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let session = |at: usize| told[at]["session_id"].as_str().unwrap();
+    let pool = Pool::of(&place);
+    pool.begin("a", "run-1", session(0)).await;
+    let ps = place.json(&["ps"]);
+    let said =
+        ["issue_id", "pool", "run_state", "status", "session_id", "attempt"].map(|key| ps[0][key].clone());
+    assert_eq!(json!(said), json!(["a", "coding", "running", "in_progress", session(0), 1]));
+    let table = place.run(&["ps"]).exits(0).stdout;
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((&row[..3], &session(0)[..8]), (&["a", "coding", "running"][..], row[3]));
+    let log = place.run(&["logs", "a"]).exits(0);
+    assert!(log.stdout.contains("[assistant]\nDone.") && log.stderr.contains(session(0)), "{log:?}");
+    let raw = place.run(&["logs", "a", "--json"]).exits(0).stdout;
+    assert!(
+        raw.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["role"].is_string()),
+        "{raw}"
+    );
+
+    let mut following = place.start(&["logs", "-f", "a"]);
+    following.says(session(0));
+    let mut waiting = place.start(&["wait", "a"]);
+    waiting.says("a: in progress");
+    // The first worker fails; another one takes the issue up in a session of its own.
+    let (issue, run) = (IssueId::new("a").unwrap(), RunId::new("run-1").unwrap());
+    let end = End::Escalated { reason: "it failed".to_owned() };
+    pool.issues.end(&issue, &run, end).await.unwrap();
+    pool.begin("a", "run-2", session(1)).await;
+    following.says(session(1));
+    pool.complete("a", "run-2").await;
+    let followed = following.done().exits(0);
+    assert_eq!(followed.stdout.matches("[assistant]\nDone.").count(), 2, "{followed:?}");
+    assert!(waiting.done().exits(0).stdout.contains("a      completed  it is mended"));
+
+    // Who works on what nobody wants any more is asked to stop; this one has ended before.
+    pool.begin("b", "run-3", session(1)).await;
+    place.run(&["issue", "cancel", "b"]).exits(0).says("b: closed");
+    assert_eq!(place.ids(&["--status", "closed"]), "b");
 }
