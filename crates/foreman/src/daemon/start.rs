@@ -5,16 +5,19 @@
 //! at once at the second, and when another process asks.
 
 use amplifier_app::beside::{Beside, BesideError, BesideOptions, BesideRunning};
-use amplifier_app::command::declared::{refused, undeclared};
+use amplifier_app::command::declared::{declared, refused, sources, undeclared};
 use amplifier_app::context::{self, Context};
 use amplifier_app::detach;
 use amplifier_app::standing::Log;
 use amplifier_app::terminal::{Code, Signalled, Signals, chain, logging, plain, say};
-use amplifier_background::BackgroundSessionManager;
+use amplifier_background::{BackgroundError, BackgroundSessionManager};
 use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
 use amplifier_background::declared::Sources;
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_core::CancelLevel;
+use amplifier_crew::config::RetentionConfig;
+use amplifier_crew::{Crew, CrewError};
+use amplifier_foundation::store::Retention;
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_web::{Web, WebOptions};
 use serde_json::json;
@@ -80,22 +83,25 @@ async fn owned(
 ) -> Result<Code, Failure> {
     let plan = Plan::load(&args.of, context, host).await?;
     plan.tell();
+    let sources = sources(None, context, host);
+    let files = declared(None, context, host).await?;
     let keys = context.variables();
     let manager = BackgroundSessionManager::with(host, TriggerRegistry::new(), move |name| keys.get(name));
     let mut options = BesideOptions::default();
     options.listen = args.listen.clone().or_else(|| plan.config().listen.clone());
-    options.allowed_hosts = plan.config().allowed_hosts.iter().chain(&args.allow_hosts).cloned().collect();
-    options.notify = plan.notify().to_vec();
+    let hosts = plan.config().allowed_hosts.iter().chain(&files.allowed_hosts).chain(&args.allow_hosts);
+    options.allowed_hosts = hosts.cloned().collect();
+    options.notify = plan.notify().iter().chain(&files.notify).cloned().collect();
+    let crew = Crew::new(host, &manager, plan.config().clone());
     let web = Web::new(host, &manager, WebOptions::default());
     options.max_connections = Some(web.listen_options().max_connections);
     let beside = Beside::prepare(host, context.variables().as_ref(), options).await;
     let beside = beside.map_err(|error| not_beside(&error))?;
     let started = tokio::select! {
         biased;
-        started = start_owner(args, host, manager, &plan) => started.map_err(|error| not_started(&error))?,
+        started = start_owner(args, sources, host, (&manager, &crew)) => started?,
         signal = signals.next() => return Err(not_begun(signal)),
     };
-    let manager = started.manager().clone();
     let running = match beside.begin(host, &manager, Some(web.routes())).await {
         Ok(running) => running,
         Err(error) => {
@@ -109,15 +115,50 @@ async fn owned(
     serve(args, host, started, (running, &web), signals, &plan).await
 }
 
+/// Becomes the owner, and starts what files declare and then the crew. `Err`: nothing runs.
 async fn start_owner(
     args: &StartArgs,
+    sources: Sources,
     host: &Host,
-    manager: BackgroundSessionManager,
-    plan: &Plan,
-) -> Result<Owner, StartError> {
-    let mut options = OwnerOptions::new(Sources::new());
+    (manager, crew): (&BackgroundSessionManager, &Crew),
+) -> Result<Owner, Failure> {
+    let mut options = OwnerOptions::new(sources);
     options.drain = args.drain_timeout.0;
-    Owner::start(host, manager, options).await
+    options.retention = retention(&crew.config().retention);
+    let owner = Owner::start(host, manager.clone(), options).await.map_err(|error| not_started(&error))?;
+    match crew.start().await {
+        Ok(()) => Ok(owner),
+        Err(error) => {
+            manager.shutdown(Shutdown::Now).await;
+            Err(no_crew(&error))
+        }
+    }
+}
+
+/// What the store keeps: what is configured, and else what any store does.
+fn retention(wanted: &RetentionConfig) -> Retention {
+    let mut retention = Retention::default();
+    for (keep, age) in [
+        (&mut retention.events, wanted.events),
+        (&mut retention.runs, wanted.runs),
+        (&mut retention.sessions, wanted.sessions),
+        (&mut retention.commands, wanted.commands),
+    ] {
+        if let Some(age) = age {
+            *keep = keep.age(age);
+        }
+    }
+    retention
+}
+
+fn no_crew(error: &CrewError) -> Failure {
+    match error {
+        CrewError::Start { source: BackgroundError::Bundle { source, .. }, .. } => {
+            Failure::bundle(source).saying(chain(error))
+        }
+        CrewError::Manager(error) => refused(error),
+        other => Failure::config(other),
+    }
 }
 
 /// Tells who started this process that it is ready, and where it logs from now on.
