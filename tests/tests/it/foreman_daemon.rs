@@ -64,7 +64,7 @@ fn what_is_wrong_is_told_with_its_place_and_nothing_starts() {
         ("worker_pools:\n  - {name: a, worker_bundle: plain, speed: 3}\n", &["foreman.yaml:2:", "speed"][..]),
         (
             "worker_pools:\n  - {name: a, worker_bundle: plain}\nrouting: {default_pool: b}\n",
-            &["there is no pool `b`"],
+            &["foreman.yaml:3:", "`b` is not known"],
         ),
         ("worker_pools:\n  - {name: a, worker_bundle: nowhere}\n", &["nowhere"]),
         ("worker_pools: [\n", &["foreman.yaml:"]),

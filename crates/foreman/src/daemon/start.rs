@@ -127,7 +127,11 @@ async fn start_owner(
     options.retention = retention(&crew.config().retention);
     let owner = Owner::start(host, manager.clone(), options).await.map_err(|error| not_started(&error))?;
     match crew.start().await {
-        Ok(()) => Ok(owner),
+        Ok(()) => {
+            // Whoever is told that it runs finds the pools.
+            manager.publish_now().await;
+            Ok(owner)
+        }
         Err(error) => {
             manager.shutdown(Shutdown::Now).await;
             Err(no_crew(&error))
