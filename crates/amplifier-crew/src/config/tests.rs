@@ -1,5 +1,7 @@
 //! What a declaration is read as, and what is wrong with one.
 
+#![allow(clippy::disallowed_methods, reason = "tests write real files")]
+
 use amplifier_core::permission::Mode;
 use amplifier_trigger::TriggerRegistry;
 use serde_json::{Value, json};
