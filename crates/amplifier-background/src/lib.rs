@@ -1,4 +1,4 @@
-//! Sessions that nobody sits at, and workers for issues.
+//! Sessions that nobody sits at.
 //!
 //! A [`BackgroundSessionManager`] starts the sessions of a [`BackgroundConfig`] when its triggers say so.
 //!
@@ -13,7 +13,6 @@ pub mod control;
 pub mod declared;
 mod error;
 mod intake;
-pub mod issue;
 mod keeper;
 mod lease;
 mod manager;
@@ -33,7 +32,6 @@ pub use config::{
     MAX_BACKOFF, MAX_POOL, MAX_QUEUE, QueueConfig,
 };
 pub use error::BackgroundError;
-pub use issue::ForemanSessionStorage;
 pub use manager::BackgroundSessionManager;
 pub use run::{firing_of, queue_of, why};
 pub use session_event::SessionEventTrigger;

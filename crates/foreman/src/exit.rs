@@ -1,7 +1,7 @@
 //! Failures and exit codes: those of both programs, and the code of a run.
 
 use amplifier_app::terminal::{Signalled, chain};
-use amplifier_background::issue::{IssuesError, RunReport, RunVerdict};
+use amplifier_crew::issue::{IssuesError, RunReport, RunVerdict};
 use amplifier_foundation::bundle::BundleError;
 
 pub(crate) use amplifier_app::exit::Failure;

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use amplifier_background::issue::{
-    Issue, IssueError, IssueList, IssueProgress, IssueResult, IssueRun, IssueState, IssueStatus, RunReport,
-    RunVerdict, instruction,
-};
 use amplifier_core::module::provider::{ProviderErrorKind, ToolSchema};
 use amplifier_core::module::tool::{Tool, ToolContext, ToolError, ToolOutput};
 use amplifier_core::{CancelLevel, CancelReason, IssueId, Message, Price};
+use amplifier_crew::issue::{
+    Issue, IssueError, IssueList, IssueProgress, IssueResult, IssueRun, IssueState, IssueStatus, RunReport,
+    RunVerdict,
+};
+use amplifier_crew::prompt::instruction;
 use amplifier_foundation::spawn::SpawnExt;
 use amplifier_foundation::storage::MemoryStorage;
 use amplifier_foundation::{Host, SpawnError, SpawnRequest};

@@ -10,6 +10,7 @@ mod background;
 mod background_crash;
 mod background_examples;
 mod crash;
+mod crew;
 mod damage;
 mod delegate;
 mod delegate_cli;

@@ -196,6 +196,21 @@ impl SpawnRequest {
         self
     }
 
+    /// The same request for a session that exists, with its next user message, which no person typed.
+    pub fn going_on(mut self, session: SessionId, text: impl Into<String>) -> Self {
+        (self.spec.target, self.prepared) = (SpawnTarget::Resume(session), None);
+        (self.spec.text, self.spec.input) = (String::new(), Some(text.into()));
+        self.spec.session_id = None;
+        self
+    }
+
+    /// The same request for a new session of another bundle.
+    pub fn of(mut self, bundle: impl Into<BundleRef>) -> Self {
+        let (pin, prepared) = bundle.into().apart();
+        (self.spec.target, self.prepared) = (SpawnTarget::Bundle(pin), prepared);
+        self
+    }
+
     /// True: no person named the bundle, settings of the project did. Where nobody vouches for the
     /// project, its providers may send no key elsewhere, now and at every resume.
     pub fn chosen_by_project(mut self, chosen: bool) -> Self {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use amplifier_background::issue::DEFAULT_CONCURRENT;
+use amplifier_crew::issue::DEFAULT_CONCURRENT;
 use amplifier_foundation::settings::Flags;
 use amplifier_foundation::settings::duration::HumanDuration;
 use amplifier_foundation::settings::money::micro_usd;

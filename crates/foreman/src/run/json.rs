@@ -5,7 +5,7 @@
 //! and a cost that is not known is not zero.
 
 use amplifier_app::terminal::{Code, chain};
-use amplifier_background::issue::{IssueError, IssueResult, IssueState, RunReport};
+use amplifier_crew::issue::{IssueError, IssueResult, IssueState, RunReport};
 use amplifier_core::OutcomeKind;
 use amplifier_core::outcome::FailureKind;
 use amplifier_foundation::spawn::ChildSummary;

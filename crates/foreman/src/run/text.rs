@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amplifier_app::terminal;
-use amplifier_background::issue::{IssueResult, RunReport};
+use amplifier_crew::issue::{IssueResult, RunReport};
 use amplifier_core::SessionOutcome;
 use amplifier_foundation::settings::duration;
 

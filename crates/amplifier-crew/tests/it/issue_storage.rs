@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use amplifier_background::issue::ForemanSessionStorage;
 use amplifier_core::{Activation, Clock, IssueId, Message, SessionId, Timestamp, ToolCall};
+use amplifier_crew::ForemanSessionStorage;
 use amplifier_foundation::redact::Redactor;
 use amplifier_foundation::storage::{MemoryStorage, SessionMetadata, SessionStorage, contract};
 use serde_json::{Value, json};

@@ -25,7 +25,8 @@ use serde_json::Map;
 
 use super::board::{Barred, Board};
 use super::report::{IssueError, IssueResult, IssueState, RunReport};
-use super::storage::{ForemanSessionStorage, ISSUE_ID};
+use crate::prompt::instruction;
+use crate::storage::{ForemanSessionStorage, ISSUE_ID};
 use amplifier_foundation::host::Host;
 use amplifier_foundation::spawn::{
     ChildSummary, SpawnError, SpawnRequest, SpawnResult, TreeOutcome, spawn_bundle,
@@ -141,7 +142,7 @@ impl IssueRun {
         let (bundle, by_project) = self.bundle_of(issue);
         // As input, so that mentions in it are not followed: whoever wrote it is not here.
         let mut request = SpawnRequest::new(bundle, "")
-            .input(super::instruction(issue))
+            .input(instruction(issue))
             .session_id(session)
             .name(format!("worker-{}", issue.id))
             .chosen_by_project(by_project)

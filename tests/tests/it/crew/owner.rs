@@ -1,0 +1,95 @@
+//! Owners that end, and two at once.
+
+use amplifier_background::BackgroundSessionManager;
+use amplifier_background::trigger::TriggerRegistry;
+use amplifier_core::{OutcomeKind, RunId};
+use amplifier_crew::{Crew, CrewConfig};
+use amplifier_foundation::Shutdown;
+use amplifier_foundation::store::RunState;
+use amplifier_issue::IssueStatus::{Completed, Open};
+use amplifier_tests::fake::Step;
+use amplifier_tests::gate::Gate;
+use serde_json::json;
+
+use super::{World, id, new, one_pool};
+
+#[test]
+fn the_next_owner_goes_on_with_what_the_last_one_has_left() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for world in World::both() {
+        let gate = Gate::new();
+        world.stage.brain.then(Step::Late("never".into(), gate.clone()));
+        let first = runtime();
+        let (life, session) = first.block_on(async {
+            let life = world.begin(one_pool(json!({}))).await;
+            life.add(new("runs")).await;
+            life.add(new("waits")).await;
+            let session = life.worker("runs").await;
+            gate.reached(1).await;
+            life.until("waits", |issue| issue.run.is_some()).await;
+            (life, session)
+        });
+        // Every task of it ends where it stands.
+        first.shutdown_timeout(std::time::Duration::from_secs(5));
+        drop(life);
+        let second = runtime();
+        second.block_on(async {
+            let life = world.begin(one_pool(json!({}))).await;
+            let issue = life.ends("runs", Completed).await;
+            life.ends("waits", Completed).await;
+            // In memory its transcript went with its process.
+            let goes_on = issue.session.as_ref() == Some(&session);
+            assert_eq!(goes_on, world.is_on_disk(), "{issue:#?}");
+            life.end().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn of_two_owners_one_is_told_who_has_it_and_changes_nothing() {
+    for world in World::both() {
+        let life = world.begin(one_pool(json!({}))).await;
+        let other = BackgroundSessionManager::new(&life.host);
+        let config = CrewConfig::parse(&one_pool(json!({})), &TriggerRegistry::new()).unwrap();
+        let error = Crew::new(&life.host, &other, config).start().await.unwrap_err();
+        assert!(error.to_string().contains("owned by process"), "{error}");
+        life.add(new("login")).await;
+        life.ends("login", Completed).await;
+        assert_eq!(life.runs().await.len(), 1);
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_crew_starts_whole_or_not_at_all() {
+    for world in World::both() {
+        let host = world.host().await;
+        let manager = BackgroundSessionManager::new(&host);
+        let mut config = one_pool(json!({}));
+        config["background_sessions"] = json!([{"name": "hook", "bundle": "plain",
+            "triggers": [{"type": "webhook", "config": {"path": "x", "scheme": "bearer", "secret_env": "NOT_SET"}}]}]);
+        let crew = Crew::new(&host, &manager, CrewConfig::parse(&config, &TriggerRegistry::new()).unwrap());
+        let error = crew.start().await.unwrap_err();
+        assert_eq!(error.to_string(), "hook cannot be started");
+        assert!(manager.statuses().is_empty());
+        manager.shutdown(Shutdown::Now).await;
+    }
+}
+
+#[tokio::test]
+async fn an_issue_whose_run_is_gone_is_free_again() {
+    for world in World::both() {
+        let life = world.begin(one_pool(json!({}))).await;
+        life.crew.stop(Shutdown::Now).await;
+        life.add(new("login")).await;
+        life.queue().claim(&id("login"), &RunId::new("workers:issues:1:gone.0").unwrap()).await.unwrap();
+        assert_eq!(life.issue("login").await.issue.status, Open);
+        life.crew.start().await.unwrap();
+        let issue = life.ends("login", Completed).await;
+        let settled = life.host.store().session(&issue.session.unwrap()).await.unwrap().unwrap().settled;
+        assert_eq!(settled.unwrap().outcome.kind, OutcomeKind::Completed);
+        assert_eq!(life.states().await, [RunState::Completed]);
+        life.end().await;
+    }
+}
