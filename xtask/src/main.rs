@@ -16,6 +16,7 @@ mod ci;
 mod crash;
 mod docs;
 mod error;
+mod pages;
 mod run;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ Usage: cargo xtask <task>
       --seed S              of the moments of these kills (default: 1)
       --only store|background
       --owner program|library   who is killed: `amplifier background start`, or the library alone
+  pages [FOLDER]            the dashboard in headless Chromium, both themes, desk and phone; pictures go to
+                            FOLDER (default: target/pages)
   docs                      number of tests of each suite
 ";
 
@@ -66,6 +69,7 @@ fn dispatch(args: &[String]) -> Result<(), Error> {
         "tidy" => no_arguments(task, rest).and_then(|()| tidy::run()),
         "bench" => bench::run(rest),
         "crash" => crash::run(rest),
+        "pages" => pages::run(rest),
         "docs" => no_arguments(task, rest).and_then(|()| docs::run()),
         bench::process::MEASURE => bench::process::measure_here(rest),
         "help" | "--help" | "-h" => {

@@ -127,10 +127,14 @@ fn input_schema<A: JsonSchema>() -> Value {
     schema.to_value()
 }
 
-/// Takes out titles, formats of numbers, and `null` beside a type: what may be left out need not be null.
+/// Takes out titles, formats of numbers, and `null` beside a type or as a default: what may be left out need
+/// not be null.
 fn slim(schema: &mut Schema) {
     flatten(schema);
     schema.remove("title");
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [one] = types.as_slice() {

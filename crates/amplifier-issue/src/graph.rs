@@ -24,7 +24,7 @@ pub(crate) fn order(drafts: &[Draft], notes: &mut Notes<'_>) -> Option<Vec<usize
 }
 
 /// The first place of each id; a later one is reported.
-fn known<'a>(drafts: &'a [Draft], notes: &mut Notes<'_>) -> HashMap<&'a IssueId, usize> {
+pub(crate) fn known<'a>(drafts: &'a [Draft], notes: &mut Notes<'_>) -> HashMap<&'a IssueId, usize> {
     let mut known: HashMap<&IssueId, usize> = HashMap::new();
     for (place, draft) in drafts.iter().enumerate() {
         let Some(id) = &draft.id else { continue };

@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+pub mod exchange;
 mod graph;
 mod list;
 mod model;

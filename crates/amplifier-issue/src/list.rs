@@ -66,6 +66,8 @@ pub(crate) struct Draft {
     /// Known of a line with other faults too.
     pub(crate) id: Option<IssueId>,
     pub(crate) issue: Option<Issue>,
+    /// The line says its id.
+    pub(crate) is_named: bool,
 }
 
 impl IssueList {
@@ -77,27 +79,25 @@ impl IssueList {
 
     /// As [`IssueList::read`], of a text that was read already; `path` is named in faults.
     pub fn parse(text: &str, path: &Path) -> Result<Self, IssuesError> {
-        let mut notes = Notes { path, diagnostics: Vec::new() };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-        let drafts: Vec<Draft> =
-            lines.take(MAX_ISSUES + 1).map(|(number, line)| draft(number, line, &mut notes)).collect();
+        let mut notes = Notes::new(path);
+        let drafts = drafts(text, &mut notes);
         Self::of(drafts, notes)
     }
 
     /// Issues that a program has made; faults name places in `issues`, counted from 1.
     pub fn new(issues: impl IntoIterator<Item = Issue>) -> Result<Self, IssuesError> {
-        let draft =
-            |(line, issue): (u32, Issue)| Draft { line, id: Some(issue.id.clone()), issue: Some(issue) };
+        let draft = |(line, issue): (u32, Issue)| Draft {
+            line,
+            id: Some(issue.id.clone()),
+            issue: Some(issue),
+            is_named: true,
+        };
         let drafts = (1..).zip(issues).take(MAX_ISSUES + 1).map(draft).collect();
-        Self::of(drafts, Notes { path: Path::new("issues"), diagnostics: Vec::new() })
+        Self::of(drafts, Notes::new(Path::new("issues")))
     }
 
     fn of(drafts: Vec<Draft>, mut notes: Notes<'_>) -> Result<Self, IssuesError> {
-        if let Some(over) = drafts.get(MAX_ISSUES) {
-            let message = format!("more than {MAX_ISSUES} issues");
-            notes.add(Severity::Error, Code::BadValue, over.line, message, "split the file");
-        }
+        too_many(&drafts, &mut notes);
         let order = graph::order(&drafts, &mut notes);
         let diagnostics = notes.finish();
         let (Some(order), false) = (order, diagnostics.iter().any(Diagnostic::is_error)) else {
@@ -119,10 +119,36 @@ impl IssueList {
     }
 }
 
+/// The lines of a text, as far as they can be read; empty ones mean nothing.
+pub(crate) fn drafts(text: &str, notes: &mut Notes<'_>) -> Vec<Draft> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.take(MAX_ISSUES + 1).map(|(number, line)| draft(number, line, notes)).collect()
+}
+
+/// Reports ids that are there twice, and more issues than a list may have.
+pub(crate) fn same_ids(drafts: &[Draft], notes: &mut Notes<'_>) {
+    too_many(drafts, notes);
+    graph::known(drafts, notes);
+}
+
+fn too_many(drafts: &[Draft], notes: &mut Notes<'_>) {
+    if let Some(over) = drafts.get(MAX_ISSUES) {
+        let message = format!("more than {MAX_ISSUES} issues");
+        notes.add(Severity::Error, Code::BadValue, over.line, message, "split the file");
+    }
+}
+
 /// What is amiss in a file.
 pub(crate) struct Notes<'a> {
     path: &'a Path,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) fn new(path: &'a Path) -> Self {
+        Self { path, diagnostics: Vec::new() }
+    }
 }
 
 impl Notes<'_> {
@@ -136,7 +162,7 @@ impl Notes<'_> {
         self.add(Severity::Error, code, line, message, help);
     }
 
-    fn add(
+    pub(crate) fn add(
         &mut self,
         severity: Severity,
         code: Code,
@@ -159,7 +185,7 @@ impl Notes<'_> {
         self.diagnostics.push(diagnostic.at(at).help(help));
     }
 
-    fn finish(mut self) -> Vec<Diagnostic> {
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.position);
         let more = self.diagnostics.len().saturating_sub(MAX_DIAGNOSTICS);
         if more > 0 {
@@ -174,9 +200,10 @@ impl Notes<'_> {
 }
 
 fn draft(line: u32, text: &str, notes: &mut Notes<'_>) -> Draft {
-    let mut draft = Draft { line, id: None, issue: None };
+    let mut draft = Draft { line, id: None, issue: None, is_named: true };
     let Some(mut map) = object(line, text, notes) else { return draft };
     if map.get("id").is_none_or(Value::is_null) {
+        draft.is_named = false;
         map.insert("id".to_owned(), Value::String(format!("issue-{line}")));
     }
     draft.id = parse::id_of(&map);

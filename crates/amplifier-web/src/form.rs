@@ -34,3 +34,8 @@ impl Form {
         self.0.first().map(|(name, _)| name.as_str())
     }
 }
+
+/// A text as one segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}

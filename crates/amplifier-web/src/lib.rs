@@ -13,6 +13,7 @@ mod api;
 mod auth;
 mod form;
 mod metrics;
+mod pages;
 mod routes;
 mod state;
 mod view;

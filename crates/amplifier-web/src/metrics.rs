@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use amplifier_issue::IssueStatus;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -53,6 +54,13 @@ pub(crate) async fn show(State(app): State<Arc<App>>) -> Result<Response, Fault>
     text.about("amplifier_tokens_day", "gauge", "tokens of the last day");
     text.value("amplifier_tokens_day", &[("direction", "input")], spent.usage.input_tokens);
     text.value("amplifier_tokens_day", &[("direction", "output")], spent.usage.output_tokens);
+    let issues = app.issues().counts().await?;
+    text.about("amplifier_issues", "gauge", "issues by status");
+    for status in IssueStatus::ALL {
+        text.value("amplifier_issues", &[("status", status.as_str())], issues.of(status));
+    }
+    text.about("amplifier_issues_ready", "gauge", "issues that a worker may begin");
+    text.value("amplifier_issues_ready", &[], issues.ready);
     text.about("amplifier_sessions_running", "gauge", "sessions that run in this process");
     text.value("amplifier_sessions_running", &[], app.host().sessions().len());
     text.about("amplifier_log_sequence", "counter", "events that were recorded");

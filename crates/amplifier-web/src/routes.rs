@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, patch, post};
 
 use crate::state::App;
 
@@ -37,6 +37,10 @@ impl Table {
 
     pub(crate) fn post<H: Handler<T, Arc<App>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
         self.add("post", path, post(handler))
+    }
+
+    pub(crate) fn patch<H: Handler<T, Arc<App>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add("patch", path, patch(handler))
     }
 
     pub(crate) fn into_parts(self) -> (Router<Arc<App>>, Vec<Route>) {

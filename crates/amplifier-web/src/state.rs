@@ -13,10 +13,12 @@ use amplifier_background::BackgroundSessionManager;
 use amplifier_background::report::{ReportError, RunQuery, RunReport, Runs};
 use amplifier_core::{Clock, MonoTime};
 use amplifier_foundation::Host;
+use amplifier_issue::{Actor, IssueQueue};
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::{Logins, Tokens};
+use crate::auth::{Logins, Tokens, Who};
+use crate::pages::Templates;
 
 /// How old a report may be that is shown.
 const FRESH: Duration = Duration::from_secs(2);
@@ -34,6 +36,8 @@ pub(crate) struct App {
     pub(crate) drain: Option<Drain>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) closed: watch::Sender<bool>,
+    issues: IssueQueue,
+    templates: Templates,
     guesses: Limiter,
     counted: [AtomicU64; 5],
     report: Mutex<Option<(MonoTime, Arc<RunReport>)>>,
@@ -58,12 +62,22 @@ impl App {
         let mut rate = Rate::default();
         (rate.burst, rate.per_second) = (20, 1);
         let guesses = Limiter::new(rate, Arc::clone(host.clock()));
+        let router = host.router().clone();
+        let issues = IssueQueue::new(
+            Arc::clone(host.store()),
+            move |event| router.seal(event),
+            Arc::clone(host.clock()),
+            Arc::clone(host.ids()),
+            Actor::new("web"),
+        );
         Self {
             host,
             manager,
             drain,
             streams: Arc::new(Semaphore::new(streams)),
             closed: watch::Sender::new(false),
+            issues,
+            templates: Templates::new(),
             guesses,
             counted: Default::default(),
             report: Mutex::default(),
@@ -86,6 +100,20 @@ impl App {
 
     pub(crate) fn logins(&self) -> Logins {
         Logins::of(&self.host)
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// The issues, to look at.
+    pub(crate) fn issues(&self) -> &IssueQueue {
+        &self.issues
+    }
+
+    /// The issues; changes are those of whoever asks.
+    pub(crate) fn issues_by(&self, who: &Who) -> IssueQueue {
+        self.issues.by(Actor::new(who.identity.actor.as_str()))
     }
 
     pub(crate) fn guesses(&self) -> &Limiter {

@@ -14,6 +14,7 @@ use axum::routing::get;
 
 use crate::api;
 use crate::auth::guard;
+use crate::pages;
 use crate::routes::{Route, Table};
 use crate::state::{App, Drain};
 
@@ -90,5 +91,5 @@ impl Web {
 }
 
 fn table() -> Table {
-    api::routes(Table::default()).post("/logout", api::logout)
+    pages::routes(api::routes(Table::default())).post("/logout", api::logout)
 }

@@ -46,4 +46,5 @@ mod store_crash;
 mod store_damage;
 mod store_processes;
 mod tool_events;
+mod tool_issue;
 mod wire;

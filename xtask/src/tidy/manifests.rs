@@ -70,6 +70,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "amplifier-core",
             "amplifier-store",
             "amplifier-trigger",
+            "amplifier-issue",
             "amplifier-foundation",
             "amplifier-background",
             "amplifier-app",

@@ -8,6 +8,7 @@ mod children;
 mod events;
 mod explain;
 mod formats;
+mod issues;
 mod kit;
 mod listening;
 mod permissions;

@@ -17,6 +17,7 @@ use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
 use crate::host::{Host, ReachError};
+use crate::store::Store;
 
 /// Levels above a session that are looked at.
 const MAX_LEVELS: usize = 256;
@@ -57,6 +58,11 @@ impl Spawner {
     /// The session.
     pub fn session(&self) -> &SessionId {
         &self.node.id
+    }
+
+    /// The store of the session's project: for tools that keep something of the project's in it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.host.store()
     }
 
     /// Levels between the session and its root.

@@ -26,6 +26,13 @@ impl Actor {
         Self { name: name.into(), session: None, root: None, cause: None }
     }
 
+    /// The same, under another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The same, in a session.
     #[must_use]
     pub fn in_session(mut self, session: SessionId) -> Self {

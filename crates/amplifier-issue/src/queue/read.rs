@@ -1,6 +1,6 @@
 //! Reading issues.
 
-use amplifier_core::IssueId;
+use amplifier_core::{IssueId, SessionId};
 use amplifier_store::{IssueCounts, IssueFilter, IssueStatus};
 
 use super::IssueQueue;
@@ -57,6 +57,15 @@ impl IssueQueue {
             }
         }
         Ok(blockers)
+    }
+
+    /// The issue that a session works on for a run, whatever it has said of it already; `None` of any other
+    /// session. Costs the issues that runs have claimed.
+    pub async fn worked_on_by(&self, session: &SessionId) -> Result<Option<IssueId>, QueueError> {
+        let mut filter = IssueFilter::default();
+        filter.claimed = Some(true);
+        let claimed = self.all_of(filter).await?;
+        Ok(claimed.into_iter().find(|row| row.session.as_ref() == Some(session)).map(|row| row.id))
     }
 
     /// How many issues there are, by status. Reads no row.

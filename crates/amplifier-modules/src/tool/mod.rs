@@ -12,6 +12,7 @@ pub mod bash;
 pub mod delegate;
 pub mod events;
 pub mod filesystem;
+pub mod issue;
 #[cfg(feature = "search")]
 pub mod search;
 pub mod todo;
@@ -41,6 +42,7 @@ pub fn tools() -> Vec<Arc<dyn Module>> {
         Arc::new(todo::ToolTodo),
         Arc::new(delegate::ToolDelegate),
         Arc::new(events::ToolEvents),
+        Arc::new(issue::ToolIssue),
     ]
 }
 

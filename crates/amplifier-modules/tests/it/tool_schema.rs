@@ -33,10 +33,11 @@ async fn all_schemas_together_are_small() {
         "wait_for_event",
         "spawn",
         "wait",
+        "issue_manager",
     ];
     assert_eq!(names, expect);
     let bytes = serde_json::to_string(&functions).unwrap().len();
-    assert!(bytes <= 5_300, "{bytes} bytes");
+    assert!(bytes <= 6_900, "{bytes} bytes");
 }
 
 /// A file may have changed between the two calls: what writes does harm when it comes again later.
@@ -59,7 +60,15 @@ fn modules_have_the_reference_s_names() {
     let ids: Vec<_> = infos.iter().map(|info| info.id).collect();
     assert_eq!(
         ids,
-        ["tool-filesystem", "tool-bash", "tool-search", "tool-todo", "tool-delegate", "tool-events"]
+        [
+            "tool-filesystem",
+            "tool-bash",
+            "tool-search",
+            "tool-todo",
+            "tool-delegate",
+            "tool-events",
+            "tool-issue"
+        ]
     );
     assert!(infos[0].aliases.contains(&"tool-apply-patch"));
     assert!(infos[4].aliases.contains(&"tool-task"));

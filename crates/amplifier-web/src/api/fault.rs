@@ -13,6 +13,7 @@ use amplifier_core::id::InvalidId;
 use amplifier_core::payload::PayloadError;
 use amplifier_foundation::host::ReachError;
 use amplifier_foundation::router::{InvalidFilter, RouterError};
+use amplifier_issue::QueueError;
 use amplifier_store::StoreError;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -193,6 +194,25 @@ impl From<BackgroundError> for Fault {
             BackgroundError::Store(error) => error.into(),
             BackgroundError::Unknown { .. } => Self::not_found(chain(&error)),
             BackgroundError::Full { .. } => Self::busy(chain(&error), Duration::from_secs(1)),
+            error => Self::conflict(chain(&error)),
+        }
+    }
+}
+
+impl From<QueueError> for Fault {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Store(error) => error.into(),
+            QueueError::Unknown { .. } => Self::not_found(chain(&error)),
+            QueueError::Empty { .. }
+            | QueueError::TooMuch { .. }
+            | QueueError::Type(_)
+            | QueueError::Priority(_) => Self::bad(chain(&error)),
+            QueueError::AlreadyAnswered { .. } => {
+                Self::new(StatusCode::CONFLICT, "already_answered", chain(&error))
+            }
+            QueueError::Contended { .. } => Self::busy(chain(&error), Duration::from_secs(1)),
+            QueueError::Damaged { .. } | QueueError::Event(_) => Self::inside(&error),
             error => Self::conflict(chain(&error)),
         }
     }

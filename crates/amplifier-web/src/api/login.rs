@@ -19,8 +19,18 @@ use crate::form::Form;
 use crate::state::App;
 
 /// A page of this origin leads on: what came from elsewhere would not send the cookie along.
-const IN: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Amplifier</title>\
-    <meta http-equiv=refresh content=\"0;url=/\"><p><a href=\"/\">Open the dashboard</a></p>";
+fn leads_on(to: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Amplifier</title>\
+         <meta http-equiv=refresh content=\"0;url={to}\"><p><a href=\"{to}\">Open the dashboard</a></p>"
+    )
+}
+
+/// A path of this origin and nothing else.
+fn is_own(to: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.%?=&".contains(&byte);
+    to.starts_with('/') && !to.starts_with("//") && to.len() <= 500 && to.bytes().all(plain)
+}
 
 /// What is left to say.
 const OUT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Amplifier</title>\
@@ -57,7 +67,9 @@ async fn follow(app: &App, query: Option<String>, request: &Parts) -> Result<Res
     {
         return Err(Fault::too_often(wait));
     }
-    let code = Form::read(query.unwrap_or_default()).take("code").unwrap_or_default();
+    let mut form = Form::read(query.unwrap_or_default());
+    let code = form.take("code").unwrap_or_default();
+    let to = form.take("to").filter(|to| is_own(to)).unwrap_or_else(|| "/".to_owned());
     let Some(secret) = app.logins().redeem(&code).await? else {
         return Err(Fault::new(
             StatusCode::UNAUTHORIZED,
@@ -65,7 +77,7 @@ async fn follow(app: &App, query: Option<String>, request: &Parts) -> Result<Res
             "this link was used, is too old or is none; run `foreman open` for a new one",
         ));
     };
-    let mut response = Response::new(Body::from(IN));
+    let mut response = Response::new(Body::from(leads_on(&to.replace('&', "&amp;"))));
     let cookie = format!(
         "{}={secret}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
         cookie_name(app.host()),

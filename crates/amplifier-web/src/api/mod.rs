@@ -6,11 +6,12 @@
 mod background;
 mod events;
 mod fault;
+pub(crate) mod issues;
 mod login;
-mod project;
+pub(crate) mod project;
 mod reply;
-mod runs;
-mod sessions;
+pub(crate) mod runs;
+pub(crate) mod sessions;
 
 pub use events::MAX_STREAMS;
 pub(crate) use fault::Fault;
@@ -47,6 +48,19 @@ pub(crate) fn routes(table: Table) -> Table {
         .get("/api/v1/sessions", sessions::list)
         .get("/api/v1/sessions/{id}", sessions::show)
         .post("/api/v1/sessions/{id}/cancel", sessions::cancel)
+        .get("/api/v1/issues", issues::list)
+        .post("/api/v1/issues", issues::add)
+        .get("/api/v1/issues/counts", issues::counts)
+        .get("/api/v1/issues/{id}", issues::show)
+        .patch("/api/v1/issues/{id}", issues::update)
+        .post("/api/v1/issues/{id}/comment", issues::comment)
+        .post("/api/v1/issues/{id}/answer", issues::answer)
+        .post("/api/v1/issues/{id}/retry", issues::retry)
+        .post("/api/v1/issues/{id}/cancel", issues::cancel)
+        .post("/api/v1/issues/{id}/close", issues::close)
+        .post("/api/v1/issues/{id}/reopen", issues::reopen)
+        .post("/api/v1/issues/{id}/link", issues::link)
+        .post("/api/v1/issues/{id}/unlink", issues::unlink)
         .get("/api/v1/events", events::stream)
         .get("/metrics", metrics::show)
 }

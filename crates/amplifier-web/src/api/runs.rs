@@ -81,7 +81,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) 
 }
 
 /// The run of a number, an id, or a session.
-async fn find(app: &App, text: &str) -> Result<RunId, Fault> {
+pub(crate) async fn find(app: &App, text: &str) -> Result<RunId, Fault> {
     RunId::new(text)?;
     Ok(Runs::of(app.host()).find(text).await?)
 }
@@ -106,16 +106,22 @@ pub(super) async fn retry(
     let Said { reason } = given.json()?;
     let id = find(&app, &text).await?;
     let retried = Runs::of(app.host()).retry(&id, &change(&who, reason)).await?;
-    if let Some(name) = retried.queue.as_str().strip_prefix("background/")
-        && let Ok(name) = BackgroundName::new(name)
-    {
-        // The queue is looked at by itself, too.
-        let _ = app.manager.look(&name).await;
-    }
+    look(&app, &retried.queue).await;
     Ok(Reply::of(&json!({ "run_id": retried.run, "number": retried.number }))?.status(StatusCode::ACCEPTED))
 }
 
-pub(super) async fn drop_run(
+/// Has a queue looked at, which it is by itself too.
+pub(crate) async fn look(app: &App, queue: &amplifier_store::QueueName) {
+    for status in app.manager.statuses() {
+        if amplifier_background::queue_of(&status.name) == *queue
+            && let Err(error) = app.manager.look(&status.name).await
+        {
+            tracing::debug!(%error, "a queue looks at itself later");
+        }
+    }
+}
+
+pub(crate) async fn drop_run(
     app: &App,
     text: &str,
     who: &Who,

@@ -28,6 +28,12 @@ impl LoginCode {
     pub fn path(&self) -> String {
         format!("/login?code={}", self.0)
     }
+
+    /// The same, leading to a page other than the first: `/issues/17`.
+    pub fn path_to(&self, page: &str) -> String {
+        let page: String = form_urlencoded::byte_serialize(page.as_bytes()).collect();
+        format!("{}&to={page}", self.path())
+    }
 }
 
 impl fmt::Debug for LoginCode {

@@ -134,7 +134,13 @@ async fn answers_are_as_described() {
     let path = format!("/api/v1/runs/{id}");
     let run = served.until(&path, |said| said["run"]["state"] == "completed").await;
     let session = run["run"]["session_id"].as_str().unwrap();
+    let issue = served.open(json!({"title": "one", "description": "more"})).await;
+    served.act(&issue, "link", json!({"to": "x", "kind": "related"})).await.json(200);
     for (route, id, query) in [
+        ("/api/v1/issues", "", ""),
+        ("/api/v1/issues/counts", "", ""),
+        ("/api/v1/issues/{id}", &issue, ""),
+        ("/api/v1/issues/{id}", "none", ""),
         ("/api/v1/status", "", ""),
         ("/api/v1/cost", "", ""),
         ("/api/v1/background", "", ""),
@@ -160,6 +166,11 @@ async fn answers_are_as_described() {
         ("/api/v1/runs/{id}/retry", &id),
         ("/api/v1/runs/{id}/drop", &id),
         ("/api/v1/sessions/{id}/cancel", session),
+        ("/api/v1/issues/{id}/close", &issue),
+        ("/api/v1/issues/{id}/reopen", &issue),
+        ("/api/v1/issues/{id}/cancel", &issue),
+        ("/api/v1/issues/{id}/retry", &issue),
+        ("/api/v1/issues/{id}/comment", &issue),
     ] {
         served.as_described("post", route, id, "", &post).await;
     }

@@ -7,4 +7,7 @@ mod access;
 mod api;
 mod described;
 mod events;
+mod issues;
+mod pages;
+mod pictures;
 mod stage;

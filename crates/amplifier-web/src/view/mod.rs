@@ -2,6 +2,8 @@
 //!
 //! Guarantees: what is told is what the store and the manager have at this moment.
 
+mod issue;
+
 use amplifier_background::control::next_firing;
 use amplifier_background::{BackgroundError, BackgroundStatus, Counts};
 use amplifier_core::activity::ActivityState;
@@ -11,6 +13,10 @@ use amplifier_trigger::BackgroundName;
 use serde::Serialize;
 
 use crate::state::App;
+
+pub(crate) use issue::{Issue, IssueHistory};
+#[cfg(test)]
+pub(crate) use issue::{IssueRun, Note};
 
 /// A background session.
 #[derive(Debug, Serialize)]
