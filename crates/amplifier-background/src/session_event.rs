@@ -1,4 +1,4 @@
-//! A trigger that the event log fires.
+//! A trigger that the event log fires: by any of its events, or by those that tell of changes of issues.
 //!
 //! Guarantees: each recorded event that fits fires once, in the order of the log, also those of a time in
 //! which nobody looked, as long as the log holds them, unless its misfire policy says otherwise. Events of the
@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use amplifier_core::clock::BoxFuture;
-use amplifier_core::{Payload, SessionEvent};
+use amplifier_core::{EventPattern, Payload, SessionEvent};
 use amplifier_foundation::router::{Events, InvalidFilter};
 use amplifier_foundation::{EventFilter, EventRouter};
 use amplifier_store::{Cursor, Store, StoreError};
-use amplifier_trigger::config::SessionEventConfig;
+use amplifier_trigger::config::{ISSUE_EVENTS, IssueEventConfig, SessionEventConfig};
 use amplifier_trigger::{
     Cause, Misfire, Passed, TriggerContext, TriggerError, TriggerEvent, TriggerKind, TriggerSource,
     TriggerStream,
@@ -33,6 +33,8 @@ pub struct SessionEventTrigger {
     store: Arc<dyn Store>,
     config: SessionEventConfig,
     misfire: Misfire,
+    /// Types of issues, where only their changes count; none: any.
+    issues: Option<Vec<String>>,
     /// What was recorded before this place was missed; the end of the log where it was not prepared.
     prepared: Option<Cursor>,
 }
@@ -40,7 +42,17 @@ pub struct SessionEventTrigger {
 impl SessionEventTrigger {
     /// A trigger over a log; each event fires it, also those that were recorded while it was not watched.
     pub fn new(router: EventRouter, store: Arc<dyn Store>, config: SessionEventConfig) -> Self {
-        Self { router, store, config, misfire: Misfire::All, prepared: None }
+        Self { router, store, config, misfire: Misfire::All, issues: None, prepared: None }
+    }
+
+    /// A trigger over the changes of issues, also those of a time in which nobody looked.
+    pub fn of_issues(router: EventRouter, store: Arc<dyn Store>, config: IssueEventConfig) -> Self {
+        let IssueEventConfig { events, types, .. } = config;
+        let all = || ISSUE_EVENTS.map(str::to_owned).to_vec();
+        let events = if events.is_empty() { all() } else { events };
+        let patterns = events.iter().filter_map(|event| EventPattern::new(format!("issue_{event}")).ok());
+        let config = SessionEventConfig::names(patterns);
+        Self { issues: Some(types), ..Self::new(router, store, config) }
     }
 
     /// What becomes of events that were recorded while it was not watched.
@@ -99,6 +111,16 @@ struct At {
     log: u64,
     /// What was missed, if it is not read event by event: how many, and the last of them.
     missed: Option<(u64, Arc<SessionEvent>)>,
+}
+
+/// True for a change of an issue of one of these types, if there are any.
+fn is_of_type(types: &[String], event: &SessionEvent) -> bool {
+    #[derive(Deserialize)]
+    struct Told {
+        issue_type: String,
+    }
+    let told = || event.payload.decode::<Told>().ok();
+    types.is_empty() || told().is_some_and(|told| types.contains(&told.issue_type))
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> TriggerError {
@@ -192,6 +214,11 @@ impl Reader {
     fn fits(&self, event: &SessionEvent) -> bool {
         let config = &self.source.config;
         let mut origin = event.root.iter().chain(&event.source);
+        if let Some(types) = &self.source.issues
+            && !is_of_type(types, event)
+        {
+            return false;
+        }
         if !config.own_events && origin.any(|session| is_own(&self.context.background, session)) {
             return false;
         }
@@ -214,11 +241,15 @@ impl Reader {
         })
     }
 
+    fn kind(&self) -> TriggerKind {
+        if self.source.issues.is_some() { TriggerKind::IssueEvent } else { TriggerKind::SessionEvent }
+    }
+
     fn event(&self, event: &SessionEvent, log: u64, passed: Passed) -> Result<TriggerEvent, TriggerError> {
         let id = self.context.event_id(&event.id.0.to_string())?;
         let cause = Cause::Event { event: event.id };
         let at = self.context.clock.now();
-        let mut fired = TriggerEvent::new(id, TriggerKind::SessionEvent, at, cause, event.payload.clone());
+        let mut fired = TriggerEvent::new(id, self.kind(), at, cause, event.payload.clone());
         (fired.due, fired.passed) = (event.at, passed);
         fired.answers = Some(amplifier_core::Cause::of(event));
         fired.event_name = Some(event.event_type.name().to_owned());

@@ -49,12 +49,16 @@ impl Workshop {
         if let Some(source) = of.work.as_ref().and_then(|work| work.source(config)) {
             return Ok(BuiltTrigger::boxed(source));
         }
-        let TriggerSpec::SessionEvent(of_log) = &config.spec else {
-            return self.registry.build(config, &self.env);
+        let (router, store) = (self.host.router().clone(), Arc::clone(self.host.store()));
+        let of_log = match &config.spec {
+            TriggerSpec::SessionEvent(of_log) => of_log,
+            TriggerSpec::IssueEvent(issues) if !self.registry.knows(config.kind().as_str()) => {
+                return Ok(BuiltTrigger::new(SessionEventTrigger::of_issues(router, store, issues.clone())));
+            }
+            _ => return self.registry.build(config, &self.env),
         };
         SessionEventTrigger::filter(of_log)
             .map_err(|source| BuildError::Refused { kind: config.kind(), source: source.into() })?;
-        let (router, store) = (self.host.router().clone(), Arc::clone(self.host.store()));
         let source = SessionEventTrigger::new(router, store, of_log.clone());
         let misfire = config.policy.misfire.unwrap_or(Misfire::All);
         Ok(BuiltTrigger::new(source.misfire(misfire)))

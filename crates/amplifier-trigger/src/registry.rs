@@ -89,7 +89,7 @@ pub enum BuildError {
     },
     /// Nobody tells of changes of issues here.
     #[error(
-        "nothing tells of changes of issues here; start it under `foreman`, or register a source for `issue_event`"
+        "nothing tells of changes of issues here; let a manager of background sessions make it, or register a source for `issue_event`"
     )]
     NoIssues,
     /// The secret of a webhook.

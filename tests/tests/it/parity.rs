@@ -11,7 +11,10 @@ use amplifier_background::control::wait_for_run;
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundConfig, BackgroundSessionManager};
 use amplifier_core::{Payload, SessionId};
+use amplifier_crew::prompt::REPORTING;
+use amplifier_crew::{Crew, CrewConfig};
 use amplifier_foundation::{Host, Shutdown, SpawnRequest, spawn_bundle};
+use amplifier_issue::{IssueId, IssueStatus, NewIssue};
 use amplifier_tests::bundle::BundleText;
 use amplifier_tests::process::{call, call_foreman, run};
 use amplifier_tests::project::{TempProject, metadata, transcript};
@@ -22,7 +25,7 @@ use serde_json::{Value, json};
 type Leg = fn(&TempProject, &str) -> String;
 
 /// Every way there is.
-const LEGS: [(&str, Leg); 10] = [
+const LEGS: [(&str, Leg); 11] = [
     ("the library", by_the_library),
     ("the library, in the background", in_the_background),
     ("a bundle's session as a child", as_a_bundle_child),
@@ -33,6 +36,7 @@ const LEGS: [(&str, Leg); 10] = [
     ("foreman run", by_foreman_run),
     ("a trigger", by_a_trigger),
     ("amplifier background start", by_background_start),
+    ("a worker of a pool", by_a_worker),
 ];
 
 /// Keys that say whose a session is, and who asked for it.
@@ -201,6 +205,31 @@ fn by_a_trigger(project: &TempProject, text: &str) -> String {
     })
 }
 
+fn by_a_worker(project: &TempProject, _text: &str) -> String {
+    with_host(project, |host| async move {
+        let pools = json!({"worker_pools": [{"name": "same", "worker_bundle": "parity"}]});
+        let config = CrewConfig::parse(&pools, &TriggerRegistry::new()).unwrap();
+        let manager = BackgroundSessionManager::new(&host);
+        let crew = Crew::new(&host, &manager, config);
+        crew.start().await.unwrap();
+        let mut issue = NewIssue::new("Do it", "All of it.");
+        issue.id = Some(IssueId::new("parity").unwrap());
+        crew.queue().open(issue).await.unwrap();
+        let ended = async {
+            loop {
+                let issue = crew.queue().get(&IssueId::new("parity").unwrap()).await.unwrap();
+                if issue.issue.status == IssueStatus::Completed {
+                    return issue.session.expect("a session ran");
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let session = soon("the issue", ended).await;
+        manager.shutdown(Shutdown::Now).await;
+        session
+    })
+}
+
 fn by_background_start(project: &TempProject, text: &str) -> String {
     project.write(".amplifier/background.yaml", json!({"background_sessions": [declared(text)]}).to_string());
     let owner = call(project, ["background", "start"]).start();
@@ -250,6 +279,8 @@ fn timeless(mut message: Value, project: &Path) -> Value {
     let time = message["metadata"].as_object_mut().and_then(|metadata| metadata.remove("timestamp"));
     assert!(time.is_some_and(|time| time.is_string()), "{message}");
     if let Some(content) = message["content"].as_str() {
+        // A worker of a pool is told besides how to report.
+        let content = content.replace(&format!("\n\n{REPORTING}"), "");
         message["content"] = json!(content.replace(project.to_str().unwrap(), "…"));
     }
     message

@@ -148,6 +148,18 @@ pub struct SessionEventConfig {
     pub own_events: bool,
 }
 
+impl SessionEventConfig {
+    /// Events of these names, whoever they are from and whatever they say, but for its own runs'.
+    pub fn names(event_names: impl IntoIterator<Item = EventPattern>) -> Self {
+        Self {
+            event_names: event_names.into_iter().collect(),
+            source_sessions: Vec::new(),
+            matching: PayloadMatch::default(),
+            own_events: false,
+        }
+    }
+}
+
 /// Which changes of issues a trigger reacts to. What a source that is registered for `issue_event` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -160,9 +172,23 @@ pub struct IssueEventConfig {
     pub types: Vec<String>,
 }
 
-/// Changes of issues.
-pub const ISSUE_EVENTS: [&str; 9] =
-    ["opened", "updated", "unblocked", "answered", "question", "reopened", "cancelled", "closed", "failed"];
+/// Changes of issues: `issue_<name>` is the event.
+pub const ISSUE_EVENTS: [&str; 14] = [
+    "opened",
+    "updated",
+    "commented",
+    "started",
+    "blocked",
+    "unblocked",
+    "question",
+    "answered",
+    "completed",
+    "failed",
+    "retried",
+    "escalated",
+    "closed",
+    "reopened",
+];
 
 /// A change of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

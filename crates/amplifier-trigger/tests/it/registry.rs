@@ -80,7 +80,7 @@ fn what_only_the_process_can_tell_is_an_error_when_sources_are_made() {
     assert!(matches!(build(json!({"type": "manual"})).unwrap().handle, TriggerHandle::Manual(_)));
     assert!(matches!(build(json!({"type": "session_event"})).unwrap_err(), BuildError::NotHere { .. }));
     let error = build(json!({"type": "issue_event"})).unwrap_err();
-    assert!(matches!(error, BuildError::NoIssues) && error.to_string().contains("`foreman`"), "{error}");
+    assert!(matches!(error, BuildError::NoIssues) && error.to_string().contains("manager"), "{error}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use amplifier_background::trigger::TriggerRegistry;
 use amplifier_crew::CrewConfig;
 use amplifier_foundation::store::RunState;
 use amplifier_issue::IssueStatus::{Blocked, Completed, Open};
-use amplifier_issue::{Edit, IssueStatus, Priority};
+use amplifier_issue::{Edit, IssueStatus, IssueType, Priority};
 use amplifier_tests::fake::Step;
 use amplifier_tests::gate::Gate;
 use serde_json::json;
@@ -152,6 +152,39 @@ async fn what_waits_elsewhere_is_left_alone() {
         life.queue().retry(&id("later"), None).await.unwrap();
         life.ends("later", Completed).await;
         assert_ne!(life.issue("later").await.issue.status, Open);
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_ordinary_background_session_hears_of_issues_of_its_types() {
+    for world in World::both() {
+        let mut config = one_pool(json!({}));
+        config["background_sessions"] = json!([{"name": "triage", "bundle": "plain",
+            "instruction_template": "look at {trigger.data.issue_id}",
+            "triggers": [{"type": "issue_event", "config": {"events": ["completed"], "types": ["bug"]}}]}]);
+        let life = world.begin(config).await;
+        let mut bug = new("bug");
+        bug.issue_type = IssueType::Bug;
+        life.add(new("task")).await;
+        life.ends("task", Completed).await;
+        life.add(bug).await;
+        life.ends("bug", Completed).await;
+        let told = async {
+            loop {
+                let runs = life.runs().await;
+                let triage: Vec<_> =
+                    runs.iter().filter(|run| run.id.as_str().starts_with("triage:")).collect();
+                if let [run] = triage[..]
+                    && run.state == RunState::Completed
+                {
+                    return life.told(run.session.as_ref().unwrap()).await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        let told = amplifier_tests::soon("a session", told).await;
+        assert!(told[0].contains("look at") && told[0].contains("bug"), "{told:?}");
         life.end().await;
     }
 }
