@@ -11,15 +11,17 @@ use amplifier_background::BackgroundSessionManager;
 use amplifier_background::declared::FILE_NAME;
 use amplifier_background::notify::{Delivery, Notifier, NotifyConfig};
 use amplifier_background::trigger::{ConfigError, Hooks};
+use amplifier_core::Payload;
 use amplifier_core::env::Variables;
 use amplifier_foundation::Host;
 use amplifier_foundation::router::{Cursor, RouterError};
-use amplifier_foundation::store::StoreError;
+use amplifier_foundation::store::{DedupKey, OwnerId, StoreError, Write};
 use amplifier_modules::notify::deliveries;
 use axum::Router;
+use serde::{Deserialize, Serialize};
 
 use crate::listen::{
-    AllowedHosts, InvalidHosts, ListenError, ListenOptions, Listener, Rate, Serving, routes,
+    AllowedHosts, InvalidHosts, ListenError, ListenOptions, Listener, MAX_CONNECTIONS, Rate, Serving, routes,
 };
 
 /// How long calls that wait for an answer, and deliveries that have begun, may take at the end.
@@ -35,6 +37,8 @@ pub struct BesideOptions {
     pub allowed_hosts: Vec<String>,
     /// Whom it notifies of what.
     pub notify: Vec<NotifyConfig>,
+    /// Connections at once; `None`: as many as any listener takes.
+    pub max_connections: Option<usize>,
 }
 
 /// Why nothing was prepared.
@@ -90,7 +94,8 @@ impl Beside {
             None => None,
             Some(address) => {
                 let allowed_hosts = AllowedHosts::parse(&options.allowed_hosts)?;
-                let listen = ListenOptions { allowed_hosts, ..ListenOptions::default() };
+                let most = options.max_connections.unwrap_or(MAX_CONNECTIONS);
+                let listen = ListenOptions { allowed_hosts, max_connections: most };
                 Some(Listener::bind(address, listen, Arc::clone(host.clock())).await?)
             }
         };
@@ -104,7 +109,7 @@ impl Beside {
     }
 
     /// Answers the webhooks of a manager and, with `more`, other routes; tells what happens from when this was
-    /// prepared on.
+    /// prepared on. Where it listens can be asked for by [`listens_at`].
     pub async fn begin(
         self,
         host: &Host,
@@ -116,9 +121,37 @@ impl Beside {
         let warning = self.listener.as_ref().and_then(Listener::warning);
         let own = routes(hooks.clone(), Rate::default(), Arc::clone(host.clock()));
         let all = more.map_or_else(|| own.clone(), |more| more.merge(own.clone()));
+        if let Some(address) = self.listener.as_ref().map(Listener::address) {
+            publish(host, address).await?;
+        }
         let serving = self.listener.map(|listener| listener.serve(all));
         Ok(BesideRunning { serving, notifier, hooks, warning })
     }
+}
+
+/// Where an owner listens.
+#[derive(Debug, Serialize, Deserialize)]
+struct Published {
+    owner: String,
+    address: SocketAddr,
+}
+
+fn key() -> Result<DedupKey, StoreError> {
+    DedupKey::new("owner-listens").map_err(|_| StoreError::Malformed { what: "the key of an address" })
+}
+
+async fn publish(host: &Host, address: SocketAddr) -> Result<(), StoreError> {
+    let published = Published { owner: host.owner().to_string(), address };
+    let value = Payload::encode(&published).map_err(|_| StoreError::Malformed { what: "an address" })?;
+    host.store().commit(Write::SetValue { key: key()?, value }.into()).await.map(drop)
+}
+
+/// Where the owner of the project listens; `None`: nobody does.
+pub async fn listens_at(host: &Host) -> Result<Option<SocketAddr>, StoreError> {
+    let Some(value) = host.store().key(&key()?).await? else { return Ok(None) };
+    let published = value.decode::<Published>().ok();
+    let lives = |owner: &str| OwnerId::new(owner).is_ok_and(|owner| host.lives(&owner));
+    Ok(published.filter(|published| lives(&published.owner)).map(|published| published.address))
 }
 
 impl BesideRunning {

@@ -7,8 +7,7 @@ use std::ffi::OsString;
 use crate::exit::Failure;
 
 /// Commands that come later.
-pub(crate) const COMMANDS: [&str; 11] =
-    ["init", "start", "stop", "drain", "pause", "resume", "status", "doctor", "open", "token", "chat"];
+pub(crate) const COMMANDS: [&str; 1] = ["chat"];
 
 /// Refuses a command that is not there yet, before arguments are parsed.
 pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
@@ -31,7 +30,7 @@ mod tests {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
-        check("foreman start --foreground", true);
+        check("foreman chat --json", true);
         check("foreman issue list", false);
         check("foreman run issue", false);
         check("foreman", false);

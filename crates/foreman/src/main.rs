@@ -5,7 +5,9 @@
 //! a command that is not there yet says so and exits with 2.
 //! Never here: a session started other than by `spawn_bundle`, a module, a retry.
 
+mod access;
 mod args;
+mod daemon;
 mod exit;
 mod issues;
 mod later;
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 use amplifier_app::command;
 use amplifier_app::context::{Context, Program};
+use amplifier_app::detach;
 use amplifier_app::terminal::{Code, logging, say};
 use args::{Cli, Command};
 use exit::Failure;
@@ -33,6 +36,9 @@ fn main() -> ExitCode {
 
 fn start(arguments: Vec<OsString>) -> Code {
     logging::init();
+    if detach::is_owner(&arguments) {
+        return daemon::owned().unwrap_or_else(|failure| failure.report());
+    }
     match later::check(&arguments).and_then(|()| Cli::read(arguments)) {
         Ok(Cli { command: Command::Run(args) }) => run::run(*args),
         Ok(Cli { command }) => dispatch(command).unwrap_or_else(|failure| failure.report()),
@@ -44,6 +50,16 @@ fn dispatch(command: Command) -> Result<Code, Failure> {
     let here = || Context::here(Program::FOREMAN);
     match command {
         Command::Run(args) => Ok(run::run(*args)),
+        Command::Init(args) => daemon::init(&args),
+        Command::Start(args) => daemon::start(&args),
+        Command::Stop(args) => daemon::stop(&args),
+        Command::Drain(args) => daemon::drain(&args),
+        Command::Pause(args) => daemon::pause(&args),
+        Command::Resume(args) => daemon::resume(&args),
+        Command::Status(args) => daemon::status(&args),
+        Command::Doctor(args) => daemon::doctor(&args),
+        Command::Open(args) => access::open(&args),
+        Command::Token(command) => access::token(&command),
         Command::Runs(args) => command::runs(&here()?, &args),
         Command::Trigger(command) => triggers::triggers(command),
         queue => issues::run(queue),

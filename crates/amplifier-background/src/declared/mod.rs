@@ -48,6 +48,20 @@ pub struct Declared {
     pub place: DeclaredAt,
 }
 
+impl Declared {
+    /// One that code declares, in the name of a file.
+    pub fn new(config: BackgroundConfig, place: DeclaredAt) -> Self {
+        Self { config, place }
+    }
+}
+
+impl DeclaredAt {
+    /// A line of a file, counted from 1.
+    pub fn new(file: Arc<Path>, line: u32) -> Self {
+        Self { file, line, bundle: None }
+    }
+}
+
 /// Where a background session is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,6 +4,8 @@
 //! `--version` are results and go to stdout.
 
 pub(crate) mod issue;
+pub(crate) mod access;
+pub(crate) mod daemon;
 pub(crate) mod run;
 
 use std::ffi::OsString;
@@ -12,6 +14,8 @@ use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::issue::{AddArgs, ExportArgs, ImportArgs, IssueCommand, LogsArgs, PsArgs, WaitArgs};
+use self::access::{OpenArgs, TokenCommand};
+use self::daemon::{DoctorArgs, DrainArgs, InitArgs, PauseArgs, StartArgs, StatusArgs, StopArgs};
 use self::run::RunArgs;
 use crate::exit::Failure;
 use crate::later;
@@ -27,6 +31,27 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a commented foreman.yaml to begin with
+    Init(InitArgs),
+    /// Start the daemon: the owner of this project's pools, background sessions and triggers
+    Start(StartArgs),
+    /// Have the daemon end; what runs may go on for its --drain-timeout
+    Stop(StopArgs),
+    /// Have all pools begin nothing more, and wait until nothing runs; `resume` lets them go on
+    Drain(DrainArgs),
+    /// Have pools begin nothing more; what runs goes on
+    Pause(PauseArgs),
+    /// Let pools go on
+    Resume(PauseArgs),
+    /// Show pools, issues and what runs
+    Status(StatusArgs),
+    /// Tell what is wrong here, and how to mend it
+    Doctor(DoctorArgs),
+    /// Print a link that opens the dashboard, once
+    Open(OpenArgs),
+    /// Make, list and take back tokens for the HTTP API
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Work on a file of issues: one session an issue, wait, and tell how each came out
     Run(Box<RunArgs>),
     /// Add an issue to the queue
