@@ -20,6 +20,7 @@ mod delegate_faults;
 mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
+mod foreman_crew;
 mod foreman_daemon;
 mod foreman_run;
 mod host;

@@ -3,9 +3,9 @@
 //! Guarantees: what cannot be parsed is told in clap's words on stderr with exit code 2; `--help` and
 //! `--version` are results and go to stdout.
 
-pub(crate) mod issue;
 pub(crate) mod access;
 pub(crate) mod daemon;
+pub(crate) mod issue;
 pub(crate) mod run;
 
 use std::ffi::OsString;
@@ -13,9 +13,9 @@ use std::ffi::OsString;
 use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use self::issue::{AddArgs, ExportArgs, ImportArgs, IssueCommand, LogsArgs, PsArgs, WaitArgs};
 use self::access::{OpenArgs, TokenCommand};
 use self::daemon::{DoctorArgs, DrainArgs, InitArgs, PauseArgs, StartArgs, StatusArgs, StopArgs};
+use self::issue::{AddArgs, ExportArgs, ImportArgs, IssueCommand, LogsArgs, PsArgs, WaitArgs};
 use self::run::RunArgs;
 use crate::exit::Failure;
 use crate::later;
