@@ -21,6 +21,7 @@ mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
 mod foreman_daemon;
+mod foreman_chat;
 mod foreman_run;
 mod host;
 mod issue_run;
