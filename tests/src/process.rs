@@ -4,10 +4,10 @@
 //! not end is killed with its group, and the test fails with what it has printed.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -60,10 +60,10 @@ fn is_stale(binary: &Path, package: &str) -> bool {
         "crates/amplifier-bundle",
         "crates/amplifier-store",
         "crates/amplifier-trigger",
-        "crates/amplifier-trigger",
+        "crates/amplifier-issue",
         "crates/amplifier-foundation",
         "crates/amplifier-background",
-        "crates/amplifier-background",
+        "crates/amplifier-crew",
         "crates/amplifier-modules",
         "crates/amplifier-app",
     ];
@@ -108,6 +108,7 @@ fn build(profile: &Path, package: &str, binary: &str) {
 pub struct Call {
     command: Command,
     input: Option<Vec<u8>>,
+    types: bool,
 }
 
 /// Calls `amplifier` in a project, with its home and nothing else of the machine.
@@ -130,7 +131,7 @@ fn call_binary<S: AsRef<OsStr>>(
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", project.around().join("user")).env("AMPLIFIER_HOME", project.home());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Call { command, input: None }
+    Call { command, input: None, types: false }
 }
 
 /// Calls `amplifier` and waits for it.
@@ -158,17 +159,26 @@ impl Call {
         self
     }
 
+    /// Lets the test type while it runs, see [`Running::types`].
+    pub fn interactive(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.types = true;
+        self
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+        let stdin = if self.types { child.stdin.take() } else { None };
         if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
             std::thread::spawn(move || {
                 let _ = std::io::Write::write_all(&mut stdin, &input);
             });
         }
-        Running { group, ended: Some(waiter(child)), stdout, stderr, shown: format!("{:?}", self.command) }
+        let shown = format!("{:?}", self.command);
+        Running { group, ended: Some(waiter(child)), stdout, stderr, stdin, shown }
     }
 
     /// Starts it and waits for it.
@@ -225,10 +235,17 @@ pub struct Running {
     ended: Option<Receiver<ExitStatus>>,
     stdout: Arc<Output>,
     stderr: Arc<Output>,
+    stdin: Option<ChildStdin>,
     shown: String,
 }
 
 impl Running {
+    /// Types a line.
+    pub fn types(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the call is interactive");
+        writeln!(stdin, "{line}").unwrap();
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         u32::try_from(self.group.as_raw()).unwrap()
@@ -260,6 +277,7 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Done {
+        drop(self.stdin.take());
         let ended = self.ended.take().unwrap();
         let status = ended.recv_timeout(PATIENCE);
         if status.is_err() {

@@ -1,16 +1,15 @@
 //! `foreman`: hands issues to a crew of workers.
 //!
 //! Arguments come in, the foundation is called, what it says is rendered. Guarantees: stdout
-//! carries results alone; the exit code is one of the foundation's [`Code`]; a panic becomes one line;
-//! a command that is not there yet says so and exits with 2.
+//! carries results alone; the exit code is one of the foundation's [`Code`]; a panic becomes one line.
 //! Never here: a session started other than by `spawn_bundle`, a module, a retry.
 
 mod access;
 mod args;
+mod chat;
 mod daemon;
 mod exit;
 mod issues;
-mod later;
 mod run;
 mod triggers;
 
@@ -39,7 +38,7 @@ fn start(arguments: Vec<OsString>) -> Code {
     if detach::is_owner(&arguments) {
         return daemon::owned().unwrap_or_else(|failure| failure.report());
     }
-    match later::check(&arguments).and_then(|()| Cli::read(arguments)) {
+    match Cli::read(arguments) {
         Ok(Cli { command: Command::Run(args) }) => run::run(*args),
         Ok(Cli { command }) => dispatch(command).unwrap_or_else(|failure| failure.report()),
         Err(failure) => failure.report(),
@@ -60,6 +59,7 @@ fn dispatch(command: Command) -> Result<Code, Failure> {
         Command::Doctor(args) => daemon::doctor(&args),
         Command::Open(args) => access::open(&args),
         Command::Token(command) => access::token(&command),
+        Command::Chat(args) => chat::chat(&args),
         Command::Runs(args) => command::runs(&here()?, &args),
         Command::Trigger(command) => triggers::triggers(command),
         queue => issues::run(queue),

@@ -22,6 +22,7 @@ mod docs_commands;
 mod docs_guarantees;
 mod foreman_crew;
 mod foreman_daemon;
+mod foreman_chat;
 mod foreman_run;
 mod host;
 mod issue_run;

@@ -2,7 +2,7 @@
 //!
 //! Their files have paths below [`ROOT`], which no real file has.
 //! The bundle `default` is what a session gets when nobody names a bundle. It has
-//! no provider; those come from settings and the environment.
+//! no provider; those come from settings and the environment. The bundle `foreman` is that of `foreman chat`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,18 @@ pub const NAMESPACE: &str = "builtin";
 /// The name of the bundle that is used when none is named.
 pub const DEFAULT: &str = "default";
 
-const FILES: [(&str, &str); 3] = [
+/// The name of the bundle that breaks work down into issues.
+pub const FOREMAN: &str = "foreman";
+
+const FILES: [(&str, &str); 4] = [
     ("builtin:/default/bundle.md", include_str!("builtin/default.md")),
+    ("builtin:/foreman/bundle.md", include_str!("builtin/foreman.md")),
     ("builtin:/default/agents/explorer.md", include_str!("builtin/agents/explorer.md")),
     ("builtin:/default/agents/builder.md", include_str!("builtin/agents/builder.md")),
 ];
 
 /// The names of all built-in bundles.
-pub const NAMES: [&str; 1] = [DEFAULT];
+pub const NAMES: [&str; 2] = [DEFAULT, FOREMAN];
 
 /// The file of a built-in bundle.
 pub fn bundle(name: &str) -> Option<PathBuf> {

@@ -129,7 +129,10 @@ impl Progress {
         // Errors of providers name their provider themselves.
         let text = plain(text.strip_prefix(source).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text));
         Some(match level {
-            NoticeLevel::Info if self.verbose || self.tools => self.style.dim(&format!("{source}: {text}")),
+            // A foreman tells who works and what comes of it; nothing else does.
+            NoticeLevel::Info if self.verbose || self.tools || source == "foreman" => {
+                self.style.dim(&format!("{source}: {text}"))
+            }
             NoticeLevel::Info => return None,
             NoticeLevel::Warning => self.style.warning(&format!("warning: {source}: {text}")),
             _ => self.style.failure(&format!("error: {source}: {text}")),

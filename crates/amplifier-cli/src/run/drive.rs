@@ -10,8 +10,7 @@ use std::time::Duration;
 use amplifier_app::detach::Owner;
 use amplifier_app::terminal::Signals;
 use amplifier_core::CancelToken;
-use amplifier_core::approval::Approver;
-use amplifier_foundation::{Host, Shutdown, SpawnResult, spawn_bundle};
+use amplifier_foundation::{Host, HostBuilder, Shutdown, SpawnResult, spawn_bundle};
 
 use super::end::{Left, end, stuck};
 use super::owner;
@@ -40,7 +39,13 @@ pub(super) async fn drive(
     let asked = CancelToken::new();
     let approver = approve::approver(&asked);
     let can_ask = approver.can_answer();
-    let open = |dir| open(args, context, Arc::clone(&approver), Arc::clone(output), dir);
+    // Of the host too: a session may have others work that are not below it.
+    let permissions = context.permissions(&request::directories(&args.options.add_dir, context)?, can_ask)?;
+    let builder = || {
+        let builder = context.builder(args.options.strict).permissions(permissions.clone());
+        builder.display(Arc::clone(output) as Arc<_>).approver(Arc::clone(&approver))
+    };
+    let open = |dir| open(builder(), dir);
     let mut host = open(context.cwd()).await?;
     let parent = match &args.parent_session {
         Some(text) => Some(parent::find(text, &host).await?),
@@ -90,14 +95,7 @@ pub(super) async fn drive(
 }
 
 /// A host for a project.
-async fn open(
-    args: &RunArgs,
-    context: &Context,
-    approver: Arc<dyn Approver>,
-    output: Arc<dyn Output>,
-    dir: &Path,
-) -> Result<Host, Failure> {
-    let builder = context.builder(args.options.strict).display(output).approver(approver);
+async fn open(builder: HostBuilder, dir: &Path) -> Result<Host, Failure> {
     builder.open(dir).await.map_err(|error| Failure::config(&error))
 }
 

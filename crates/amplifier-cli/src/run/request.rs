@@ -12,7 +12,7 @@ use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest, spawn};
 
 use super::prompt::Prompt;
-use crate::args::run::RunArgs;
+use crate::args::run::{OnExit, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::Failure;
 use crate::output::Facts;
@@ -129,7 +129,9 @@ async fn resume(
 
 pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
     let (options, settings) = (&args.options, context.settings());
-    request = request.background(true).limits(context.limits());
+    // What the session has begun is waited for as its own background sessions are.
+    let leave = options.on_exit == OnExit::Cancel;
+    request = request.background(true).leave(leave).limits(context.limits());
     // Apart from the signals it is a run in the foreground: somebody waits for it.
     let patience = settings.retry_policy(RetryPolicy::default()).rate_limit_patience;
     request = request.rate_limit_patience(patience);
@@ -152,7 +154,7 @@ pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &
 }
 
 /// The directories of `--add-dir`, which must exist.
-fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
     let open = |dir: &PathBuf| {
         let found = read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error))?;
         match read::is_dir(&found) {

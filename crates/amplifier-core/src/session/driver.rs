@@ -88,7 +88,7 @@ impl SessionDriver {
             Err(error) => Err(error),
         };
         let closed = core.close_open_calls().await;
-        core.progress.turned();
+        core.progress.turned(result.as_ref().err().map(|error| error as &dyn std::fmt::Display));
         let text = result?;
         closed?;
         let ledger = core.ledger();

@@ -215,6 +215,11 @@ impl AmplifierSession {
         self.core.progress.first_turn().await;
     }
 
+    /// Why the first turn of this activation brought no answer; `None` if it did, or runs.
+    pub fn first_failure(&self) -> Option<String> {
+        self.core.progress.first_failure()
+    }
+
     /// The provider and model that answered last, as `provider/model`.
     pub fn model(&self) -> Option<String> {
         self.core.ledger().model.clone()

@@ -22,6 +22,8 @@ pub(crate) struct Progress {
 struct State {
     /// True once a user message was answered, or failed to be.
     turned: bool,
+    /// Why it was not answered, of the first one.
+    failure: Option<Box<str>>,
     outcome: Option<Arc<SessionOutcome>>,
     settlers: usize,
 }
@@ -34,11 +36,19 @@ pub(super) enum End {
 }
 
 impl Progress {
-    /// Notes that a turn is over.
-    pub(super) fn turned(&self) {
-        if !std::mem::replace(&mut self.lock().turned, true) {
+    /// Notes that a turn is over, and why it failed.
+    pub(super) fn turned(&self, failure: Option<&dyn std::fmt::Display>) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.turned, true) {
+            state.failure = failure.map(|failure| failure.to_string().into_boxed_str());
+            drop(state);
             self.changed.notify_waiters();
         }
+    }
+
+    /// Why the first turn failed, if it has.
+    pub(super) fn first_failure(&self) -> Option<String> {
+        self.lock().failure.as_deref().map(str::to_owned)
     }
 
     /// Waits for the first turn, or the end.

@@ -295,6 +295,11 @@ impl Host {
         Ok(plan)
     }
 
+    /// True if nobody vouches for the project's own files.
+    pub fn is_untrusted(&self) -> bool {
+        self.0.untrusted_project
+    }
+
     /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.
     pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
         match self.0.in_memory_bundles.get(source) {

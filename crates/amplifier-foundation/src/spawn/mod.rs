@@ -79,7 +79,7 @@ pub use reindex::Reindexed;
 pub use request::{BundleRef, ParentRef, SpawnRequest};
 use resolve::Resolved;
 pub use result::{SpawnResult, SpawnTask};
-pub use spawner::{AgentSummary, SpawnExt, Spawner};
+pub use spawner::{AgentSummary, SpawnExt, Spawner, Stay};
 pub use spec::{BundlePin, SpawnSpec, SpawnTarget};
 use supervisor::Supervisor;
 pub use together::Together;
@@ -266,7 +266,8 @@ async fn enter(
     cancel: &CancelToken,
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
-    let mounted = mount::mount(host, resolved, recorded, cancel, request.within.as_ref()).await?;
+    let (stay, shared) = (Stay::of(&request.spec), request.within.as_ref());
+    let mounted = mount::mount(host, resolved, recorded, cancel, (stay, shared)).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
         finish::clean_up(host, session.env()).await;

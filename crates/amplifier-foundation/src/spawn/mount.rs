@@ -27,7 +27,7 @@ use super::node::{Lent, Node};
 use super::plan::SessionPlan;
 use super::record::Recorded;
 use super::resolve::Resolved;
-use super::spawner::Spawner;
+use super::spawner::{Spawner, Stay};
 use super::transcript::StoredTranscript;
 use crate::host::Host;
 use crate::router::{DEFAULT_MAX_HOPS, SessionEvents};
@@ -44,7 +44,7 @@ pub(super) async fn mount(
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
-    shared: Option<&Arc<Budget>>,
+    (stay, shared): (Stay, Option<&Arc<Budget>>),
 ) -> Result<Mounted, SpawnError> {
     let node = node(resolved, recorded, shared);
     let env = surroundings(host, resolved, recorded, &node, cancel);
@@ -52,7 +52,7 @@ pub(super) async fn mount(
     warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
     warn(&env, "preferences", resolved.plan.protected.as_slice());
-    env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node))));
+    env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node), stay)));
     let mounted = async {
         let mut parts = parts(host, &env, &resolved.plan).await?;
         if let Some(wanted) = &resolved.wish.provider {

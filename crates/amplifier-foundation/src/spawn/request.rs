@@ -263,6 +263,12 @@ impl SpawnRequest {
         self
     }
 
+    /// True: what the session has begun, such as issues for others, is not waited for when its turn ends.
+    pub fn leave(mut self, leave: bool) -> Self {
+        self.spec.leave = leave;
+        self
+    }
+
     /// How long the session may run, all its turns together.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);

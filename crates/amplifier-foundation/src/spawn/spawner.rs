@@ -16,6 +16,8 @@ use super::node::{ChildSummary, Node, TreeUsage};
 use super::request::SpawnRequest;
 use super::result::SpawnResult;
 use super::spawn_bundle;
+use super::spec::SpawnSpec;
+use crate::bundle::PreparedBundle;
 use crate::host::{Host, ReachError};
 use crate::store::Store;
 
@@ -27,6 +29,30 @@ const MAX_LEVELS: usize = 256;
 pub struct Spawner {
     host: Host,
     node: Arc<Node>,
+    stay: Stay,
+}
+
+/// How long a session stays, for modules that look after something beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Stay {
+    /// It ends with its first turn, and whoever asked for it waits for what it has begun.
+    #[default]
+    UntilDone,
+    /// It ends with its first turn, and what it has begun is not waited for.
+    OneTurn,
+    /// It stays open for further turns.
+    Open,
+}
+
+impl Stay {
+    pub(super) fn of(spec: &SpawnSpec) -> Self {
+        match (spec.keep_open, spec.leave) {
+            (true, _) => Self::Open,
+            (false, true) => Self::OneTurn,
+            (false, false) => Self::UntilDone,
+        }
+    }
 }
 
 /// An agent that a session may delegate to.
@@ -47,8 +73,8 @@ impl AgentSummary {
 }
 
 impl Spawner {
-    pub(super) fn new(host: Host, node: Arc<Node>) -> Self {
-        Self { host: host.uncounted(), node }
+    pub(super) fn new(host: Host, node: Arc<Node>, stay: Stay) -> Self {
+        Self { host: host.uncounted(), node, stay }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -58,6 +84,27 @@ impl Spawner {
     /// The session.
     pub fn session(&self) -> &SessionId {
         &self.node.id
+    }
+
+    /// The host, for a module that runs something of the project beside the session. The handle keeps no session
+    /// running: end at the session's clean-up what was begun with it.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// How long the session stays.
+    pub fn stay(&self) -> Stay {
+        self.stay
+    }
+
+    /// The session's bundle.
+    pub fn bundle(&self) -> &Arc<PreparedBundle> {
+        &self.node.plan.bundle
+    }
+
+    /// True if settings of the project named the bundle, and no person.
+    pub fn is_chosen_by_project(&self) -> bool {
+        self.node.chosen_by_project
     }
 
     /// The store of the session's project: for tools that keep something of the project's in it.

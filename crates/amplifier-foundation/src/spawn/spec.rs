@@ -99,6 +99,9 @@ pub struct SpawnSpec {
     /// Stay open after the first turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_open: bool,
+    /// What the session has begun is not waited for when it ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave: bool,
     /// Layers beside those of the host and the parent.
     #[serde(default, skip_serializing_if = "no_layers")]
     pub permissions: Permissions,
@@ -145,6 +148,7 @@ impl SpawnSpec {
             cwd: None,
             background: false,
             keep_open: false,
+            leave: false,
             permissions: Permissions::unrestricted(),
             limits: Limits::default(),
             rate_limit_patience_ms: None,

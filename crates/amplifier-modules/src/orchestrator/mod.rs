@@ -1,11 +1,12 @@
 //! Orchestrators: the loop between model and tools.
 //!
-//! Guarantees of the loop that both share: it ends on an answer without tool calls;
+//! Guarantees of the loop that they share: it ends on an answer without tool calls;
 //! the message with tool calls is appended before the first tool starts, all results
 //! before the next model call; a graceful cancellation lets running tools finish and
 //! starts no other; a call whose arguments may be cut off is never run.
 //! Never here: retries, permissions, budgets, durability; the kernel's `Turn` has them.
 
+pub mod foreman;
 mod loop_basic;
 mod loop_streaming;
 mod settings;
@@ -22,6 +23,7 @@ use amplifier_core::turn::{Turn, TurnError};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
+pub use foreman::OrchestratorForeman;
 pub use loop_basic::LoopBasic;
 pub use loop_streaming::LoopStreaming;
 use settings::Settings;
@@ -33,7 +35,7 @@ const MAX_CUT_ANSWERS: u32 = 3;
 
 /// The orchestrators of this build.
 pub fn orchestrators() -> Vec<Arc<dyn Module>> {
-    vec![Arc::new(LoopBasic), Arc::new(LoopStreaming)]
+    vec![Arc::new(LoopBasic), Arc::new(LoopStreaming), Arc::new(OrchestratorForeman)]
 }
 
 /// The loop, with its settings.

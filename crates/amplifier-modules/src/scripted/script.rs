@@ -117,7 +117,10 @@ impl Script {
         let mut moment = Moment::default();
         moment.prompt = messages.find_last(|message| {
             match message.role {
-                _ if is_of_hook(message) => return false,
+                _ if is_of_hook(message) => {
+                    moment.notes.push(Arc::clone(message));
+                    return false;
+                }
                 Role::Tool if !moment.past_results => moment.results.push(Arc::clone(message)),
                 _ => moment.past_results = true,
             }
@@ -154,6 +157,8 @@ pub(super) struct Moment {
     /// Results of the tools that the last answer called.
     results: Vec<Arc<Message>>,
     past_results: bool,
+    /// What hooks added to the request behind it.
+    notes: Vec<Arc<Message>>,
     turn: u64,
 }
 
@@ -170,6 +175,11 @@ impl Moment {
     /// The text of the last result of a tool that the last answer called.
     pub(super) fn result(&self) -> Cow<'_, str> {
         self.results.first().map_or(Cow::Borrowed(""), |message| Cow::Owned(message.text()))
+    }
+
+    /// What hooks added to the request behind the user's last message, the last of it.
+    pub(super) fn note(&self) -> Cow<'_, str> {
+        self.notes.first().map_or(Cow::Borrowed(""), |message| Cow::Owned(message.text()))
     }
 
     fn suits(&self, step: &Step) -> bool {

@@ -73,6 +73,7 @@ pub(super) struct Failure {
 
 impl Step {
     /// A step that always applies and answers with a text. `{{prompt}}` stands for the user's message,
+    /// `{{note}}` for what a hook added last,
     /// `{{result}}` for the last result of a tool, `{{result.data.files.0}}` for a part of it where it is JSON.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: Template::new(text), ..Self::default() }

@@ -66,6 +66,7 @@ fn value<'m>(name: &str, moment: &'m Moment) -> Option<Cow<'m, str>> {
     match name {
         "prompt" => Some(moment.prompt()),
         "result" => Some(moment.result()),
+        "note" => Some(moment.note()),
         _ => name.strip_prefix("result.").map(|field| Cow::Owned(field_of(&moment.result(), field))),
     }
 }

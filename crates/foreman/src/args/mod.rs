@@ -4,6 +4,7 @@
 //! `--version` are results and go to stdout.
 
 pub(crate) mod access;
+pub(crate) mod chat;
 pub(crate) mod daemon;
 pub(crate) mod issue;
 pub(crate) mod run;
@@ -14,11 +15,11 @@ use amplifier_app::command::args::{RunsArgs, TriggerCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::access::{OpenArgs, TokenCommand};
+use self::chat::ChatArgs;
 use self::daemon::{DoctorArgs, DrainArgs, InitArgs, PauseArgs, StartArgs, StatusArgs, StopArgs};
 use self::issue::{AddArgs, ExportArgs, ImportArgs, IssueCommand, LogsArgs, PsArgs, WaitArgs};
 use self::run::RunArgs;
 use crate::exit::Failure;
-use crate::later;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Print what the workers of an issue write
     Logs(LogsArgs),
+    /// Talk to the foreman: it breaks work down into issues, reports, and asks what workers ask
+    Chat(ChatArgs),
     /// Tell what ran, what it cost, what waits and what failed; try a run again, or drop it
     Runs(RunsArgs),
     /// Tell when triggers would fire, fire one, and tell what became of their firings
@@ -79,12 +82,11 @@ pub(crate) enum Command {
 impl Cli {
     /// Parses the command line.
     pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
-        let command = Self::command().after_help(format!(
+        let command = Self::command().after_help(
             "Exit codes of run: 0 everything completed, 5 something failed, was blocked or left, 2 usage, \
              configuration or a file of issues that is wrong, 75 each failure is a rate limit, 130 SIGINT, \
-             143 SIGTERM\n\nNot available in this version: {}",
-            later::COMMANDS.join(", ")
-        ));
+             143 SIGTERM",
+        );
         let parsed = command.try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
         parsed.map_err(|error| Failure::of_command_line(&error.render().to_string(), error.use_stderr()))
     }

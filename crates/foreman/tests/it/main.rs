@@ -25,19 +25,10 @@ fn help_and_version_are_results() {
     let version = check(&["--version"], 0);
     assert_eq!(version.stdout, format!("foreman {}\n", env!("CARGO_PKG_VERSION")));
     let help = check(&["--help"], 0);
-    assert!(help.stdout.contains("Not available in this version: chat") && help.stderr.is_empty());
+    assert!(help.stdout.contains("Talk to the foreman") && help.stderr.is_empty());
     let run = check(&["run", "--help"], 0).stdout;
     for flag in ["--max-concurrent", "--bundle", "--json", "--max-budget-usd", "--timeout", "--cwd"] {
         assert!(run.contains(flag), "{flag}: {run}");
-    }
-}
-
-#[test]
-fn what_is_not_there_yet_exits_2_and_says_so_in_one_line() {
-    for command in ["chat"] {
-        let told = check(&[command, "--json"], 2);
-        let line = format!("error: `foreman {command}` is not available in this version\n");
-        assert!(told.stderr.starts_with(&line) && told.stdout.is_empty(), "{}", told.stderr);
     }
 }
 
