@@ -156,8 +156,8 @@ async fn a_worker_changes_its_own_issue_alone_and_so_does_who_it_asks_for_help()
     ];
     of(&stage, "You are helper.", [issue("close", json!({"issue_id": "other"})), say("tried")]);
     let (_, told_lead) = run(&stage, &host, steps, go().session_id(session.clone())).await;
-    for at in 0..3 {
-        let said = told_lead[at].as_str().unwrap();
+    for said in &told_lead[..3] {
+        let said = said.as_str().unwrap();
         assert!(said.contains("works on issue `mine` and may change that one only"), "{said}");
     }
     let helper = told(&stage, "You are helper.");

@@ -5,9 +5,9 @@
 //! and a cost that is not known is not zero.
 
 use amplifier_app::terminal::{Code, chain};
-use amplifier_crew::issue::{IssueError, IssueResult, IssueState, RunReport};
 use amplifier_core::OutcomeKind;
 use amplifier_core::outcome::FailureKind;
+use amplifier_crew::issue::{IssueError, IssueResult, IssueState, RunReport};
 use amplifier_foundation::spawn::ChildSummary;
 use serde_json::{Map, Value, json};
 

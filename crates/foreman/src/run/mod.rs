@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use amplifier_app::setup::{Setup, worth_telling};
 use amplifier_app::terminal::{Code, Signals, chain, logging, say};
-use amplifier_crew::issue::{IssueList, IssueProgress, IssueRun};
 use amplifier_core::Clock;
+use amplifier_crew::issue::{IssueList, IssueProgress, IssueRun};
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::settings::Scope;
 use amplifier_foundation::{Host, Shutdown};

@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use amplifier_app::terminal::{Code, Stdout, Style, chain, plain, say};
-use amplifier_crew::issue::{IssueId, IssueProgress, IssueResult, IssueState, RunReport};
 use amplifier_core::SessionId;
 use amplifier_core::approval::{Display, NoticeLevel, Origin, Shown};
+use amplifier_crew::issue::{IssueId, IssueProgress, IssueResult, IssueState, RunReport};
 use amplifier_foundation::settings::duration;
 
 use super::{json, text};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use amplifier_app::terminal;
-use amplifier_crew::issue::{IssueResult, RunReport};
 use amplifier_core::SessionOutcome;
+use amplifier_crew::issue::{IssueResult, RunReport};
 use amplifier_foundation::settings::duration;
 
 use super::output::shortened;
