@@ -22,6 +22,8 @@ mod docs_commands;
 mod docs_guarantees;
 mod foreman_chat;
 mod foreman_crew;
+#[cfg(target_os = "linux")]
+mod foreman_crash;
 mod foreman_daemon;
 mod foreman_run;
 mod host;
