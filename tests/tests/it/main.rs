@@ -21,9 +21,9 @@ mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
 mod foreman_chat;
-mod foreman_crew;
 #[cfg(target_os = "linux")]
 mod foreman_crash;
+mod foreman_crew;
 mod foreman_daemon;
 mod foreman_run;
 mod host;
