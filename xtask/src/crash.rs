@@ -19,10 +19,14 @@ const CAMPAIGN: &str = "crash-campaign";
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("amplifier-tests", &[CAMPAIGN, "store-worker", "background-worker"]),
     ("amplifier-cli", &["amplifier"]),
+    ("foreman", &["foreman"]),
 ];
 /// The campaigns of each `--only`.
-const ONLY: &[(&str, &[&str])] =
-    &[("store", &["store"]), ("background", &["database", "files", "faults", "kills"])];
+const ONLY: &[(&str, &[&str])] = &[
+    ("store", &["store"]),
+    ("background", &["database", "files", "faults", "kills"]),
+    ("foreman", &["foreman"]),
+];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ impl Asked {
             match flag.as_str() {
                 "--only" => {
                     let known = ONLY.iter().find(|(name, _)| *name == value);
-                    asked.campaigns = known.ok_or_else(|| usage("store or background"))?.1.to_vec();
+                    asked.campaigns = known.ok_or_else(|| usage("store, background or foreman"))?.1.to_vec();
                 }
                 "--points" if value == "all" || value.parse::<usize>().is_ok() => asked.pass(flag, value),
                 "--points" => return Err(usage("a number, or `all`")),
@@ -83,7 +87,7 @@ struct Violation {
     kept: Option<PathBuf>,
 }
 
-/// Runs the campaigns. By default the long form: each point, and 1,000 kills.
+/// Runs the campaigns. By default the long form: each point, 1,000 kills, and 200 of a foreman.
 pub(crate) fn run(args: &[String]) -> Result<(), Error> {
     let asked = Asked::parse(args)?;
     let folder = build()?;
@@ -159,7 +163,8 @@ mod tests {
         let asked = parse("--only background --points 20 --kills 5 --seed 7").unwrap();
         assert_eq!(asked.campaigns, ["database", "files", "faults", "kills"]);
         assert_eq!(asked.flags, ["--points", "20", "--kills", "5", "--seed", "7"]);
-        assert_eq!(parse("").unwrap().campaigns.len(), 5);
+        assert_eq!(parse("").unwrap().campaigns.len(), 6);
+        assert_eq!(parse("--only foreman").unwrap().campaigns, ["foreman"]);
         for line in ["--only nothing", "--points few", "--kills", "--seed x", "--fast"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -22,13 +22,14 @@ const AT_ONCE: usize = 64;
 const EACH: usize = 4;
 
 /// Sessions and the loop, in turn, each in a fresh folder.
+#[allow(dead_code, reason = "not every benchmark measures sessions alone")]
 pub(crate) fn measure(runs: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (mut sessions, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..=runs {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (took, files) = runtime.block_on(of_sessions(folder.path()));
-        let rival = of_loop(&folder.path().join("loop"), &files);
+        let rival = of_loop(&folder.path().join("loop"), &files, AT_ONCE, EACH);
         sessions.push((AT_ONCE * EACH) as f64 / took);
         ratios.push(took / rival);
     }
@@ -37,7 +38,7 @@ pub(crate) fn measure(runs: usize) {
 }
 
 /// What a session leaves in its folder.
-struct Files {
+pub(crate) struct Files {
     /// The metadata at first and at last.
     metadata: [Vec<u8>; 2],
     lines: Vec<Vec<u8>>,
@@ -76,7 +77,7 @@ async fn one(host: &Host, bundle: &Arc<PreparedBundle>) -> amplifier_core::Sessi
     session.id().clone()
 }
 
-fn files(session: &Path) -> Files {
+pub(crate) fn files(session: &Path) -> Files {
     let last = std::fs::read(session.join("metadata.json")).unwrap();
     let text = std::fs::read(session.join("transcript.jsonl")).unwrap();
     let lines: Vec<Vec<u8>> = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
@@ -85,13 +86,14 @@ fn files(session: &Path) -> Files {
     Files { metadata: [last.clone(), last], lines }
 }
 
-fn of_loop(folder: &Path, files: &Files) -> f64 {
+/// So many threads, each of which does it so often, in seconds.
+pub(crate) fn of_loop(folder: &Path, files: &Files, at_once: usize, each: usize) -> f64 {
     std::fs::create_dir(folder).unwrap();
     let began = Instant::now();
     std::thread::scope(|scope| {
-        for thread in 0..AT_ONCE {
+        for thread in 0..at_once {
             scope.spawn(move || {
-                for number in 0..EACH {
+                for number in 0..each {
                     one_loop(&folder.join(format!("{thread}-{number}")), files);
                 }
             });

@@ -1,6 +1,6 @@
 //! Runs campaigns of crashes, one line of JSON on stdout for each: what `cargo xtask crash` runs.
 //!
-//! `crash-campaign store|database|files|faults|kills [--points N|all] [--kills N] [--seed S] [--owner library|program] [--at CALL:N]`.
+//! `crash-campaign store|database|files|faults|kills|foreman [--points N|all] [--kills N] [--seed S] [--owner library|program] [--at CALL:N]`.
 //! Progress goes to stderr. Exit 1: something was wrong, and what repeats it was printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for developers")]
@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use amplifier_tests::crash::background::Side;
 use amplifier_tests::crash::kills::Owner;
 use amplifier_tests::crash::points::{Point, Wanted};
-use amplifier_tests::crash::{Report, background, kills, store};
+use amplifier_tests::crash::{Report, background, foreman, kills, store};
 
 /// What was asked for.
 #[derive(Debug)]
 struct Asked {
     points: Wanted,
-    kills: usize,
+    kills: Option<usize>,
     seed: u64,
     owner: Owner,
     at: Option<Point>,
@@ -24,17 +24,22 @@ struct Asked {
 
 /// How many faults of the disk are tried where not all points are.
 const FAULTS: usize = 10;
+/// How often who owns background sessions is killed, and a foreman.
+const KILLS: usize = 1_000;
+const FOREMAN_KILLS: usize = 200;
+/// A foreman has one issue for each kill, and so many at least.
+const FEWEST_ISSUES: usize = 8;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let campaign = args.next().expect("a campaign");
-    let mut asked = Asked { points: Wanted::All, kills: 1_000, seed: 1, owner: Owner::Program, at: None };
+    let mut asked = Asked { points: Wanted::All, kills: None, seed: 1, owner: Owner::Program, at: None };
     while let Some(flag) = args.next() {
         let value = args.next().expect("each flag has a value");
         match flag.as_str() {
             "--points" => asked.points = Wanted::parse(&value).expect("a number, or `all`"),
-            "--kills" => asked.kills = value.parse().expect("a number"),
+            "--kills" => asked.kills = Some(value.parse().expect("a number")),
             "--seed" => asked.seed = value.parse().expect("a number"),
             "--owner" => owner_of(&value, &mut asked),
             "--at" => {
@@ -81,7 +86,12 @@ async fn run(campaign: &str, asked: Asked) -> Report {
                 .await
         }
         ("kills", _) => {
-            kills::kill(asked.owner, asked.kills, asked.seed, |done| told(done, asked.kills)).await
+            let kills = asked.kills.unwrap_or(KILLS);
+            kills::kill(asked.owner, kills, asked.seed, |done| told(done, kills)).await
+        }
+        ("foreman", _) => {
+            let kills = asked.kills.unwrap_or(FOREMAN_KILLS);
+            foreman::kill(kills.max(FEWEST_ISSUES), kills, asked.seed, |done| told(done, kills)).await
         }
         (other, _) => panic!("no campaign is called {other}"),
     }

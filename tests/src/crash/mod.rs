@@ -2,7 +2,8 @@
 //!
 //! [`points`] finds the system calls of a workload and has `strace` kill or fail one of them; [`store`] does so
 //! to a writer of a store, [`background`] to background sessions, and [`kills`] ends a busy owner of background
-//! sessions at random. [`verdict`] says what is wrong with what they have left.
+//! sessions at random; [`foreman`] does so to the daemon of a crew. [`verdict`] and [`foreman_verdict`] say what is
+//! wrong with what they have left.
 //!
 //! Guarantees: what is judged was written by processes that are gone; a campaign is repeated by its seed or its
 //! point; every process that it starts has a group of its own and is ended with it, also if the campaign fails.
@@ -10,6 +11,8 @@
 
 pub mod background;
 pub mod fleet;
+pub mod foreman;
+pub mod foreman_verdict;
 pub mod kills;
 pub mod points;
 pub mod store;
@@ -108,6 +111,11 @@ impl Worker {
         let group = Pid::from_raw(child.id().try_into().unwrap());
         let (lines, errors) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         Self { child, group, lines, errors, ended: false }
+    }
+
+    /// The number of its group.
+    pub fn group(&self) -> i32 {
+        self.group.as_raw()
     }
 
     /// What it has said since the last call, without waiting.

@@ -21,6 +21,8 @@ mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
 mod foreman_chat;
+#[cfg(target_os = "linux")]
+mod foreman_crash;
 mod foreman_crew;
 mod foreman_daemon;
 mod foreman_run;

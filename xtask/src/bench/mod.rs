@@ -5,6 +5,7 @@
 //! its bound is marked and does not fail the task: times differ between machines.
 
 mod background;
+mod foreman;
 mod http;
 mod library;
 pub(crate) mod process;
@@ -47,6 +48,11 @@ const AREAS: &[Area] = &[
         name: "background",
         about: "runs, pools and timers of background sessions in one process",
         measure: background::measure,
+    },
+    Area {
+        name: "foreman",
+        about: "a crew with many issues, its daemon and its dashboard",
+        measure: foreman::measure,
     },
     Area { name: "spawn", about: "rate and memory of sessions in one process", measure: spawn::measure },
     Area { name: "router", about: "events to their readers in one process", measure: router::measure },
