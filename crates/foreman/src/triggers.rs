@@ -7,6 +7,7 @@ use amplifier_app::command::declared::declared;
 use amplifier_app::command::{fire, trigger};
 use amplifier_app::context::{Context, Program, small_runtime};
 
+use crate::daemon::Plan;
 use crate::exit::{Code, Failure};
 
 /// Does what was asked.
@@ -20,11 +21,15 @@ pub(crate) fn triggers(command: TriggerCommand) -> Result<Code, Failure> {
         match &command {
             TriggerCommand::History(args) => trigger::history(args, &context, &host).await,
             TriggerCommand::List(args) => {
-                let declared = declared(args.of.bundle.as_deref(), &context, &host).await?;
+                let mut declared = declared(args.of.bundle.as_deref(), &context, &host).await?;
+                let plan = Plan::of_project(&context, &host).await?;
+                declared.sessions.extend(plan.iter().flat_map(|plan| plan.standing().iter().cloned()));
                 trigger::list(args, &context, &host, &declared).await
             }
             TriggerCommand::Fire(args) => {
-                let declared = declared(args.of.bundle.as_deref(), &context, &host).await?;
+                let mut declared = declared(args.of.bundle.as_deref(), &context, &host).await?;
+                let plan = Plan::of_project(&context, &host).await?;
+                declared.sessions.extend(plan.iter().flat_map(Plan::fired_by_hand));
                 fire::fire(args, &context, &host, &declared).await
             }
             TriggerCommand::Simulate(args) => trigger::simulate(args),

@@ -264,6 +264,6 @@ fn every_example_is_tested() {
     names.sort();
     assert_eq!(
         names,
-        ["chain", "code-review", "delegate", "hello", "issues", "local-model", "nightly", "pipeline",]
+        ["chain", "code-review", "crew", "delegate", "hello", "issues", "local-model", "nightly", "pipeline"]
     );
 }

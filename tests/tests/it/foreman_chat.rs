@@ -256,3 +256,20 @@ fn a_foreman_bundle_of_the_reference_mounts_unchanged() {
     let done = call(&project, ["run", "-B", "reference", "hello"]).done().exits(0);
     assert_eq!(done.stdout, "here\n", "{}", done.stderr);
 }
+
+#[test]
+fn a_conversation_that_owns_the_project_does_what_others_ask() {
+    let project = project(json!({"default": "done"}), json!({}));
+    let mut chat = chat(&project);
+    chat.types("hello");
+    chat.told("works on issues until this session ends");
+    call(&project, ["background", "start"]).done().exits(75);
+    call_foreman(&project, ["pause", "crew"]).done().exits(0);
+    call_foreman(&project, ["resume", "crew"]).done().exits(0);
+    call_foreman(&project, ["stop"]).done().exits(0);
+    chat.types("build it");
+    chat.told("somebody has stopped the pools");
+    chat.types("/quit");
+    chat.wait().exits(0);
+    call_foreman(&project, ["issue", "show", "a"]).done().exits(0);
+}

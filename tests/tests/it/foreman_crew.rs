@@ -14,9 +14,14 @@ fn foreman(project: &TempProject, args: &[&str]) -> Done {
 fn example() -> TempProject {
     let project = TempProject::new();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/examples/crew");
-    for file in
-        ["foreman.yaml", "issues.jsonl", "coding/bundle.md", "research/bundle.md", "testing/bundle.md"]
-    {
+    for file in [
+        "foreman.yaml",
+        "issues.jsonl",
+        "coding/bundle.md",
+        "research/bundle.md",
+        "testing/bundle.md",
+        "bundle.md",
+    ] {
         project.write(file, std::fs::read(from.join(file)).unwrap());
     }
     project
@@ -75,4 +80,17 @@ fn ten_issues_are_done_once_in_their_order_one_after_a_question_and_one_by_anoth
         .into_iter()
         .filter(|folder| amplifier_tests::project::metadata(folder)["issue_id"] == "zones");
     assert_eq!(of_zones.count(), 1);
+}
+
+#[test]
+fn a_request_is_taken_apart_into_issues_that_depend_on_each_other() {
+    let project = example();
+    let told = foreman(&project, &["chat", "-B", ".", "Make the date parser ready for the release"]).exits(0);
+    assert!(told.stdout.starts_with("Three issues:"), "{}", told.stdout);
+    let issues = foreman(&project, &["issue", "list", "--all", "--json"]).exits(0).stdout;
+    for id in ["leap", "zones", "zone-tests"] {
+        assert!(issues.contains(&format!("\"{id}\"")), "{id} in {issues}");
+    }
+    let tests = foreman(&project, &["issue", "show", "zone-tests", "--json"]).exits(0).json();
+    assert_eq!(tests["issue"]["depends_on"].as_array().unwrap().len(), 2, "{tests}");
 }

@@ -87,6 +87,8 @@ fn a_daemon_outlives_who_started_it_and_ends_when_it_is_asked() {
     let ready = foreman(&project, &["start", "--json", "--drain-timeout", "1s"]).exits(0).json();
     assert_eq!((&ready["type"], &ready["pools"][0]["name"]), (&json!("ready"), &json!("workers")));
     assert_eq!(pools(&project), both(true));
+    let triggers = foreman(&project, &["trigger", "list", "--json"]).exits(0).stdout;
+    assert!(triggers.contains("\"workers\"") && triggers.contains("issue_event"), "{triggers}");
     let pid = ready["pid"].as_i64().unwrap();
     foreman(&project, &["start"]).exits(75).says(&[&format!("process {pid}")]);
     foreman(&project, &["start", "--foreground"]).exits(75);

@@ -39,12 +39,12 @@ fn whole(mut fields: Fields<'_>, registry: &TriggerRegistry) -> Option<CrewConfi
     if !fields.has("worker_pools") && !fields.has("background_sessions") {
         fields.fault("worker_pools", "this is missing; begin with `- name:` and `worker_bundle:`");
     }
-    let pools = pools(&mut fields);
+    let (pools, written) = pools(&mut fields);
     let sessions = sessions(&mut fields, registry);
     names(&mut fields, &pools, &sessions);
     let pools: Vec<PoolConfig> = pools.into_iter().map(|(_, pool)| pool).collect();
-    let routing = routing(&mut fields, &pools);
-    let mut crew = CrewConfig::of(pools, routing?);
+    let routing = routing(&mut fields, &pools, &written)?;
+    let mut crew = CrewConfig::of(pools, routing);
     crew.background_sessions = sessions.into_iter().map(|(_, session)| session).collect();
     crew.retry = retry(&mut fields);
     crew.limits = fields.limits();
@@ -87,9 +87,10 @@ fn named(fields: &mut Fields<'_>, key: &str, text: Option<String>) -> Option<Bac
     BackgroundName::new(&text?).map_err(|error| fields.fault(key, error)).ok()
 }
 
-/// The pools that can be read, with their places in the list.
-fn pools(fields: &mut Fields<'_>) -> Vec<(usize, PoolConfig)> {
+/// The pools that can be read, with their places in the list; and the names of all, as they are written.
+fn pools(fields: &mut Fields<'_>) -> (Vec<(usize, PoolConfig)>, Vec<String>) {
     let items = items(fields, "worker_pools", "- name:", MAX_POOLS);
+    let written = items.iter().filter_map(|item| item.get("name")?.as_str().map(str::to_owned)).collect();
     let pools = items.into_iter().enumerate().filter_map(|(at, item)| {
         let mut pool = Fields::of(item, &format!("worker_pools[{at}]"), fields.faults())?;
         let name = pool.required_text("name", NAME);
@@ -105,7 +106,7 @@ fn pools(fields: &mut Fields<'_>) -> Vec<(usize, PoolConfig)> {
         let new = PoolConfig::new(name?, bundle?);
         Some((at, PoolConfig { max_concurrent, route_types, limits, permissions, worktree, on_lost, ..new }))
     });
-    pools.collect()
+    (pools.collect(), written)
 }
 
 fn sessions(fields: &mut Fields<'_>, registry: &TriggerRegistry) -> Vec<(usize, BackgroundConfig)> {
@@ -137,25 +138,30 @@ fn names(fields: &mut Fields<'_>, pools: &[(usize, PoolConfig)], sessions: &[(us
     }
 }
 
-fn routing(fields: &mut Fields<'_>, pools: &[PoolConfig]) -> Option<Routing> {
+/// `written`: the names of all pools, also of those that cannot be read.
+fn routing(fields: &mut Fields<'_>, pools: &[PoolConfig], written: &[String]) -> Option<Routing> {
     let tree = fields.take("routing").unwrap_or_default();
-    let (mut default_pool, mut rules, before) = (None, Vec::new(), fields.faults().len());
+    let (mut default_pool, mut rules): (_, Vec<(usize, Rule)>) = (None, Vec::new());
     if let Some(mut routing) = Fields::of(tree, "routing", fields.faults()) {
         let text = routing.text("default_pool", "the name of a pool");
         default_pool = named(&mut routing, "default_pool", text);
         let items = items(&mut routing, "rules", "- if_metadata_type:", MAX_ITEMS);
-        rules = items.into_iter().enumerate().filter_map(|(at, item)| rule(&mut routing, at, item)).collect();
+        let read = items.into_iter().enumerate();
+        rules = read.filter_map(|(at, item)| Some((at, rule(&mut routing, at, item)?))).collect();
         routing.end(&ROUTING_KEYS);
     }
-    match routing_of(pools, default_pool, rules) {
-        Ok(routing) => Some(routing),
-        // A pool with a fault is not there to be named.
-        Err(_) if before > 0 => None,
-        Err(unknown) => {
-            fields.faults().extend(unknown);
-            None
-        }
-    }
+    // Whoever names a pool with a fault of its own has named it rightly.
+    let is_pool = |pool: &BackgroundName| pools.iter().any(|known| known.name == *pool);
+    let is_written = |pool: &BackgroundName| written.iter().any(|name| name == pool.as_str());
+    let known: Vec<&str> = written.iter().map(String::as_str).collect();
+    let named = default_pool.iter().map(|pool| ("routing.default_pool".to_owned(), pool));
+    let by_rules = rules.iter().map(|(at, rule)| (format!("routing.rules[{at}].then_pool"), &rule.pool));
+    let faults = named.chain(by_rules).filter(|(_, pool)| !is_written(pool)).map(|(field, pool)| {
+        ConfigFault::new(field, format!("there is no such pool: {}", not_among(pool.as_str(), &known)))
+    });
+    fields.faults().extend(faults.collect::<Vec<_>>());
+    let rules = rules.into_iter().map(|(_, rule)| rule).filter(|rule| is_pool(&rule.pool));
+    routing_of(pools, default_pool.filter(is_pool), rules.collect()).ok()
 }
 
 fn rule(routing: &mut Fields<'_>, at: usize, item: Value) -> Option<Rule> {

@@ -175,9 +175,7 @@ impl Crew {
 fn pool_session(shared: &Arc<Shared>, pool: &PoolConfig, blocks: bool) -> BackgroundConfig {
     let crew = &shared.config;
     let mut config = BackgroundConfig::new(pool.name.clone(), pool.worker_bundle.as_str());
-    let mut trigger = TriggerConfig::new(TriggerSpec::IssueEvent(IssueEventConfig::default()));
-    trigger.name = TriggerKey::named(TRIGGER).ok();
-    config.triggers = vec![trigger];
+    config.triggers = vec![trigger()];
     config.pool_size = pool.max_concurrent;
     config.limits = crew.limits_of(pool);
     config.permissions = Some(crew.permissions_of(pool));
@@ -185,6 +183,13 @@ fn pool_session(shared: &Arc<Shared>, pool: &PoolConfig, blocks: bool) -> Backgr
     config.chosen_by_project = crew.chosen_by_project;
     config.work = Some(Arc::new(PoolWork::new(Arc::clone(shared), pool.clone(), blocks)));
     config
+}
+
+/// The trigger of every pool: an issue that is ready.
+pub fn trigger() -> TriggerConfig {
+    let mut trigger = TriggerConfig::new(TriggerSpec::IssueEvent(IssueEventConfig::default()));
+    trigger.name = TriggerKey::named(TRIGGER).ok();
+    trigger
 }
 
 /// The folder of a project's worktrees.

@@ -63,6 +63,7 @@ fn files(place: &Place, id: &SessionId) -> [String; 2] {
 
 #[tokio::test]
 async fn the_foremans_storage_keeps_the_contract() {
+    let _apart = crate::PROGRAMS.write().await;
     let memory =
         || Arc::new(foreman(Arc::new(MemoryStorage::new(Redactor::default())))) as Arc<dyn SessionStorage>;
     assert_eq!(contract::contract(memory).await.unwrap().skipped, [""; 0]);
@@ -78,6 +79,7 @@ async fn the_foremans_storage_keeps_the_contract() {
 
 #[tokio::test]
 async fn it_adds_the_issue_and_a_time_to_each_message_and_nothing_else() {
+    let _apart = crate::PROGRAMS.write().await;
     let (plain, with) = (Place::new(), Place::new());
     let (session, metadata) = (id("s"), described(&id("s")));
     write(&plain.storage(), &session, &metadata).await;
@@ -97,6 +99,7 @@ async fn it_adds_the_issue_and_a_time_to_each_message_and_nothing_else() {
 
 #[tokio::test]
 async fn a_session_that_a_worker_spawns_belongs_to_the_issue_too() {
+    let _apart = crate::PROGRAMS.write().await;
     let place = Place::new();
     let storage = foreman(Arc::new(place.storage()));
     let (worker, child) = (id("worker"), id("0000000000000000-0123456789abcdef_explorer"));
@@ -113,6 +116,7 @@ async fn a_session_that_a_worker_spawns_belongs_to_the_issue_too() {
 
 #[tokio::test]
 async fn a_worker_can_go_on_without_the_foreman_and_keeps_its_issue() {
+    let _apart = crate::PROGRAMS.write().await;
     let place = Place::new();
     let session = id("s");
     write(&foreman(Arc::new(place.storage())), &session, &described(&session)).await;

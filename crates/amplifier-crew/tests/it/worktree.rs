@@ -76,6 +76,7 @@ fn session() -> SessionId {
 
 #[tokio::test]
 async fn each_issue_has_a_folder_and_a_branch_and_keeps_them() {
+    let _programs = crate::PROGRAMS.read().await;
     let repo = Repo::new();
     let trees = repo.worktrees();
     let tree = trees.open(&id("login")).await.unwrap();
@@ -84,7 +85,7 @@ async fn each_issue_has_a_folder_and_a_branch_and_keeps_them() {
     std::fs::write(tree.path.join("b.txt"), "b").unwrap();
     assert_eq!(trees.open(&id("login")).await.unwrap(), tree);
     assert!(tree.path.join("b.txt").exists() && !repo.project().join("b.txt").exists());
-    let odd = trees.open(&id("../ä b:c")).await.unwrap();
+    let odd = trees.open(&id("a..ä b:c~")).await.unwrap();
     assert_eq!(odd.path.parent(), tree.path.parent(), "no id leaves the folder");
     let roots = trees.roots(&tree).await.unwrap();
     assert!(roots[1].ends_with("project/.git"), "{roots:?}");
@@ -92,6 +93,7 @@ async fn each_issue_has_a_folder_and_a_branch_and_keeps_them() {
 
 #[tokio::test]
 async fn one_that_holds_nothing_goes_with_its_branch() {
+    let _programs = crate::PROGRAMS.read().await;
     let repo = Repo::new();
     let trees = repo.worktrees();
     let tree = trees.open(&id("login")).await.unwrap();
@@ -105,6 +107,7 @@ async fn one_that_holds_nothing_goes_with_its_branch() {
 
 #[tokio::test]
 async fn what_was_not_committed_is_saved_before_it_goes() {
+    let _programs = crate::PROGRAMS.read().await;
     let repo = Repo::new();
     let trees = repo.worktrees();
     let tree = trees.open(&id("login")).await.unwrap();
@@ -121,6 +124,7 @@ async fn what_was_not_committed_is_saved_before_it_goes() {
 
 #[tokio::test]
 async fn commits_that_no_other_branch_has_are_saved_and_the_branch_stays() {
+    let _programs = crate::PROGRAMS.read().await;
     let repo = Repo::new();
     let trees = repo.worktrees();
     let tree = trees.open(&id("login")).await.unwrap();
@@ -141,6 +145,7 @@ async fn commits_that_no_other_branch_has_are_saved_and_the_branch_stays() {
 
 #[tokio::test]
 async fn what_cannot_work_says_what_to_do() {
+    let _programs = crate::PROGRAMS.read().await;
     let repo = Repo::empty();
     let error = repo.worktrees().open(&id("a")).await.unwrap_err().to_string();
     assert!(error.contains("git init"), "{error}");

@@ -518,7 +518,7 @@ mod tests {
         assert_ne!(sessions & bit(EventType::SessionStart), 0);
         assert_eq!(
             EventFilter::all().with_hook_events().hook_bits().count_ones(),
-            44 - 3,
+            57 - 3,
             "of those, three end sessions"
         );
     }

@@ -5,7 +5,7 @@
 //! one that is repeated fires the first time; with anything else each minute whose local time matches fires.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 /// A field: whether each number matches, and whether it was `*`.
 struct Field {
@@ -78,7 +78,7 @@ impl Model {
             month: field(parts[3], 1, 12),
             weekday: field(parts[4], 0, 7),
             single: number(parts[0]) && number(parts[1]),
-            zone: TimeZone::get(zone).unwrap(),
+            zone: TimeZoneDatabase::bundled().get(zone).unwrap(),
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) use self::control::{drain, pause, resume, stop};
 pub(crate) use self::detached::owned;
 pub(crate) use self::doctor::doctor;
 pub(crate) use self::init::init;
+pub(crate) use self::plan::Plan;
 pub(crate) use self::start::start;
 pub(crate) use self::status::status;
 use crate::exit::Failure;

@@ -15,6 +15,7 @@ use amplifier_background::notify::NotifyConfig;
 use amplifier_background::trigger::{BackgroundName, TriggerRegistry};
 use amplifier_crew::config::{CrewConfig, CrewFile, CrewFileError, FILE_NAME};
 use amplifier_foundation::Host;
+use amplifier_foundation::fs::read;
 use serde_json::{Value, json};
 
 use crate::args::daemon::ConfigArgs;
@@ -22,7 +23,7 @@ use crate::exit::Failure;
 
 /// A configuration, read and checked.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     file: CrewFile,
     standing: Vec<Declared>,
 }
@@ -57,11 +58,26 @@ impl Plan {
         let pool = file.config.pools.iter().map(|pool| {
             let mut config = BackgroundConfig::new(pool.name.clone(), pool.worker_bundle.clone());
             config.pool_size = pool.max_concurrent;
+            config.triggers = vec![amplifier_crew::crew::trigger()];
             config
         });
         let standing = pool.chain(file.config.background_sessions.iter().cloned());
         let standing = standing.map(|config| Declared::new(config, place())).collect();
         Self { file, standing }
+    }
+
+    /// What the project's file declares; nothing where there is none.
+    pub(crate) async fn of_project(context: &Context, host: &Host) -> Result<Option<Self>, Failure> {
+        let of = ConfigArgs { config: None, bundle: None };
+        if !read::is_file(&context.cwd().join(FILE_NAME)) {
+            return Ok(None);
+        }
+        Self::load(&of, context, host).await.map(Some)
+    }
+
+    /// The background sessions beside the pools, which somebody may fire by hand.
+    pub(crate) fn fired_by_hand(&self) -> impl Iterator<Item = Declared> {
+        self.standing.iter().skip(self.config().pools.len()).cloned()
     }
 
     pub(super) fn config(&self) -> &CrewConfig {
@@ -84,7 +100,7 @@ impl Plan {
     }
 
     /// Pools and background sessions, as their standing is asked for.
-    pub(super) fn standing(&self) -> &[Declared] {
+    pub(crate) fn standing(&self) -> &[Declared] {
         &self.standing
     }
 

@@ -5,9 +5,12 @@
 //! are told why.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use amplifier_background::control::OwnerInfo;
+use amplifier_background::control::{Owner, OwnerInfo, OwnerOptions, StartError};
+use amplifier_background::declared::Sources;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
+use amplifier_core::CancelLevel;
 use amplifier_core::approval::NoticeLevel;
 use amplifier_core::causes::chain;
 use amplifier_core::env::SessionEnv;
@@ -17,6 +20,8 @@ use amplifier_crew::config::FILE_NAME;
 use amplifier_crew::{Crew, CrewConfig, CrewError, CrewFile};
 use amplifier_foundation::Shutdown;
 use amplifier_foundation::spawn::Spawner;
+
+use tokio::sync::mpsc::{Sender, channel};
 
 use super::tell;
 
@@ -61,7 +66,10 @@ pub(super) enum Staff {
     /// Nobody has looked yet.
     Unknown(Option<CrewConfig>),
     /// This session's own crew.
-    Own,
+    Own {
+        /// True once somebody has asked for its end.
+        ended: Arc<AtomicBool>,
+    },
     /// Another owner.
     Other { owner: OwnerInfo, instead: Option<CrewConfig> },
     /// Nobody, and why.
@@ -75,7 +83,7 @@ impl Staff {
 
     /// True while this session's own crew works.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self, Self::Own)
+        matches!(self, Self::Own { .. })
     }
 
     /// What the model should know, where nobody works.
@@ -89,7 +97,11 @@ impl Staff {
     /// Sees that somebody works: whoever owns the project's triggers, else a crew of this session.
     pub(super) async fn see_to_it(&mut self, env: &SessionEnv, spawner: &Spawner) {
         let config = match self {
-            Self::Own | Self::Nobody(_) => return,
+            Self::Own { ended } if ended.load(Ordering::SeqCst) => {
+                return self
+                    .lacks(env, "somebody has stopped the pools; `foreman start` starts them".to_owned());
+            }
+            Self::Own { .. } | Self::Nobody(_) => return,
             Self::Unknown(config) | Self::Other { instead: config, .. } => config.take(),
         };
         let owner = match OwnerInfo::read(spawner.host()).await {
@@ -108,14 +120,14 @@ impl Staff {
         };
         let started = until(start(env, spawner, config.clone()), env.cancel.cancelled()).await;
         match started {
-            Some(Ok(told)) => {
-                tell(env, NoticeLevel::Info, &told);
-                *self = Self::Own;
+            Some(Ok(started)) => {
+                tell(env, NoticeLevel::Info, &started.told);
+                *self = Self::Own { ended: started.ended };
             }
-            Some(Err(CrewError::Manager(BackgroundError::Owned { owner }))) => {
-                self.is_other(env, owner, Some(config));
-            }
-            Some(Err(error)) => self.lacks(env, chain(&error)),
+            Some(Err(error)) => match error.owner() {
+                Ok(owner) => self.is_other(env, owner, Some(config)),
+                Err(error) => self.lacks(env, chain(&error)),
+            },
             None => *self = Self::Unknown(Some(config)),
         }
     }
@@ -137,8 +149,36 @@ fn has_sessions(config: &CrewConfig) -> bool {
     !config.background_sessions.is_empty()
 }
 
-/// Becomes the owner of the project's triggers and starts all pools. What to tell of it.
-async fn start(env: &SessionEnv, spawner: &Spawner, config: CrewConfig) -> Result<String, CrewError> {
+/// Why nobody works.
+#[derive(Debug, thiserror::Error)]
+enum NotStarted {
+    #[error(transparent)]
+    Owner(#[from] StartError),
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+}
+
+impl NotStarted {
+    /// Who works instead.
+    fn owner(self) -> Result<OwnerInfo, Self> {
+        match self {
+            Self::Owner(StartError::Background(BackgroundError::Owned { owner }))
+            | Self::Crew(CrewError::Manager(BackgroundError::Owned { owner })) => Ok(owner),
+            other => Err(other),
+        }
+    }
+}
+
+/// A crew that this session has started.
+struct Started {
+    /// What to tell of it.
+    told: String,
+    /// True once somebody has asked the owner to end.
+    ended: Arc<AtomicBool>,
+}
+
+/// Becomes the owner of the project's triggers, whom other processes can ask, and starts all pools.
+async fn start(env: &SessionEnv, spawner: &Spawner, config: CrewConfig) -> Result<Started, NotStarted> {
     let host = spawner.host();
     let variables = Arc::clone(&env.variables);
     let manager =
@@ -147,14 +187,32 @@ async fn start(env: &SessionEnv, spawner: &Spawner, config: CrewConfig) -> Resul
     let sessions = config.background_sessions.iter().map(|session| session.name.to_string());
     let told = pools.chain(sessions).collect::<Vec<_>>().join(", ");
     let crew = Crew::new(host, &manager, config);
-    let ends = crew.clone();
+    let (ends, all) = (crew.clone(), manager.clone());
     // Before it starts: a start that is cut off is cleaned up too.
     env.coordinator.on_clean_up("the foreman's crew", move || {
         Box::pin(async move {
             ends.stop(Shutdown::Now).await;
-            manager.shutdown(Shutdown::Now).await;
+            all.shutdown(Shutdown::Now).await;
         })
     });
-    crew.start().await?;
-    Ok(format!("works on issues until this session ends: {told}"))
+    let mut sources = Sources::new();
+    sources.trusted = !host.is_untrusted();
+    let mut options = OwnerOptions::new(sources);
+    options.registry = host.triggers().clone();
+    let owner = Owner::start(host, manager.clone(), options).await?;
+    if let Err(error) = crew.start().await {
+        manager.shutdown(Shutdown::Now).await;
+        return Err(error.into());
+    }
+    manager.publish_now().await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let (noted, (stop, stops)) = (Arc::clone(&ended), channel(1));
+    let life = env.cancel.clone();
+    tokio::spawn(async move {
+        // Held, so that nobody's end of the channel counts as a stop.
+        let _stop: Sender<CancelLevel> = stop;
+        until(owner.run(stops), life.cancelled_now()).await;
+        noted.store(true, Ordering::SeqCst);
+    });
+    Ok(Started { told: format!("works on issues until this session ends: {told}"), ended })
 }
