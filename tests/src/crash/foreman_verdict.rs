@@ -329,6 +329,11 @@ mod tests {
         let mut sleep = std::process::Command::new("sleep").arg("60").current_dir("/").spawn().unwrap();
         let group = std::process::Command::new("sleep").arg("60").env("AMPLIFIER_SESSION_ID", "s1").spawn();
         let mut marked = group.unwrap();
+        // Its environment can be read a moment after it runs.
+        let environment = format!("/proc/{}/environ", marked.id());
+        while !std::fs::read_to_string(&environment).unwrap().contains("AMPLIFIER_SESSION_ID") {
+            std::thread::yield_now();
+        }
         let left = left_behind(&folder, &BTreeSet::new(), &history(honest()));
         let (pid, other) = (marked.id(), sleep.id());
         marked.kill().and_then(|()| marked.wait().map(drop)).unwrap();
