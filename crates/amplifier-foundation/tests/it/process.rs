@@ -68,7 +68,14 @@ impl Project {
     }
 
     fn sleeper(&self, variables: &[(&str, &str)]) -> Program {
-        self.sh("exec sleep 1000", variables)
+        let program = self.sh("exec sleep 1000", variables);
+        // While one program takes the place of another, its environment cannot be read.
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", program.pid())).ok();
+        eventually("the sleeper", || {
+            let runs = read("cmdline")?.starts_with("sleep") && read("environ")?.contains("PATH=");
+            runs.then_some(())
+        });
+        program
     }
 }
 
