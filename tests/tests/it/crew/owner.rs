@@ -1,12 +1,15 @@
 //! Owners that end, and two at once.
 
+use std::time::Duration;
+
 use amplifier_background::BackgroundSessionManager;
+use amplifier_background::report::{Change, Runs};
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_core::{OutcomeKind, RunId};
 use amplifier_crew::{Crew, CrewConfig};
 use amplifier_foundation::Shutdown;
 use amplifier_foundation::store::RunState;
-use amplifier_issue::IssueStatus::{Completed, Open};
+use amplifier_issue::IssueStatus::{Blocked, Completed, Open};
 use amplifier_tests::fake::Step;
 use amplifier_tests::gate::Gate;
 use serde_json::json;
@@ -31,7 +34,7 @@ fn the_next_owner_goes_on_with_what_the_last_one_has_left() {
             (life, session)
         });
         // Every task of it ends where it stands.
-        first.shutdown_timeout(std::time::Duration::from_secs(5));
+        first.shutdown_timeout(Duration::from_secs(5));
         drop(life);
         let second = runtime();
         second.block_on(async {
@@ -90,6 +93,52 @@ async fn an_issue_whose_run_is_gone_is_free_again() {
         let settled = life.host.store().session(&issue.session.unwrap()).await.unwrap().unwrap().settled;
         assert_eq!(settled.unwrap().outcome.kind, OutcomeKind::Completed);
         assert_eq!(life.states().await, [RunState::Completed]);
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_issue_is_set_right_however_much_happens_meanwhile() {
+    for world in World::both() {
+        // Nobody works on tasks here.
+        let life = world.begin(one_pool(json!({"route_types": ["bug"]}))).await;
+        life.add(new("stuck")).await;
+        let gone = RunId::new("workers:issues:1:gone.0").unwrap();
+        life.queue().claim(&id("stuck"), &gone).await.unwrap();
+        for round in 0..7 {
+            assert!(round > 5 || life.issue("stuck").await.run.is_some(), "a minute has not passed");
+            let small = format!("small-{round}");
+            life.add(new(&small)).await;
+            life.queue().close(&id(&small), None).await.unwrap();
+            // Whoever listens has heard of it.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            world.stage.clock.advance(Duration::from_secs(10));
+        }
+        life.until("stuck", |issue| issue.run.is_none()).await;
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_issue_of_a_dropped_run_waits_for_a_person() {
+    for world in World::both() {
+        let gate = Gate::new();
+        world.stage.brain.then(Step::Late("first".into(), gate.clone())).say("again");
+        let life = world.begin(one_pool(json!({"max_concurrent": 1}))).await;
+        life.add(new("first")).await;
+        gate.reached(1).await;
+        life.add(new("second")).await;
+        let run = life.until("second", |issue| issue.run.is_some()).await.run.unwrap();
+        Runs::of(&life.host).drop(&run, &Change::by("ann")).await.unwrap();
+        let issue = life.ends("second", Blocked).await;
+        let notes = issue.details.blocking_notes.unwrap();
+        assert!(notes.contains("retry the issue or close it"), "{notes}");
+        gate.open();
+        life.ends("first", Completed).await;
+        life.queue().retry(&id("second"), None).await.unwrap();
+        life.ends("second", Completed).await;
         life.end().await;
     }
 }
