@@ -123,8 +123,8 @@ fn a_program_is_told_all_of_it_in_the_first_line_and_two_projects_have_a_daemon_
     assert_ne!(urls[0], urls[1]);
     foreman(&both[0], &["add", "one", "--wait"]).exits(0);
     let issues = both.each_ref().map(|project| {
-        let listed = foreman(project, &["issue", "list", "--json"]).exits(0).json();
-        listed["issues"].as_array().unwrap().len()
+        let listed = foreman(project, &["issue", "list", "--all", "--json"]).exits(0).json();
+        listed.as_array().unwrap().len()
     });
     assert_eq!(issues, [1, 0]);
     foreman(&both[0], &["stop"]).exits(0);
