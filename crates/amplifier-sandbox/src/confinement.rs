@@ -11,6 +11,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use amplifier_core::SessionEnv;
+use amplifier_core::permission::Permissions;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 
 /// A person has turned the sandbox off. Only a program that embeds sessions, on behalf of a person,
@@ -25,7 +27,7 @@ pub struct SandboxOff;
      allow the command with a permission rule such as `shell(cargo test)`, or run with \
      `--permission-mode bypassPermissions`"
 )]
-pub(super) struct Unavailable {
+pub struct Unavailable {
     reason: String,
 }
 
@@ -35,13 +37,46 @@ impl Unavailable {
     }
 }
 
-/// Starts a command that can write only below `writable`. An error that holds [`Unavailable`] says
-/// that there is no sandbox.
-#[cfg(all(target_os = "linux", feature = "sandbox"))]
+/// What a program may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Confinement {
+    /// `Some`: inside the sandbox, writing only there and where temporary files are.
+    pub writable: Option<Vec<PathBuf>>,
+}
+
+impl Confinement {
+    /// Outside the sandbox: the program may do what the user may.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Inside the sandbox, writing only below these folders.
+    pub fn writing_below(folders: Vec<PathBuf>) -> Self {
+        Self { writable: Some(folders) }
+    }
+
+    /// What a session's permissions ask for, where they let a program run: `sandboxed` says that they do so
+    /// in the sandbox alone. None if a person has turned the sandbox off.
+    pub fn of_session(env: &SessionEnv, permissions: &Permissions, sandboxed: bool) -> Self {
+        let off = env.coordinator.capability::<SandboxOff>().is_some();
+        Self { writable: (sandboxed && !off).then(|| permissions.writable_roots()) }
+    }
+}
+
+/// Starts a command in its confinement. An error that holds [`Unavailable`] says that there is no sandbox.
 pub(super) async fn spawn(
     mut command: CommandWrap,
-    writable: Vec<PathBuf>,
+    confinement: Confinement,
 ) -> io::Result<Box<dyn ChildWrapper>> {
+    match confinement.writable {
+        None => command.spawn(),
+        Some(writable) => spawn_inside(command, writable).await,
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+async fn spawn_inside(mut command: CommandWrap, writable: Vec<PathBuf>) -> io::Result<Box<dyn ChildWrapper>> {
     let runtime = tokio::runtime::Handle::current();
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // The restriction holds for the thread that asks for it and for what that thread starts,
@@ -117,7 +152,7 @@ fn restrict(writable: &[PathBuf]) -> io::Result<()> {
 
 /// There is no sandbox here, so nothing is started.
 #[cfg(not(all(target_os = "linux", feature = "sandbox")))]
-pub(super) async fn spawn(command: CommandWrap, writable: Vec<PathBuf>) -> io::Result<Box<dyn ChildWrapper>> {
+async fn spawn_inside(command: CommandWrap, writable: Vec<PathBuf>) -> io::Result<Box<dyn ChildWrapper>> {
     drop((command, writable));
     Err(Unavailable::because("this build has no sandbox"))
 }
