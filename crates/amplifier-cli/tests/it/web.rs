@@ -41,10 +41,8 @@ fn a_service_of_ones_own_is_fetched_where_the_users_settings_name_it() {
     let (port, asked) = page();
     place.bundle("b", &script(port), "tools: [{module: tool-web}]");
     place.write_home("settings.yaml", PERMITTED);
-    place
-        .run(&["run", "-B", "b", "go"])
-        .ok()
-        .says(&["this machine, not on the public internet", "allow_hosts"]);
+    let refused = place.run(&["run", "-B", "b", "go"]).ok().stdout;
+    assert!(refused.contains("not on the public internet") && refused.contains("allow_hosts"), "{refused}");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     let own = format!("{PERMITTED}overrides: {{tool-web: {{config: {{allow_hosts: [127.0.0.1]}}}}}}\n");
     place.write_home("settings.yaml", &own);

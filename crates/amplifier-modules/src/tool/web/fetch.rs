@@ -222,9 +222,9 @@ fn redirection(response: &Response) -> Option<String> {
 
 /// An error in words: reqwest's own repeat the address and hide the cause.
 fn unreachable(url: &Url, error: &reqwest::Error) -> FetchError {
-    let mut causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     let mut last = None;
-    while let Some(cause) = causes.next() {
+    for cause in causes {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return FetchError::Refused(refusal.clone());
         }
