@@ -18,7 +18,7 @@ use amplifier_foundation::process::Tree;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-use super::confinement::{self, Confinement};
+use super::confinement::{self, Confinement, Enforced};
 use super::error::RunError;
 use super::gate::Gate;
 use super::variables::Variables;
@@ -63,6 +63,7 @@ pub(super) struct Launched {
     pub(super) input: Option<Sender>,
     pub(super) output: Receiver,
     pub(super) errors: Option<Receiver>,
+    pub(super) enforced: Enforced,
 }
 
 /// A program that runs, or waits at its gate.
@@ -73,6 +74,7 @@ struct Spawned {
     input: Option<PipeWriter>,
     output: Receiver,
     errors: Option<Receiver>,
+    enforced: Enforced,
 }
 
 /// Starts a program, records it, and lets it begin, all before the deadline.
@@ -94,7 +96,8 @@ pub(super) async fn launch(
     let input = spawned.input.or(behind).filter(|_| pipes.input);
     let input = input.map(|pipe| Sender::from_owned_fd(OwnedFd::from(pipe)));
     let input = input.transpose().map_err(RunError::Start)?;
-    Ok(Launched { child: spawned.child, input, output: spawned.output, errors: spawned.errors })
+    let Spawned { child, output, errors, enforced, .. } = spawned;
+    Ok(Launched { child, input, output, errors, enforced })
 }
 
 async fn spawn(request: Request, pipes: Pipes, gated: bool) -> Result<Spawned, RunError> {
@@ -104,8 +107,9 @@ async fn spawn(request: Request, pipes: Pipes, gated: bool) -> Result<Spawned, R
     request.variables.apply(&mut command);
     let mut command = CommandWrap::from(tokio::process::Command::from(command));
     command.wrap(ProcessSession);
-    let child = confinement::spawn(command, request.confinement).await.map_err(RunError::starting)?;
-    Ok(Spawned { child, gate, input, output, errors })
+    let spawning = confinement::spawn(command, request.confinement);
+    let (child, enforced) = spawning.await.map_err(RunError::starting)?;
+    Ok(Spawned { child, gate, input, output, errors, enforced })
 }
 
 struct Prepared {

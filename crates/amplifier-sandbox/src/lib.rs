@@ -14,13 +14,15 @@ mod capture;
 mod confinement;
 mod error;
 mod gate;
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
+mod kernel;
 mod launch;
 mod run;
 mod running;
 mod variables;
 
 pub use capture::Capture;
-pub use confinement::{Confinement, SandboxOff, Unavailable};
+pub use confinement::{Confinement, Enforced, SandboxOff, Unavailable};
 pub use error::RunError;
 pub use launch::{Program, Request};
 pub use run::{Ended, Report, run};

@@ -17,6 +17,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::AbortHandle;
 
 use super::capture::Capture;
+use super::confinement::Enforced;
 use super::error::RunError;
 use super::launch::{Pipes, Request, launch};
 
@@ -35,6 +36,8 @@ pub struct Report {
     pub ended: Ended,
     /// True if a part of its tree runs on.
     pub background: bool,
+    /// What the kernel has held it to.
+    pub enforced: Enforced,
 }
 
 /// How a program ended.
@@ -56,6 +59,7 @@ pub async fn run(
     let deadline = clock.monotonic().saturating_add(request.timeout);
     let pipes = Pipes { input: input.is_some(), errors: false };
     let launched = launch(request, pipes, &mut tree, clock, deadline).await?;
+    let enforced = launched.enforced;
     let _feeding = launched.input.zip(input).map(|(pipe, bytes)| feed(pipe, bytes));
     let mut running = Reading {
         child: launched.child,
@@ -82,7 +86,7 @@ pub async fn run(
         tree.processes().drain(discard(pipe));
     }
     let background = tree.release().await;
-    Ok(Report { output: running.capture.into_text(), ended, background })
+    Ok(Report { output: running.capture.into_text(), ended, background, enforced })
 }
 
 /// Writes what the program can read for as long as the result lives.

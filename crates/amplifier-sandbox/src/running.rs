@@ -14,6 +14,7 @@ use amplifier_foundation::process::Tree;
 use process_wrap::tokio::ChildWrapper;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use super::confinement::Enforced;
 use super::error::RunError;
 use super::launch::{Launched, Pipes, Request, launch};
 
@@ -27,9 +28,9 @@ const SIGINT: i32 = 2;
 pub async fn start(request: Request, mut tree: Tree, clock: &dyn Clock) -> Result<Running, RunError> {
     let deadline = clock.monotonic().saturating_add(request.timeout);
     let pipes = Pipes { input: true, errors: true };
-    let Launched { child, input, output, errors } =
+    let Launched { child, input, output, errors, enforced } =
         launch(request, pipes, &mut tree, clock, deadline).await?;
-    Ok(Running { child, tree, input, output: Some(output), errors, status: None })
+    Ok(Running { child, tree, input, output: Some(output), errors, enforced, status: None })
 }
 
 /// A program that runs. Dropped, its tree is killed.
@@ -41,6 +42,7 @@ pub struct Running {
     input: Option<Sender>,
     output: Option<Receiver>,
     errors: Option<Receiver>,
+    enforced: Enforced,
     status: Option<ExitStatus>,
 }
 
@@ -48,6 +50,11 @@ impl Running {
     /// Its process id, until it has ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// What the kernel holds it to.
+    pub fn enforced(&self) -> Enforced {
+        self.enforced
     }
 
     /// What writes to its input; once. Dropped, the program reads the end of it.

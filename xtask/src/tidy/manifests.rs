@@ -136,12 +136,13 @@ const KERNEL: [(&str, Option<&[&str]>); 14] = [
 ];
 
 /// Libraries that belong to few crates.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("croner", &["amplifier-trigger"]),
     ("landlock", &["amplifier-sandbox"]),
     ("notify", &["amplifier-trigger"]),
     ("process-wrap", &["amplifier-sandbox"]),
     ("rusqlite", &["amplifier-store"]),
+    ("seccompiler", &["amplifier-sandbox"]),
     ("serde_yaml", &["amplifier-bundle"]),
     ("saphyr-parser", &["amplifier-bundle"]),
 ];

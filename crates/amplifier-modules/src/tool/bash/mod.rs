@@ -21,7 +21,7 @@ use amplifier_core::permission::Access;
 use amplifier_foundation::fs::tool_io::{self, Kind};
 use amplifier_foundation::process::Processes;
 pub use amplifier_sandbox::SandboxOff;
-use amplifier_sandbox::{Confinement, Ended, Program, Report, Request, Variables, run};
+use amplifier_sandbox::{Confinement, Ended, Enforced, Program, Report, Request, Variables, run};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -163,8 +163,12 @@ fn result(report: Report, timeout: Duration) -> Result<ToolOutput, ToolError> {
         },
     };
     let is_error = note.is_some();
+    let tcp_only = "[only TCP is closed to this command: this kernel has no seccomp]";
     let background = "[processes are still running in the background; they end with the session]";
-    let notes = note.into_iter().chain(report.background.then(|| background.to_owned()));
+    let notes = note
+        .into_iter()
+        .chain((report.enforced == Enforced::TcpOnly).then(|| tcp_only.to_owned()))
+        .chain(report.background.then(|| background.to_owned()));
     for note in notes {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
