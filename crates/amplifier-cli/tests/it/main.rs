@@ -23,3 +23,5 @@ mod terminal;
 mod tree;
 mod triggers;
 mod trust;
+#[cfg(feature = "web")]
+mod web;
