@@ -4,6 +4,8 @@
 mod args;
 mod background;
 mod bundles;
+mod chat;
+mod chat_sessions;
 mod children;
 mod events;
 mod explain;
@@ -12,6 +14,7 @@ mod issues;
 mod kit;
 mod listening;
 mod permissions;
+mod person;
 mod reach;
 mod runs;
 #[cfg(feature = "http-providers")]
@@ -23,3 +26,5 @@ mod terminal;
 mod tree;
 mod triggers;
 mod trust;
+#[cfg(feature = "web")]
+mod web;
