@@ -5,6 +5,7 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 mod owning;
+mod pausing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +25,7 @@ use amplifier_trigger::{
 use tokio::sync::watch;
 
 use crate::config::BackgroundConfig;
-use crate::control::{lease_key, paused, set_paused};
+use crate::control::{lease_key, paused};
 use crate::error::BackgroundError;
 use crate::intake::{Intake, row_key};
 use crate::keeper::Keeper;
@@ -297,45 +298,6 @@ impl BackgroundSessionManager {
             let ready = caught(listened.built.source.prepare());
             let _ = until(ready, self.host().clock().sleep(PREPARE)).await;
         }
-    }
-
-    /// Pauses a background session, durably: its triggers are listened to no more, what waits stays, what runs
-    /// ends by itself. What is due meanwhile meets the misfire policy of its trigger when it goes on.
-    /// True if it went on until now.
-    pub async fn pause(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
-        self.pause_by(name, None).await
-    }
-
-    /// The same, by somebody whose name is kept with it.
-    pub async fn pause_by(&self, name: &BackgroundName, by: Option<&str>) -> Result<bool, BackgroundError> {
-        let session = self.session(name)?;
-        set_paused(self.host(), name, true, by).await?;
-        // First: what a source says of itself from now on does not count.
-        session.hush();
-        Ok(session.pool.board.pause(true))
-    }
-
-    /// Lets a paused background session go on, durably. False if it was not paused.
-    /// `Err`: its triggers cannot be listened to, and it stays paused here.
-    pub async fn resume(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
-        self.resume_by(name, None).await
-    }
-
-    /// The same, by somebody whose name is kept with it.
-    pub async fn resume_by(&self, name: &BackgroundName, by: Option<&str>) -> Result<bool, BackgroundError> {
-        let session = self.session(name)?;
-        let config = Arc::clone(&session.pool.config);
-        let built = self.build(&config)?;
-        let fence = self.fence().await?;
-        let triggers = self.with_rows(&config, built, &fence).await?;
-        set_paused(self.host(), name, false, by).await?;
-        if !session.pool.board.pause(false) {
-            return Ok(false);
-        }
-        self.keeper()?.enter(&session.pool);
-        *session.stop() = self.0.life.child();
-        self.listen(&session, triggers, &fence);
-        Ok(true)
     }
 
     /// Looks at the queue of a background session at once: somebody else has put something there.
