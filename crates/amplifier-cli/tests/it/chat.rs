@@ -264,6 +264,13 @@ fn what_the_model_thinks_is_shown_to_who_wants_it() {
         let (_, screen) = leaves(person, &place);
         assert_eq!(screen.contains("let me see"), seen, "{screen}");
     }
+    let display = "hooks: [{module: hooks-streaming-ui, config: {ui: {show_thinking_stream: true}}}]";
+    place.bundle("b", "- {thinking: let me see, text: the answer}", display);
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("go");
+    person.sees("let me see");
+    person.sees("the answer");
+    leaves(person, &place);
 }
 
 #[test]
