@@ -102,6 +102,11 @@ fn the_model_is_told_where_it_works_and_how_git_stands() {
     let hooks = json!([{"module": "hooks-status-context"}, {"module": "hooks-logging"}]);
     bundle(&place, &hooks, &json!([{"text": "done"}]), &json!({}));
     place.run(&RUN).ok();
+    let untrusted = last_messages(&place).pop().unwrap();
+    assert!(!untrusted.contains("git"), "{untrusted}");
+    place.run(&["trust"]).ok();
+    place.run(&["session", "delete", "s", "--force"]).ok();
+    place.run(&RUN).ok();
     let [told] = last_messages(&place).try_into().unwrap();
     let project = std::fs::canonicalize(place.project()).unwrap();
     for part in [

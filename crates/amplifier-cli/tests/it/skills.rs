@@ -30,6 +30,12 @@ fn skill(name: &str, description: &str, body: &str) -> String {
     format!("---\nname: {name}\ndescription: {description}\nlicense: MIT\n---\n{body}\n")
 }
 
+/// Writes a skill of the user's own.
+fn own(place: &Place, name: &str, text: &str) {
+    std::fs::create_dir_all(place.home().join("skills").join(name)).unwrap();
+    place.write_home(&format!("skills/{name}/SKILL.md"), text);
+}
+
 #[test]
 fn a_skill_is_listed_and_loaded_on_demand() {
     let place = Place::new();
@@ -39,7 +45,7 @@ fn a_skill_is_listed_and_loaded_on_demand() {
     );
     place.write(".amplifier/skills/review/references/list.md", "1. Look\n");
     place.write(".claude/skills/nested/deploy/SKILL.md", &skill("deploy", "How we deploy.", "Ask first."));
-    place.write_home("skills/mine/SKILL.md", &skill("mine", "My own.", "Mine."));
+    own(&place, "mine", &skill("mine", "My own.", "Mine."));
     let home = place.home();
     std::fs::create_dir_all(home.parent().unwrap().join(".claude/skills/theirs")).unwrap();
     std::fs::write(
@@ -123,7 +129,7 @@ fn nothing_outside_of_a_skills_folder_is_read() {
 fn the_users_own_skill_comes_before_that_of_a_project_that_nobody_trusts() {
     let place = Place::new();
     place.write(".amplifier/skills/s/SKILL.md", &skill("s", "d", "of the project"));
-    place.write_home("skills/s/SKILL.md", &skill("s", "d", "of the user"));
+    own(&place, "s", &skill("s", "d", "of the user"));
     // Something that takes trust, so that the directory counts as one that asks for it.
     place.write(".amplifier/settings.yaml", "permissions: {allow: ['shell(ls)']}\n");
     assert!(call(&place, json!({"name": "s"})).contains("of the user"));

@@ -84,6 +84,8 @@ impl Supervisor {
         if until(clean_up, within(&self.host.0.clock, CLEAN_UP_GRACE)).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
+        // What came to mind while it ended.
+        self.write_title().await;
         // Before the storage is given free: who opens the session next finds this activation settled.
         let outcome = self.ending.settle(outcome).await;
         let id = &self.recorded.id;

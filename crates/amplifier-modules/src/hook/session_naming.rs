@@ -235,16 +235,10 @@ impl Asker {
             }
             None => None,
         };
-        let request = ChatRequest {
-            system: Some(SYSTEM.into()),
-            messages: MessageView::of(vec![Arc::new(Message::user(told))]),
-            tools: Vec::new().into(),
-            model: None,
-            max_output_tokens: Some(OUTPUT_TOKENS),
-            temperature: None,
-            reasoning: None,
-            cache_key: None,
-        };
+        let mut request = ChatRequest::default();
+        request.system = Some(SYSTEM.into());
+        request.messages = MessageView::of(vec![Arc::new(Message::user(told))]);
+        request.max_output_tokens = Some(OUTPUT_TOKENS);
         let mut stream = self.provider.stream(request).await.map_err(|error| error.to_string())?;
         while let Some(piece) = stream.next().await {
             if let ChatDelta::Done(response) = piece.map_err(|error| error.to_string())? {

@@ -210,7 +210,8 @@ impl Status {
         let last = format!("-{commits}");
         let status: &[&str] = &["status", "--porcelain=v1", "--branch", "--ignore-submodules=all"];
         let status = self.ask(status, true);
-        let log = self.ask(&["log", "--oneline", "--no-decorate", &last], commits > 0);
+        let log = ["log", "--oneline", "--no-decorate", last.as_str()];
+        let log = self.ask(&log, commits > 0);
         let main = self.ask(
             &["for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/heads/master"],
             config.git_include_main_branch,

@@ -32,7 +32,7 @@ const ARGUMENTS: [(&str, &str, &str, bool); 5] = [
 ];
 
 /// The names that scripts know a tool by, beside its own.
-pub(super) fn aliases(tool: &str) -> &'static [&'static str] {
+pub(crate) fn aliases(tool: &str) -> &'static [&'static str] {
     ALIASES.iter().find(|(own, _)| *own == tool).map_or(&[], |(_, others)| others)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use amplifier_core::SessionEnv;
 use amplifier_foundation::fs::read;
-use amplifier_foundation::source::uri::SourceUri;
+use amplifier_foundation::source::uri::{GitUri, SourceUri};
 use amplifier_foundation::spawn::Spawner;
 
 use super::skill::{FILE, Skill};
@@ -57,14 +57,8 @@ pub(super) async fn folders(env: &SessionEnv, configured: &[String]) -> (Vec<Pat
 /// The folder that a setting means.
 async fn place(env: &SessionEnv, spawner: Option<&Spawner>, written: &str) -> Result<PathBuf, String> {
     let missing = |why: &str| format!("skills of `{written}` are left out: {why}");
-    let uri = written.parse::<SourceUri>();
-    if let (Ok(SourceUri::Git(uri)), Some(spawner)) = (&uri, spawner) {
-        let root = spawner.host().bundles().git().checkout(uri).await;
-        let root = root.map_err(|error| missing(&amplifier_core::causes::chain(&error)))?;
-        let folder = root.join(uri.subdirectory().unwrap_or_default());
-        let folder = read::canonical(&folder).map_err(|_| missing("the repository has no such folder"))?;
-        let inside = read::canonical(&root).is_ok_and(|root| folder.starts_with(root));
-        return if inside { Ok(folder) } else { Err(missing("it leads out of the repository")) };
+    if let (Ok(SourceUri::Git(uri)), Some(spawner)) = (written.parse::<SourceUri>(), spawner) {
+        return checkout(spawner, &uri).await.map_err(|why| missing(&why));
     }
     if written.starts_with("git+") || written.contains("://") {
         return Err(missing("only folders and git+https addresses are read"));
@@ -82,6 +76,24 @@ async fn place(env: &SessionEnv, spawner: Option<&Spawner>, written: &str) -> Re
     // What a bundle writes may also mean its own folder.
     let beside = base.map(|base| base.join(written)).filter(|path| !read::is_dir(&own) && read::is_dir(path));
     Ok(beside.unwrap_or(own))
+}
+
+/// The folder of a repository, fetched if it is not cached.
+#[cfg(feature = "git")]
+async fn checkout(spawner: &Spawner, uri: &GitUri) -> Result<PathBuf, String> {
+    let root = spawner.host().bundles().git().checkout(uri).await;
+    let root = root.map_err(|error| amplifier_core::causes::chain(&error))?;
+    let folder = read::canonical(&root.join(uri.subdirectory().unwrap_or_default()));
+    let folder = folder.map_err(|_| "the repository has no such folder".to_owned())?;
+    match read::canonical(&root).is_ok_and(|root| folder.starts_with(root)) {
+        true => Ok(folder),
+        false => Err("it leads out of the repository".to_owned()),
+    }
+}
+
+#[cfg(not(feature = "git"))]
+async fn checkout(_spawner: &Spawner, _uri: &GitUri) -> Result<PathBuf, String> {
+    Err("this build reads no git addresses".to_owned())
 }
 
 /// The skills below these folders.
