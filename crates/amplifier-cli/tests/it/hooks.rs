@@ -218,6 +218,16 @@ fn a_session_is_named_by_its_words_then_by_a_model_and_never_instead_of_a_person
     place.run(&["run", "-B", "b", "--session-id", "s", "--name", "mine", "hello"]).ok();
     assert_eq!(metadata(&place)["name"], "mine");
     assert!(metadata(&place).get("name_generated_at").is_none());
+    // Somebody renames a session that had a name of its words.
+    place.run(&["session", "delete", "s", "--force"]).ok();
+    place.run(&["run", "-B", "b", "--session-id", "s", "hello"]).ok();
+    let path = place.home().join("projects");
+    let path =
+        std::fs::read_dir(path).unwrap().next().unwrap().unwrap().path().join("sessions/s/metadata.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"name\": \"hello\"", "\"name\": \"ours\"")).unwrap();
+    place.run(&["run", "--resume", "s", "and now?"]).ok();
+    assert_eq!(metadata(&place)["name"], "ours");
 }
 
 #[test]

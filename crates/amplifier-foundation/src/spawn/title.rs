@@ -6,13 +6,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use amplifier_core::Timestamp;
+use serde_json::Value;
 
 use crate::storage::SessionMetadata;
 
-/// Where the metadata says when a name was made, and of what.
+/// Where the metadata says when a name was made.
 const WHEN: &str = "name_generated_at";
-const FROM: &str = "name_from";
-const WORDS: &str = "words";
+/// Where it keeps a name that was made of words: a session with another one was named since.
+const OF_WORDS: &str = "name_of_words";
 
 /// The name of a session, where no person gave one.
 #[derive(Debug, Default)]
@@ -40,8 +41,9 @@ struct Title {
 
 impl SessionTitle {
     pub(super) fn of(metadata: &SessionMetadata) -> Self {
-        let of_words = metadata.extra.get(FROM).is_some_and(|from| from == WORDS);
         let named = metadata.name.is_some();
+        let words = metadata.extra.get(OF_WORDS).and_then(Value::as_str);
+        let of_words = named && words == metadata.name.as_deref();
         Self {
             wanted: metadata.spawned_by().is_none() && (!named || of_words),
             turns: metadata.turn_count.unwrap_or(0),
@@ -79,13 +81,13 @@ impl SessionTitle {
     /// Enters what was set since the last time; false if that is nothing.
     pub(super) fn enter(&self, metadata: &mut SessionMetadata, now: Timestamp) -> bool {
         let Some(title) = self.state().title.take() else { return false };
+        metadata.extra.shift_remove(OF_WORDS);
+        if title.of_words {
+            metadata.extra.insert(OF_WORDS.to_owned(), title.name.as_str().into());
+        }
         metadata.name = Some(title.name);
         metadata.description = metadata.description.take().or(title.description);
         metadata.extra.insert(WHEN.to_owned(), now.to_string().into());
-        match title.of_words {
-            true => drop(metadata.extra.insert(FROM.to_owned(), WORDS.into())),
-            false => drop(metadata.extra.shift_remove(FROM)),
-        }
         true
     }
 
