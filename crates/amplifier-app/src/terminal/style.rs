@@ -31,6 +31,11 @@ impl Style {
         self.terminal
     }
 
+    /// True if it has colours and can be drawn over.
+    pub fn is_decorated(self) -> bool {
+        self.decorated
+    }
+
     /// Less important.
     pub fn dim(self, text: &str) -> String {
         self.wrap("2", text)
