@@ -10,22 +10,7 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 11] = [
-    "provider",
-    "tool",
-    "module",
-    "schema",
-    "mcp",
-    "store",
-    "init",
-    "doctor",
-    "completions",
-    "chat",
-    "update",
-];
-
-/// Commands of `session` that come later.
-const OF_SESSION: [&str; 1] = ["cleanup"];
+const COMMANDS: [&str; 4] = ["schema", "mcp", "chat", "update"];
 
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
@@ -36,7 +21,6 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     let (first, second) = (word(1), word(2));
     match first {
         _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
-        "session" if OF_SESSION.contains(&second) => Err(not_yet(&format!("`amplifier session {second}`"))),
         "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
         _ => Ok(()),
     }
@@ -88,14 +72,13 @@ mod tests {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
-        check("amplifier doctor", true);
-        check("amplifier session cleanup", true);
+        check("amplifier schema", true);
         check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
         check("amplifier trigger list", false);
         check("amplifier spawn", false);
         check("amplifier bundle update", true);
-        check("amplifier run doctor", false);
+        check("amplifier run schema", false);
         check("amplifier session show wait", false);
         check("amplifier", false);
     }

@@ -31,7 +31,7 @@ pub(crate) use explain::explain;
 use owner::Owned;
 pub(crate) use owner::owned;
 use prompt::Prompt;
-pub(crate) use request::new_id;
+pub(crate) use request::{directories, new_id};
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {

@@ -8,7 +8,7 @@ use amplifier_app::setup::SCRIPTED;
 use amplifier_core::SessionId;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_foundation::fs::read;
-use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
+use amplifier_foundation::storage::{self, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest, spawn};
 
 use super::prompt::Prompt;
@@ -154,7 +154,7 @@ pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &
 }
 
 /// The directories of `--add-dir`, which must exist.
-pub(super) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
     let open = |dir: &PathBuf| {
         let found = read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error))?;
         match read::is_dir(&found) {
@@ -168,9 +168,7 @@ pub(super) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<Pa
 /// The session that was asked for; `None` for a new one.
 async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure> {
     let id = match (&args.resume, args.continue_last) {
-        (Some(text), _) => {
-            storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id
-        }
+        (Some(text), _) => crate::session::find(text, host).await?,
         (None, true) => latest(host).await?,
         (None, false) => return Ok(None),
     };

@@ -5,6 +5,7 @@ mod args;
 mod background;
 mod bundles;
 mod children;
+mod doctor;
 mod events;
 mod explain;
 mod formats;
@@ -12,6 +13,8 @@ mod issues;
 mod kit;
 mod listening;
 mod permissions;
+#[cfg(feature = "http-providers")]
+mod providers;
 mod reach;
 mod runs;
 #[cfg(feature = "http-providers")]
@@ -20,6 +23,8 @@ mod sessions;
 mod signals;
 mod stdin;
 mod terminal;
+mod tools;
 mod tree;
 mod triggers;
 mod trust;
+mod upkeep;
