@@ -263,6 +263,16 @@ impl Running {
         assert!(printed.contains(text), "{}: {text:?} is not in:\n{printed}", self.shown);
     }
 
+    /// Waits until it has printed a line with this, and gives the first one.
+    pub fn line(&self, text: &str) -> String {
+        let found = |printed: &str| {
+            let whole = printed.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            whole.map(str::trim_end).find(|line| line.contains(text)).map(str::to_owned)
+        };
+        let printed = self.stdout.wait(PATIENCE, |printed, ended| ended || found(printed).is_some());
+        found(&printed).unwrap_or_else(|| panic!("{}: no line has {text:?}:\n{printed}", self.shown))
+    }
+
     /// Sends a signal to the process alone.
     pub fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(self.group, signal).unwrap();

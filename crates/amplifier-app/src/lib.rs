@@ -2,7 +2,7 @@
 //!
 //! [`Setup`] makes a host of settings, keys and trust; [`terminal`] has exit codes, signals and output;
 //! [`listen`] is the HTTP server, [`beside`] what an owner of background sessions has beside it.
-//! [`standing`] shows how background sessions stand.
+//! [`owning`] runs such an owner to its end, and [`standing`] shows how background sessions stand.
 //! Programs of others need none of it: they build their host themselves.
 //!
 //! [`command`] has the commands that both have, [`context`] where they work, [`exit`] how they end.
@@ -22,6 +22,7 @@ pub mod exit;
 pub mod inspect;
 pub mod listen;
 pub mod meant;
+pub mod owning;
 pub mod setup;
 pub mod standing;
 pub mod terminal;

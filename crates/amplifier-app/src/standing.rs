@@ -3,7 +3,6 @@
 //!
 //! Guarantees: what others wrote moves no cursor; times are UTC, RFC 3339.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use amplifier_foundation::settings::duration;
 use amplifier_foundation::trigger::timer::rfc3339;
 use serde_json::{Value, json};
 
+use crate::beside::BesideRunning;
 use crate::terminal::{Stdout, plain, say, table as columns};
 
 /// What an owner tells while it runs.
@@ -39,19 +39,29 @@ impl Log {
 
     /// What is listened to, and when it fires next.
     pub fn ready(&self, host: &Host, standings: &[Standing]) {
-        let pid = std::process::id();
-        self.tell(
-            || ready_text(pid, standings),
-            || {
-                let sessions: Vec<Value> = standings.iter().map(standing_json).collect();
-                json!({ "type": "ready", "pid": pid, "project": host.project(), "background_sessions": sessions })
-            },
-        );
+        self.ready_with(host, standings, || json!({}));
     }
 
-    /// Where webhooks are served, and which.
-    pub fn listening(&self, address: SocketAddr, paths: &[String]) {
-        let hooks: Vec<String> = paths.iter().map(|path| format!("/hooks/{path}")).collect();
+    /// The same; programs are told what the object `more` has too.
+    pub fn ready_with(&self, host: &Host, standings: &[Standing], more: impl FnOnce() -> Value) {
+        let pid = std::process::id();
+        let object = || {
+            let sessions: Vec<Value> = standings.iter().map(standing_json).collect();
+            let mut ready = json!({
+                "type": "ready", "pid": pid, "project": host.project(), "background_sessions": sessions,
+            });
+            if let (Some(ready), Value::Object(more)) = (ready.as_object_mut(), more()) {
+                ready.extend(more);
+            }
+            ready
+        };
+        self.tell(|| ready_text(pid, standings), object);
+    }
+
+    /// Where webhooks are served, and which, if anywhere.
+    pub fn listening(&self, running: &BesideRunning) {
+        let Some(address) = running.address() else { return };
+        let hooks: Vec<String> = running.hooks().iter().map(|path| format!("/hooks/{path}")).collect();
         self.tell(
             || {
                 let hooks = if hooks.is_empty() { "no webhooks".to_owned() } else { hooks.join(", ") };

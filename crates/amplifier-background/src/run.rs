@@ -365,7 +365,7 @@ pub fn firing_of(run: &RunRow) -> Option<TriggerEvent> {
 /// theirs is followed by its run, the trigger that fired, and the event that it has answered.
 pub async fn why(router: &EventRouter, event: EventId) -> Result<Why, RouterError> {
     let answers = |run: &RunRow| match firing_of(run)?.cause {
-        amplifier_trigger::Cause::Event { event } => Some(event),
+        amplifier_trigger::Cause::Event { event } | amplifier_trigger::Cause::Since { event } => Some(event),
         _ => None,
     };
     router.why_with(event, &answers).await

@@ -115,6 +115,12 @@ impl Worktrees {
         read::is_dir(&self.of(issue).path)
     }
 
+    /// The issues that have a worktree, but for those whose id no folder can have: their folders do not name them.
+    pub fn issues(&self) -> Vec<IssueId> {
+        let names = read::names(&self.root).unwrap_or_default();
+        names.into_iter().filter_map(|name| IssueId::new(name).ok()).filter(|id| self.exists(id)).collect()
+    }
+
     /// The worktree of an issue, as it is, or a new one on a branch of its own from where the project is.
     pub async fn open(&self, issue: &IssueId) -> Result<Worktree, WorktreeError> {
         let worktree = self.of(issue);

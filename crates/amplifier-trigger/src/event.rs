@@ -158,6 +158,12 @@ pub enum Cause {
     },
     /// A source of somebody's own.
     Source,
+    /// Something stands so that it is to be done, since an event of the log. What fired is how it stands, not the
+    /// event: no hop is counted.
+    Since {
+        /// The event.
+        event: EventId,
+    },
 }
 
 /// Firings that did not become events, counted since the event before.

@@ -105,6 +105,33 @@ fn a_daemon_outlives_who_started_it_and_ends_when_it_is_asked() {
 }
 
 #[test]
+fn a_program_is_told_all_of_it_in_the_first_line_and_two_projects_have_a_daemon_each() {
+    let both = [project(), project()];
+    let daemons = both.each_ref().map(|project| {
+        let args = ["start", "--foreground", "--json", "--listen", "127.0.0.1:0"];
+        call_foreman(project, args).start()
+    });
+    let urls: Vec<String> = daemons
+        .iter()
+        .map(|daemon| {
+            let first: Value = serde_json::from_str(&daemon.line("\"type\":\"ready\"")).unwrap();
+            assert_eq!(first["pools"][0]["name"], "workers");
+            assert_eq!(first["url"], format!("http://{}/", first["address"].as_str().unwrap()));
+            first["url"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_ne!(urls[0], urls[1]);
+    foreman(&both[0], &["add", "one", "--wait"]).exits(0);
+    let issues = both.each_ref().map(|project| {
+        let listed = foreman(project, &["issue", "list", "--all", "--json"]).exits(0).json();
+        listed.as_array().unwrap().len()
+    });
+    assert_eq!(issues, [1, 0]);
+    foreman(&both[0], &["stop"]).exits(0);
+    assert_eq!(pools(&both[1]), self::both(true));
+}
+
+#[test]
 fn a_daemon_that_is_killed_runs_nothing_and_its_pauses_stay() {
     let project = project();
     let running = daemon(&project, &[]);

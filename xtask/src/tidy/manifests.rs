@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -44,10 +44,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "amplifier-background",
         ],
     ),
+    ("amplifier-sandbox", &["amplifier-core", "amplifier-fs", "amplifier-foundation"]),
     (
         "amplifier-modules",
         &[
             "amplifier-core",
+            "amplifier-sandbox",
             "amplifier-foundation",
             "amplifier-background",
             "amplifier-issue",
@@ -134,10 +136,13 @@ const KERNEL: [(&str, Option<&[&str]>); 14] = [
 ];
 
 /// Libraries that belong to few crates.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("croner", &["amplifier-trigger"]),
+    ("landlock", &["amplifier-sandbox"]),
     ("notify", &["amplifier-trigger"]),
+    ("process-wrap", &["amplifier-sandbox"]),
     ("rusqlite", &["amplifier-store"]),
+    ("seccompiler", &["amplifier-sandbox"]),
     ("serde_yaml", &["amplifier-bundle"]),
     ("saphyr-parser", &["amplifier-bundle"]),
 ];

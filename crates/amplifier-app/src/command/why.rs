@@ -76,6 +76,7 @@ fn trigger_as_text(id: &TriggerId, firing: Option<&TriggerEvent>) -> String {
         Cause::Delivery { delivery: None } => "by a delivery".to_owned(),
         Cause::Delivery { delivery: Some(id) } => format!("by delivery {id}"),
         Cause::Event { event } => format!("by event {event}"),
+        Cause::Since { event } => format!("by {}, ready since event {event}", firing.source),
         _ => format!("by {}", firing.source),
     };
     let time = match firing.cause {

@@ -161,7 +161,7 @@ fn lowered<T: Ord + Copy>(
     }
 }
 
-/// Another machine would get the user's key; that takes trust.
+/// Another machine would get the user's key, or a program would be started unasked; that takes trust.
 fn own_addresses(
     providers: &mut [Set<ModuleSpec>],
     overrides: &mut BTreeMap<String, Set<ModuleSpec>>,
@@ -169,6 +169,8 @@ fn own_addresses(
 ) {
     for Set { value: spec, by } in providers.iter_mut().chain(overrides.values_mut()) {
         let name = spec.key().to_owned();
-        redirect::strip(&mut spec.config).into_iter().for_each(|key| ignore(format!("{key} of {name}"), by));
+        let mut taken = redirect::strip(&mut spec.config);
+        taken.extend(redirect::strip_powers(&mut spec.config));
+        taken.into_iter().for_each(|key| ignore(format!("{key} of {name}"), by));
     }
 }

@@ -1,7 +1,9 @@
-//! What in a provider's configuration could send a user's key elsewhere.
+//! What in a module's configuration takes trust: what could send a user's key elsewhere, and what reaches further
+//! than the session's permissions.
 //!
 //! Guarantees: what [`strip`] leaves names no other machine and no variable. A key that is written out
-//! is the project's own and stays; one that is named (`api_key_env`) is the user's and does not.
+//! is the project's own and stays; one that is named (`api_key_env`) is the user's and does not. What
+//! [`strip_powers`] leaves starts no program by itself and opens no host of the user's own.
 //! Never here: who is trusted.
 
 use serde_json::{Map, Value};
@@ -23,6 +25,16 @@ pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
         config.iter().filter(|(key, value)| redirects(key, value)).map(|(key, _)| key.clone()).collect();
     taken.iter().for_each(|key| drop(config.shift_remove(key)));
     taken
+}
+
+/// Keys under which modules are told what no permission judges: programs that they start by themselves
+/// (`hooks` of hooks-shell), hosts on this machine and its networks (tool-web).
+const POWERS: [&str; 3] = ["hooks", "allow_hosts", "allow_private"];
+
+/// Takes out what reaches further than the session's permissions; the names of what was taken out.
+pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
+    let taken = POWERS.iter().filter(|key| config.shift_remove(**key).is_some());
+    taken.map(|key| (*key).to_owned()).collect()
 }
 
 fn has_variable(value: &Value) -> bool {
@@ -49,7 +61,7 @@ fn is_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, strip};
+    use super::{is_loopback, strip, strip_powers};
 
     #[test]
     fn a_projects_own_key_stays_and_a_name_of_the_users_does_not() {
@@ -60,6 +72,15 @@ mod tests {
         let mut config = config.as_object().unwrap().clone();
         assert_eq!(strip(&mut config), ["api_key_env", "headers", "proxy"]);
         assert_eq!(config.keys().collect::<Vec<_>>(), ["api_key", "base_url", "default_model"]);
+    }
+
+    #[test]
+    fn powers_are_taken_out_and_nothing_else() {
+        let config =
+            serde_json::json!({"allow_hosts": ["x"], "timeout": 3, "hooks": {}, "allowed_domains": ["y"]});
+        let mut config = config.as_object().unwrap().clone();
+        assert_eq!(strip_powers(&mut config), ["hooks", "allow_hosts"]);
+        assert_eq!(config.keys().collect::<Vec<_>>(), ["timeout", "allowed_domains"]);
     }
 
     #[test]

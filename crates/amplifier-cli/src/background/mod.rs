@@ -12,7 +12,7 @@ mod stop;
 mod zone;
 
 use amplifier_app::command::args::TriggerCommand;
-use amplifier_app::command::declared::{declared, find, parsed, refused, sources, undeclared};
+use amplifier_app::command::declared::{declared, find, parsed, sources, undeclared};
 use amplifier_app::command::{fire, trigger as triggers};
 use amplifier_background::control::ControlError;
 

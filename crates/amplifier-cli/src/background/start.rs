@@ -5,24 +5,23 @@
 
 use std::sync::Arc;
 
-use amplifier_app::beside::{Beside, BesideError, BesideOptions, BesideRunning};
+use amplifier_app::beside::{Beside, BesideOptions, BesideRunning};
+use amplifier_app::owning::{self, Owning, not_beside, not_started};
+use amplifier_app::standing::Log;
 use amplifier_app::terminal::Signals;
-use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
+use amplifier_background::BackgroundSessionManager;
+use amplifier_background::control::{Owner, OwnerOptions, Standing};
 use amplifier_background::declared::{Declarations, Declared, Sources};
 use amplifier_background::trigger::TriggerRegistry;
-use amplifier_background::{BackgroundError, BackgroundSessionManager};
-use amplifier_core::CancelLevel;
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::settings::Flags;
 use amplifier_foundation::{Host, Shutdown};
-use tokio::sync::mpsc;
 
-use super::{refused, sources, undeclared};
+use super::{sources, undeclared};
 use crate::args::background::StartArgs;
 use crate::context::{self, Context};
-use crate::exit::{Code, Failure, Signalled, chain};
-use crate::output::{plain, say};
-use amplifier_app::standing::Log;
+use crate::exit::{Code, Failure};
+use crate::output::say;
 
 pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
     let context = context::open(None, &Flags::default(), Arc::new(SystemClock::new()))?.unattended();
@@ -35,7 +34,7 @@ pub(super) fn start(args: StartArgs) -> Result<Code, Failure> {
 
 async fn own(args: &StartArgs, context: &Context) -> Result<Code, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;
-    let host = host(context).await?;
+    let host = owning::host(context).await?;
     let keys = context.variables();
     let manager = BackgroundSessionManager::with(&host, TriggerRegistry::new(), move |name| keys.get(name));
     let sources = sources(args.bundle.as_deref(), context, &host);
@@ -78,38 +77,12 @@ async fn beside(
     prepared.map_err(|error| not_beside(&error))
 }
 
-fn not_beside(error: &BesideError) -> Failure {
-    match error {
-        BesideError::Store(error) => Failure::store(error),
-        BesideError::Notify(error) => Failure::work(error),
-        BesideError::Delivery(_) => Failure::usage(error.to_string()),
-        other => Failure::config(other),
-    }
-}
-
-/// Where it listens; or that webhooks are declared, and nobody listens.
-fn tell(running: &BesideRunning, log: &Log) {
-    if let Some(warning) = running.warning() {
-        say(&plain(&warning));
-    }
-    if let Some(address) = running.address() {
-        log.listening(address, &running.hooks());
-    }
-}
-
-/// A host whose sessions run with the settings' permissions and limits, and nobody to ask.
-async fn host(context: &Context) -> Result<Host, Failure> {
-    let permissions = context.permissions(&[], false)?;
-    let builder = context.builder(false).permissions(permissions).limits(context.limits());
-    builder.open(context.cwd()).await.map_err(|error| Failure::config(&error))
-}
-
 async fn run(
     args: &StartArgs,
     host: &Host,
     owner: Owner,
     beside: Beside,
-    mut signals: Signals,
+    signals: Signals,
 ) -> Result<Code, Failure> {
     let manager = owner.manager().clone();
     let log = Log::new(args.json, &manager);
@@ -121,30 +94,12 @@ async fn run(
             return Err(not_beside(&error));
         }
     };
-    let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
-    let (_, now) =
-        standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
-    log.ready(host, &now);
-    tell(&running, &log);
-    let (stop, stops) = mpsc::channel(4);
-    let mut by: Option<Signalled> = None;
-    let mut owning = Box::pin(owner.run(stops));
-    let ended = loop {
-        tokio::select! {
-            biased;
-            ended = &mut owning => break ended,
-            signal = signals.next() => {
-                by.get_or_insert(signal);
-                log.stopping(args.drain_timeout.0);
-                // A queue that is full holds more stops than are needed.
-                let _ = stop.try_send(CancelLevel::Graceful);
-            }
-            Some(change) = progress.next() => log.change(&change),
-        }
+    let owning = Owning { host, owner, running, log, drain: args.drain_timeout.0, signals };
+    let ready = |log: &Log, running: &BesideRunning, now: &[Standing]| {
+        log.ready(host, now);
+        log.listening(running);
     };
-    running.end().await;
-    log.ended(&ended);
-    Ok(by.map_or(Code::Success, Signalled::code))
+    owning.serve(ready, || {}).await
 }
 
 /// Says in whose sessions no model is asked.
@@ -158,17 +113,5 @@ async fn tell_scripted(context: &Context, host: &Host, declared: &Declarations) 
     if !names.is_empty() {
         let names = names.join(", ");
         say(&format!("notice: provider scripted answers from a script for {names}; no model is asked"));
-    }
-}
-
-fn not_started(error: &StartError) -> Failure {
-    match error {
-        StartError::Declared(error) => undeclared(error),
-        StartError::Background(BackgroundError::Owned { .. }) => {
-            Failure::usage(chain(error)).code(Code::Temporary, "owned")
-        }
-        StartError::Background(error) => refused(error),
-        StartError::Store(error) => Failure::store(error),
-        other => Failure::config(other),
     }
 }

@@ -28,3 +28,5 @@ mod tree;
 mod triggers;
 mod trust;
 mod upkeep;
+#[cfg(feature = "web")]
+mod web;

@@ -65,6 +65,12 @@ impl Shared {
             }
             (RunState::Completed, _) => End::Reported,
             (RunState::Dead, _) => End::Failed { reason },
+            // What a crew cancels itself, it ends the issue with.
+            (RunState::Cancelled, ref outcome)
+                if outcome.as_ref().is_none_or(|settled| settled.outcome.kind != OutcomeKind::Cancelled) =>
+            {
+                End::Blocked { reason: format!("{reason}; retry the issue or close it") }
+            }
             _ => released(&reason),
         })
     }

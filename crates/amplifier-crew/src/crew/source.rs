@@ -202,7 +202,8 @@ impl Looking {
         };
         let payload = Payload::encode(&fired).map_err(|error| TriggerError::Source(Box::new(error)))?;
         let now = self.context.clock.now();
-        let mut event = TriggerEvent::new(id, TriggerKind::IssueEvent, now, Cause::Source, payload);
+        let cause = issue.details.because.map_or(Cause::Source, |event| Cause::Since { event });
+        let mut event = TriggerEvent::new(id, TriggerKind::IssueEvent, now, cause, payload);
         event.source = about.id.as_str().to_owned();
         event.event_name = Some("issue_ready".to_owned());
         Ok(event)

@@ -1,7 +1,8 @@
 //! Bundles that a project chose for which nobody vouches.
 //!
 //! Such a bundle runs, but its providers and its agents' send no key elsewhere: their addresses on other machines,
-//! names of keys' variables and values with variables do not count. Who vouches: a person who typed a path or an address,
+//! names of keys' variables and values with variables do not count. Nor do its modules start programs by themselves or
+//! reach hosts of the user's own. Who vouches: a person who typed a path or an address,
 //! for that run; the user's own settings and bundles; the program itself.
 //! Guarantees: what a project's folder, settings or added names lead to, directly or through
 //! includes, is stripped; a bundle that is built in or the user's own never is.
@@ -10,38 +11,53 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use amplifier_core::ModuleSpec;
+use serde_json::{Map, Value};
+
 use super::request::BundleRef;
 use crate::bundle::locate::is_place;
-use crate::bundle::{AgentDef, ModuleEntry, PreparedBundle, builtin};
+use crate::bundle::{AgentDef, ModuleEntry, Origin, PreparedBundle, builtin};
 use crate::host::Host;
 use crate::settings::redirect;
 use amplifier_fs::read;
 
-/// The bundle without what would redirect keys, and the line that tells it.
+/// Takes out of a module's configuration what takes trust; the names of what was taken out.
+type Strip = fn(&mut Map<String, Value>) -> Vec<String>;
+
+/// The bundle without what would redirect keys or reach beyond the permissions, and the line that tells it.
 pub(super) fn without_redirects(
     host: &Host,
     bundle: Arc<PreparedBundle>,
     reference: &BundleRef,
     chosen_by_project: bool,
 ) -> (Arc<PreparedBundle>, Option<String>) {
-    let of_agents = || bundle.agents.values().any(|def| def.providers.is_some());
-    if !host.0.untrusted_project || (bundle.plan.providers.is_empty() && !of_agents()) {
+    if !host.0.untrusted_project {
         return (bundle, None);
     }
     let suspects = Suspects::new(host, &bundle, reference, chosen_by_project);
     let mut stripped = PreparedBundle::clone(&bundle);
     let mut taken = Vec::new();
-    for spec in &mut stripped.plan.providers {
-        let origins = bundle.plan.provenance.of(&format!("providers.{}", spec.key()));
-        // Who set it is not known: then it was not the user.
-        if origins.is_empty() || origins.iter().any(|origin| suspects.contains(&origin.file)) {
-            let key = spec.key().to_owned();
-            taken
-                .extend(redirect::strip(&mut spec.config).into_iter().map(|name| format!("{name} of {key}")));
+    let plan = &mut stripped.plan;
+    let lists: [(&str, &mut Vec<ModuleSpec>, Strip); 3] = [
+        ("providers", &mut plan.providers, redirect::strip),
+        ("tools", &mut plan.tools, redirect::strip_powers),
+        ("hooks", &mut plan.hooks, redirect::strip_powers),
+    ];
+    for (section, specs, strip) in lists {
+        for spec in specs {
+            if suspects.set(bundle.plan.provenance.of(&format!("{section}.{}", spec.key()))) {
+                let names = strip(&mut spec.config);
+                taken.extend(names.into_iter().map(|name| format!("{name} of {}", spec.key())));
+            }
         }
     }
+    let slots = [&mut plan.session.orchestrator, &mut plan.session.context];
+    for entry in slots.into_iter().flatten().chain(stripped.spawn.tools.iter_mut().flatten()) {
+        taken.extend(of_entry(entry, &suspects, redirect::strip_powers));
+    }
     for (name, def) in &mut stripped.agents {
-        taken.extend(of_agent(name, def, &suspects));
+        let names = of_agent(def, &suspects);
+        taken.extend(names.into_iter().map(|what| format!("{what} of agent {name}")));
     }
     if taken.is_empty() {
         return (bundle, None);
@@ -54,21 +70,37 @@ pub(super) fn without_redirects(
     (Arc::new(stripped), Some(line))
 }
 
-/// Takes out of an agent's providers what would redirect keys; what that was.
-fn of_agent(name: &str, def: &mut Arc<AgentDef>, suspects: &Suspects<'_>) -> Vec<String> {
-    let is_suspect = |entry: &ModuleEntry| {
-        entry.origins.is_empty() || entry.origins.iter().any(|origin| suspects.contains(&origin.file))
-    };
-    if !def.providers.iter().flatten().any(is_suspect) {
-        return Vec::new();
-    }
+/// Takes out of an agent's modules what takes trust; what that was.
+fn of_agent(def: &mut Arc<AgentDef>, suspects: &Suspects<'_>) -> Vec<String> {
+    let mut stripped = AgentDef::clone(def);
     let mut taken = Vec::new();
-    for entry in Arc::make_mut(def).providers.iter_mut().flatten().filter(|entry| is_suspect(entry)) {
-        let what = redirect::strip(&mut entry.spec.config);
-        let key = entry.spec.key().to_owned();
-        taken.extend(what.into_iter().map(|what| format!("{what} of {key} of agent {name}")));
+    let lists: [(&mut Option<Vec<ModuleEntry>>, Strip); 3] = [
+        (&mut stripped.providers, redirect::strip),
+        (&mut stripped.tools, redirect::strip_powers),
+        (&mut stripped.hooks, redirect::strip_powers),
+    ];
+    for (entries, strip) in lists {
+        for entry in entries.iter_mut().flatten() {
+            taken.extend(of_entry(entry, suspects, strip));
+        }
+    }
+    if let Some(session) = &mut stripped.session {
+        for entry in [&mut session.orchestrator, &mut session.context].into_iter().flatten() {
+            taken.extend(of_entry(entry, suspects, redirect::strip_powers));
+        }
+    }
+    if !taken.is_empty() {
+        *def = Arc::new(stripped);
     }
     taken
+}
+
+fn of_entry(entry: &mut ModuleEntry, suspects: &Suspects<'_>, strip: Strip) -> Vec<String> {
+    if !suspects.set(&entry.origins) {
+        return Vec::new();
+    }
+    let names = strip(&mut entry.spec.config);
+    names.into_iter().map(|name| format!("{name} of {}", entry.spec.key())).collect()
 }
 
 /// Which files of a bundle nobody vouches for.
@@ -98,6 +130,11 @@ impl<'a> Suspects<'a> {
         let all = by_project || (!pointed_at && root_named);
         let others = !root_named && bundle.files.iter().any(|(file, _)| named.contains(file));
         Self { bundle, own, project: host.project(), named, all, others }
+    }
+
+    /// True if one of them set it. Who did is not known: then it was not the user.
+    fn set(&self, origins: &[Origin]) -> bool {
+        origins.is_empty() || origins.iter().any(|origin| self.contains(&origin.file))
     }
 
     fn contains(&self, file: &Path) -> bool {

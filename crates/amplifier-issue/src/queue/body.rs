@@ -4,7 +4,7 @@
 //! its bound is written.
 //! Never here: what may be done with it.
 
-use amplifier_core::{IssueId, Payload, RunId, SessionId, Timestamp};
+use amplifier_core::{EventId, IssueId, Payload, RunId, SessionId, Timestamp};
 use amplifier_store::{IssueRow, IssueStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -174,6 +174,9 @@ pub struct Details {
     /// When it was completed or closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Timestamp>,
+    /// The event of the log after which it could be claimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<EventId>,
     /// Other issues that hold it up in no way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,

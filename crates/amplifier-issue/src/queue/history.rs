@@ -28,6 +28,13 @@ pub struct HistoryEntry {
     pub noted: Noted,
 }
 
+impl HistoryEntry {
+    /// An entry that no session has made, at place 0.
+    pub fn new(kind: NoteKind, actor: impl Into<Arc<str>>, at: Timestamp, noted: Noted) -> Self {
+        Self { place: 0, kind, actor: actor.into(), session: None, at, noted }
+    }
+}
+
 /// What was said of a change.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]

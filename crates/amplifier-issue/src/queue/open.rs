@@ -266,8 +266,9 @@ impl IssueQueue {
         let mut opened = Vec::with_capacity(batch.ids.len());
         let by = self.as_actor();
         for (place, issue) in batch.issues.iter().enumerate() {
-            let item = batch.item(place, others, by.now)?;
-            told.extend(by.tell(&item, EventType::IssueOpened, NoteKind::Change, &Said::default())?);
+            let mut item = batch.item(place, others, by.now)?;
+            told.extend(by.tell(&mut item, EventType::IssueOpened, NoteKind::Change, &Said::default())?);
+            item.row.body = item.body.encode()?;
             told.extend(foreign(&item.row.id, &issue.events)?);
             opened.push(QueuedIssue::new(&item.row, item.body)?);
             commit.expects.push(Expect::IssueRevision { issue: item.row.id.clone(), revision: 0 });

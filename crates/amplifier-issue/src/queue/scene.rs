@@ -16,6 +16,16 @@ use super::actor::{Actor, SealEvent};
 use super::body::{Body, QueuedIssue};
 use super::error::QueueError;
 
+/// After these an issue may be claimed, if it is open.
+const FREES: [EventType; 6] = [
+    EventType::IssueOpened,
+    EventType::IssueUnblocked,
+    EventType::IssueAnswered,
+    EventType::IssueRetried,
+    EventType::IssueEscalated,
+    EventType::IssueReopened,
+];
+
 /// What a change says beside what the issue is, in its note and in its event.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Said {
@@ -105,10 +115,11 @@ pub(super) struct By<'a> {
 }
 
 impl By<'_> {
-    /// The note and the event of a change of an item.
+    /// The note and the event of a change of an item that is written. One that can be claimed after it keeps which
+    /// event it was.
     pub(super) fn tell(
         &self,
-        item: &Item,
+        item: &mut Item,
         event: EventType,
         kind: NoteKind,
         said: &Said,
@@ -140,7 +151,12 @@ impl By<'_> {
         };
         let mut event = NewEvent::of(event, encode(&told)?).caused_by(self.actor.cause);
         (event.source, event.root) = (self.actor.session.clone(), self.actor.root.clone());
-        Ok([note, Write::Append(Box::new(self.seal.seal(event)?))])
+        let frees = FREES.contains(&event.event_type);
+        let event = self.seal.seal(event)?;
+        if frees && item.row.status == IssueStatus::Open {
+            item.body.details.because = Some(event.id);
+        }
+        Ok([note, Write::Append(Box::new(event))])
     }
 }
 
@@ -212,7 +228,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(super) fn note(&mut self, event: EventType, kind: NoteKind, said: Said) -> Result<(), QueueError> {
-        let told = self.by.tell(&self.item, event, kind, &said)?;
+        let told = self.by.tell(&mut self.item, event, kind, &said)?;
         self.told.extend(told);
         // What follows in the same commit begins where this ended.
         self.item.from = self.item.row.status;
@@ -232,12 +248,12 @@ impl<'a> Scene<'a> {
             let waited = item.row.status == IssueStatus::Blocked && item.body.details.waits_for_needs;
             if waited {
                 item.opens();
-                item.row.body = item.body.encode()?;
             }
             if item.row.status == IssueStatus::Open {
                 let said = Said { by: Some(self.item.row.id.clone()), ..Said::default() };
-                let told = self.by.tell(&item, EventType::IssueUnblocked, NoteKind::Change, &said)?;
+                let told = self.by.tell(&mut item, EventType::IssueUnblocked, NoteKind::Change, &said)?;
                 self.told.extend(told);
+                item.row.body = item.body.encode()?;
             }
             self.others.push(item.row);
         }

@@ -15,10 +15,8 @@ use amplifier_core::{Clock, SessionId};
 use amplifier_foundation::Host;
 use amplifier_foundation::fs::tool_io::{self, Kind};
 use amplifier_foundation::process::Processes;
+use amplifier_sandbox::{Confinement, Ended, Program, Report, Request, Variables, run};
 use tokio::sync::Semaphore;
-
-use crate::tool::bash::environment::Variables;
-use crate::tool::bash::run::{Ended, Program, Report, Request, run};
 
 /// Commands of all entries that run at once.
 const AT_ONCE: usize = 4;
@@ -99,13 +97,14 @@ impl Command {
         let mut argv: Vec<OsString> = vec![self.program.clone().into()];
         argv.extend(self.arguments.iter().map(|argument| argument.render(notification).into()));
         let request = Request {
-            program: Program::Argv { argv, input: format!("{}\n", notification.json).into_bytes() },
+            program: Program::Argv(argv),
             cwd: self.cwd.clone(),
             variables: Variables::of_program(&tree.mark()),
-            writable: None,
+            confinement: Confinement::none(),
             timeout: self.timeout,
         };
-        let report = run(request, tree, &self.clock).await;
+        let input = format!("{}\n", notification.json).into_bytes();
+        let report = run(request, Some(input), tree, self.clock.as_ref()).await;
         let report =
             report.map_err(|error| DeliveryError::later(format!("`{name}` could not be run: {error}")))?;
         self.log(notification, &report);

@@ -16,6 +16,8 @@ pub mod issue;
 #[cfg(feature = "search")]
 pub mod search;
 pub mod todo;
+#[cfg(feature = "web")]
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use amplifier_core::module::provider::ToolSchema;
 use amplifier_core::module::tool::ToolError;
 use amplifier_core::permission::ResolvedPath;
 use amplifier_core::until::until;
+use amplifier_foundation::settings::duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -39,6 +42,8 @@ pub fn tools() -> Vec<Arc<dyn Module>> {
         Arc::new(bash::ToolBash),
         #[cfg(feature = "search")]
         Arc::new(search::ToolSearch),
+        #[cfg(feature = "web")]
+        Arc::new(web::ToolWeb),
         Arc::new(todo::ToolTodo),
         Arc::new(delegate::ToolDelegate),
         Arc::new(events::ToolEvents),
@@ -68,7 +73,7 @@ fn shown(env: &SessionEnv, path: &std::path::Path) -> String {
 }
 
 /// A whole number as models write it: `3`, `3.0` or `"3"`.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let float = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
     let number = match &value {
@@ -78,6 +83,23 @@ fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::E
         _ => None,
     };
     number.map(Some).ok_or_else(|| serde::de::Error::custom(format!("`{value}` is no whole number")))
+}
+
+/// A span as models write it: seconds as a number, or a text such as `90`, `90s` or `15m`.
+pub(crate) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+    let found = match &value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_f64().and_then(seconds),
+        Value::String(text) => match text.trim().parse() {
+            Ok(number) => seconds(number),
+            Err(_) => duration::parse(text).ok(),
+        },
+        _ => None,
+    };
+    let wrong = || serde::de::Error::custom(format!("{value} is no time; give seconds, or a text like 15m"));
+    found.map(Some).ok_or_else(wrong)
 }
 
 /// Runs work on files where it blocks no session; gives up waiting after a minute.

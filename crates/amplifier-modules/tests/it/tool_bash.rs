@@ -29,7 +29,7 @@ async fn a_result_is_output_and_exit_code() {
     assert!(killed.is_error && killed.text.contains("signal: 9"), "{}", killed.text);
     assert!(bench.fails("bash", json!({"command": "ls", "cwd": "nowhere"})).await.contains("not a folder"));
     assert!(
-        bench.fails("bash", json!({"command": "a\u{0}b"})).await.starts_with("starting the shell failed")
+        bench.fails("bash", json!({"command": "a\u{0}b"})).await.starts_with("starting the program failed")
     );
 }
 

@@ -103,7 +103,7 @@ async fn a_command_that_cannot_be_recorded_is_not_run() {
     std::fs::create_dir_all(run.parent().unwrap()).unwrap();
     std::fs::write(&run, "in the way").unwrap();
     let error = bench.fails("bash", json!({"command": "touch begun"})).await;
-    assert!(error.contains("recording the command failed") && error.contains("run"), "{error}");
+    assert!(error.contains("recording the program failed") && error.contains("run"), "{error}");
     eventually("the gate is gone", || bench.marked().is_empty()).await;
     assert!(!bench.cwd().join("begun").exists());
     std::fs::remove_file(&run).unwrap();

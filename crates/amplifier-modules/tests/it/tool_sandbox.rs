@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use amplifier_core::Permissions;
+use amplifier_core::permission::{Layer, Mode, Rule, RuleEffect};
 use amplifier_modules::tool::bash::SandboxOff;
 use serde_json::json;
 
@@ -102,6 +104,82 @@ async fn no_bundle_can_turn_the_sandbox_off_but_a_person_can() {
         assert!(bench.sandboxed(write.clone()).await.unwrap().is_error);
         bench.env.coordinator.provide(Arc::new(SandboxOff));
         assert!(!bench.sandboxed(write).await.unwrap().is_error);
+    }
+}
+
+/// Permissions of the mode `dontAsk` with one rule.
+fn ruled(bench: &Bench, effect: RuleEffect, rule: &str) -> Permissions {
+    let mut layer = Layer::of_mode("test", Mode::DontAsk, vec![bench.env.cwd.clone()]);
+    layer.rules.push(Rule::parse(effect, rule, bench.cwd(), bench.cwd()).unwrap());
+    Permissions::unrestricted().with(layer)
+}
+
+/// A server on loopback, and a command that reads its greeting.
+fn greeter() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = std::io::Write::write_all(&mut stream.unwrap(), b"hello\n");
+        }
+    });
+    format!("exec 3<>/dev/tcp/127.0.0.1/{port} && cat <&3")
+}
+
+#[tokio::test]
+async fn the_network_is_closed_in_the_sandbox_unless_a_rule_opens_it() {
+    let Some(mut bench) = bench(elsewhere()).await else { return };
+    let greeting = json!({ "command": greeter() });
+    let output = bench.sandboxed(greeting.clone()).await.unwrap();
+    assert!(output.is_error && output.text.contains("not permitted"), "{}", output.text);
+    bench.permissions = ruled(&bench, RuleEffect::Allow, "network(127.0.0.1)");
+    assert!(bench.sandboxed(greeting.clone()).await.unwrap().is_error);
+    bench.permissions = ruled(&bench, RuleEffect::Allow, "network(*)");
+    let output = bench.sandboxed(greeting).await.unwrap();
+    assert_eq!((output.text.as_str(), output.is_error), ("hello\n", false));
+    let write = bench.sandboxed(json!({"command": "echo x > ../new"})).await.unwrap();
+    assert!(write.is_error, "the network alone is opened");
+}
+
+#[tokio::test]
+async fn a_rule_against_every_host_holds_outside_the_sandbox_too() {
+    let Some(mut bench) = bench(elsewhere()).await else { return };
+    let greeting = json!({ "command": greeter() });
+    assert_eq!(bench.ok("bash", greeting.clone()).await, "hello\n");
+    bench.permissions = ruled(&bench, RuleEffect::Deny, "network(evil.example)");
+    assert_eq!(bench.ok("bash", greeting.clone()).await, "hello\n");
+    bench.permissions = ruled(&bench, RuleEffect::Deny, "network");
+    let output = bench.call("bash", greeting).await.unwrap();
+    assert!(output.is_error && output.text.contains("not permitted"), "{}", output.text);
+    bench.ok("bash", json!({"command": "echo x > ../new"})).await;
+}
+
+#[tokio::test]
+async fn a_closed_network_has_no_side_door() {
+    let Some(bench) = bench(elsewhere()).await else { return };
+    if !std::path::Path::new("/usr/bin/perl").exists() {
+        return eprintln!("skipped: there is no perl");
+    }
+    for (what, program, expect) in [
+        ("TCP over IPv6", "socket(my $s, 10, 1, 0) or die $!", false),
+        ("UDP", "socket(my $s, 2, 2, 0) or die $!", false),
+        ("another machine's sockets", "socket(my $s, 40, 1, 0) or die $!", false),
+        (
+            "a child of a child",
+            "exit(system(q(setsid -w perl -e 'socket(my $s, 2, 1, 0) or exit 3')) >> 8)",
+            false,
+        ),
+        ("a Unix socket", "socketpair(my $a, my $b, 1, 1, 0) or die $!", true),
+        ("the list of interfaces", "socket(my $s, 16, 3, 0) or die $!", true),
+        ("io_uring", "my $p = 'x' x 120; exit(syscall(425, 1, $p) < 0 ? ($! == 1 ? 3 : 0) : 0)", false),
+    ] {
+        let command = json!({ "command": format!("perl -e \"{}\"", program.replace('$', "\\$")) });
+        let output = bench.sandboxed(command).await.unwrap();
+        assert_eq!(!output.is_error, expect, "{what}: {}", output.text);
+    }
+    if cfg!(target_arch = "x86_64") {
+        let short = "perl -e 'exit(syscall(0x40000000 + 41, 2, 1, 0) < 0 && $! == 1 ? 3 : 0)'";
+        assert!(bench.sandboxed(json!({ "command": short })).await.unwrap().text.contains("exit code 3"));
     }
 }
 

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::SessionId;
+use amplifier_core::{MonoTime, SessionId};
 use amplifier_foundation::EventFilter;
 use amplifier_foundation::router::{CloudEvent, Cursor, Events, FieldValue, RouterError};
 use axum::Extension;
@@ -61,7 +61,9 @@ pub(super) async fn stream(
     let (events, first) = begin(&app, from, filter).await?;
     let log = app.host().router().tail().await?.log;
     let closed = app.closed.subscribe();
-    let feed = Feed { app, events, log, shown: who.shown, closed, first: Some(first), _permit: permit };
+    let look = app.clock().monotonic().saturating_add(HEARTBEAT);
+    let (shown, first) = (who.shown, Some(first));
+    let feed = Feed { app, events, log, shown, closed, first, look, _permit: permit };
     let body = Body::from_stream(stream::unfold(feed, |mut feed| async move {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -149,6 +151,8 @@ struct Feed {
     shown: Shown,
     closed: watch::Receiver<bool>,
     first: Option<String>,
+    /// When it is looked next whether what was shown is good.
+    look: MonoTime,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -158,30 +162,34 @@ impl Feed {
         if let Some(first) = self.first.take() {
             return Some(first.into());
         }
+        let clock = Arc::clone(self.app.clock());
         loop {
-            let clock = Arc::clone(self.app.clock());
+            // Also where something happens all the time.
+            if clock.monotonic() >= self.look {
+                if !still_good(&self.app, &self.shown).await {
+                    return None;
+                }
+                self.look = clock.monotonic().saturating_add(HEARTBEAT);
+                return Some(Bytes::from_static(b":\n\n"));
+            }
             tokio::select! {
                 biased;
                 () = ended(&mut self.closed) => return None,
                 event = self.events.next() => match event? {
-                    Ok(event) => {
-                        let line = CloudEvent::of(&event).to_line().ok();
-                        let Some(line) = line else { continue };
-                        let id = event.sequence.map(|sequence| format!("id: {:x}-{sequence}\n", self.log));
-                        return Some(format!("{}data: {line}\n\n", id.unwrap_or_default()).into());
-                    }
+                    Ok(event) => match CloudEvent::of(&event).to_line() {
+                        Ok(line) => {
+                            let id = event.sequence.map(|sequence| format!("id: {:x}-{sequence}\n", self.log));
+                            return Some(format!("{}data: {line}\n\n", id.unwrap_or_default()).into());
+                        }
+                        Err(error) => tracing::warn!(event = %event.id.0, %error, "an event cannot be told"),
+                    },
                     Err(RouterError::Gone { oldest }) => return Some(gone(oldest).into()),
                     Err(error) => {
                         tracing::warn!(%error, "a stream of events ends");
                         return None;
                     }
                 },
-                () = clock.sleep(HEARTBEAT) => {
-                    if !still_good(&self.app, &self.shown).await {
-                        return None;
-                    }
-                    return Some(Bytes::from_static(b":\n\n"));
-                }
+                () = clock.sleep_until(self.look) => {}
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use amplifier_core::{CancelLevel, IssueId};
 use amplifier_foundation::host::ReachError;
-use amplifier_issue::queue::LinkKind;
+use amplifier_issue::queue::{IssueView, LinkKind};
 use amplifier_issue::{
     Edit, IssueFilter, IssueQueue, IssueStatus, IssueType, NewIssue, Priority, QueuedIssue,
 };
@@ -19,7 +19,7 @@ use super::{Answer, Fault, Reply};
 use crate::auth::{Given, Who};
 use crate::form::Form;
 use crate::state::App;
-use crate::view::{Issue, IssueHistory};
+use crate::view::IssueHistory;
 
 /// Most issues of one answer.
 const MOST: usize = 1_000;
@@ -70,7 +70,7 @@ pub(crate) async fn page(
 
 pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Answer {
     let (issues, next) = page(app.issues(), &filter(text)?).await?;
-    let issues: Vec<Issue> = issues.into_iter().map(Issue::of).collect();
+    let issues: Vec<IssueView> = issues.into_iter().map(IssueView::from).collect();
     Reply::of(&json!({ "issues": issues, "next": next }))
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn add(
     Extension(given): Extension<Given>,
 ) -> Answer {
     let issue = app.issues_by(&who).open(given.json::<Wanted>()?.into_issue()?).await?;
-    Ok(Reply::of(&Issue::of(issue))?.status(StatusCode::CREATED))
+    Ok(Reply::of(&IssueView::from(issue))?.status(StatusCode::CREATED))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -172,7 +172,7 @@ pub(super) async fn update(
     edit.blocking_notes = changes.blocking_notes;
     edit.result = changes.result;
     edit.reason = changes.reason;
-    Reply::of(&Issue::of(app.issues_by(&who).update(&id, edit).await?))
+    Reply::of(&IssueView::from(app.issues_by(&who).update(&id, edit).await?))
 }
 
 /// What can be done to an issue, with what is said to it.
@@ -237,7 +237,7 @@ pub(super) async fn comment(
     Extension(given): Extension<Given>,
 ) -> Answer {
     let said = Act::Comment(given.json::<Text>()?.text);
-    Reply::of(&Issue::of(act(&app, &who, &IssueId::new(id)?, said).await?))
+    Reply::of(&IssueView::from(act(&app, &who, &IssueId::new(id)?, said).await?))
 }
 
 pub(super) async fn answer(
@@ -247,7 +247,7 @@ pub(super) async fn answer(
     Extension(given): Extension<Given>,
 ) -> Answer {
     let said = Act::Answer(given.json::<Text>()?.text);
-    Reply::of(&Issue::of(act(&app, &who, &IssueId::new(id)?, said).await?))
+    Reply::of(&IssueView::from(act(&app, &who, &IssueId::new(id)?, said).await?))
 }
 
 macro_rules! with_reason {
@@ -259,7 +259,7 @@ macro_rules! with_reason {
             Extension(given): Extension<Given>,
         ) -> Answer {
             let said = Act::$act(given.json::<Reason>()?.reason);
-            Reply::of(&Issue::of(act(&app, &who, &IssueId::new(id)?, said).await?))
+            Reply::of(&IssueView::from(act(&app, &who, &IssueId::new(id)?, said).await?))
         }
     )*};
 }
@@ -287,7 +287,7 @@ pub(super) async fn link(
         (_, Some(kind)) => queue.link(&id, kind, &to).await?,
         _ => return Err(Fault::bad("`kind` is depends-on, related, parent-child or discovered-from")),
     };
-    Reply::of(&Issue::of(linked))
+    Reply::of(&IssueView::from(linked))
 }
 
 #[derive(Debug, Deserialize)]
@@ -304,5 +304,5 @@ pub(super) async fn unlink(
     Extension(given): Extension<Given>,
 ) -> Answer {
     let (id, to) = (IssueId::new(id)?, IssueId::new(given.json::<To>()?.to)?);
-    Reply::of(&Issue::of(app.issues_by(&who).remove_dependency(&id, &to).await?))
+    Reply::of(&IssueView::from(app.issues_by(&who).remove_dependency(&id, &to).await?))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use amplifier_foundation::router::Cursor;
 use amplifier_issue::IssueStatus;
+use amplifier_issue::queue::IssueView;
 use amplifier_store::SessionFilter;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
@@ -15,7 +16,7 @@ use crate::api::{Fault, issues as api};
 use crate::auth::Who;
 use crate::form::Form;
 use crate::state::App;
-use crate::view::{Background, Issue, Session};
+use crate::view::{Background, Session};
 
 /// Longest preview of what an event says, in bytes.
 const PREVIEW: usize = 200;
@@ -39,7 +40,7 @@ pub(super) async fn issues(
         .into_iter()
         .map(|status| context! { name => status.as_str(), count => counts.of(status) })
         .collect();
-    let found: Vec<Issue> = found.into_iter().map(Issue::of).collect();
+    let found: Vec<IssueView> = found.into_iter().map(IssueView::from).collect();
     let shows = context! { here => "issues", issues => seen(&found), next, chosen, tabs };
     Ok(page(&app, &who, "issues.html", "Issues", shows)?)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use amplifier_issue::queue::IssueView;
 use amplifier_issue::{IssueFilter, IssueStatus};
 use axum::Extension;
 use axum::extract::State;
@@ -12,17 +13,17 @@ use super::render::{Page, page, seen};
 use crate::api::issues;
 use crate::auth::Who;
 use crate::state::App;
-use crate::view::{Background, Issue, Trigger, usd};
+use crate::view::{Background, Trigger, usd};
 
 /// Issues of a kind that the first page shows.
 const FEW: usize = 8;
 
-async fn some(app: &App, statuses: &[IssueStatus]) -> Result<Vec<Issue>, crate::api::Fault> {
+async fn some(app: &App, statuses: &[IssueStatus]) -> Result<Vec<IssueView>, crate::api::Fault> {
     let mut filter = IssueFilter::default().by_urgency();
     filter.statuses = statuses.to_vec();
     filter.limit = FEW;
     let (found, _) = issues::page(app.issues(), &filter).await?;
-    Ok(found.into_iter().map(Issue::of).collect())
+    Ok(found.into_iter().map(IssueView::from).collect())
 }
 
 pub(super) async fn show(State(app): State<Arc<App>>, Extension(who): Extension<Who>) -> Page {

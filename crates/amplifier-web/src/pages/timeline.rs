@@ -230,30 +230,22 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::{Issue, IssueRun, Note, Session};
+    use crate::view::{IssueRun, Session};
     use amplifier_core::{IssueId, RunId, SessionId};
+    use amplifier_issue::queue::{HistoryEntry, IssueView, NoteView, Noted};
     use amplifier_issue::{Issue as Plain, IssueRow};
-    use serde_json::Map;
+    use amplifier_store::NoteKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_micros(1_795_342_331_000_000 + second * 1_000_000)
     }
 
-    fn note(second: i64, event: &str, status: &str, text: Option<&str>) -> Note {
-        Note {
-            place: 1,
-            kind: "change",
-            event: event.to_owned(),
-            actor: "alice".to_owned(),
-            at: at(second),
-            session_id: None,
-            run_id: None,
-            from: None,
-            status: Some(status.to_owned()),
-            text: text.map(str::to_owned),
-            by: None,
-            changes: Map::new(),
-        }
+    fn note(second: i64, event: &str, status: &str, text: Option<&str>) -> NoteView {
+        let mut noted = Noted::default();
+        noted.event = event.to_owned();
+        noted.status = status.to_owned();
+        noted.text = text.map(str::to_owned);
+        HistoryEntry::new(NoteKind::Change, "alice", at(second), noted).into()
     }
 
     fn session(id: &str, from: i64, outcome: Option<&'static str>, to: i64) -> Session {
@@ -296,7 +288,7 @@ mod tests {
         let body = amplifier_core::Payload::encode(&serde_json::json!({"title": plain.title})).unwrap();
         let row = IssueRow::new(plain.id, "task", 2, body);
         IssueHistory {
-            issue: Issue::of(amplifier_issue::QueuedIssue::of(&row).unwrap()),
+            issue: IssueView::from(amplifier_issue::QueuedIssue::of(&row).unwrap()),
             blockers: Vec::new(),
             dependents: Vec::new(),
             notes: vec![

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::state::App;
 
-pub(crate) use issue::{Issue, IssueHistory};
+pub(crate) use issue::IssueHistory;
 #[cfg(test)]
-pub(crate) use issue::{IssueRun, Note};
+pub(crate) use issue::IssueRun;
 
 /// A background session.
 #[derive(Debug, Serialize)]

@@ -142,6 +142,22 @@ async fn a_silent_stream_says_that_it_lives_as_long_as_its_token_is_good() {
 }
 
 #[tokio::test]
+async fn a_stream_in_which_much_happens_ends_with_its_token_too() {
+    let served = Served::new().await;
+    let mut stream = served.stream("?filter=work:*", "").await;
+    Tokens::of(&served.host).revoke(&"viewer".parse().unwrap(), "tester").await.unwrap();
+    for n in 0..3 {
+        served.emit(n).await;
+        stream.next().await;
+        served.stage.clock.advance(Duration::from_secs(5));
+    }
+    served.emit(3).await;
+    let ended = async { while stream.block().await.is_some() {} };
+    soon("the end of the stream", ended).await;
+    served.end().await;
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_is_cut_off_and_holds_nobody_up() {
     let served = Served::new().await;
     let mut deaf = served.stream("?filter=work:*", "").await;

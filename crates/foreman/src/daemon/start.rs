@@ -4,24 +4,23 @@
 //! claimed is lost: what a stop cuts off is gone on with at the next start. It ends in order at the first signal,
 //! at once at the second, and when another process asks.
 
-use amplifier_app::beside::{Beside, BesideError, BesideOptions, BesideRunning};
-use amplifier_app::command::declared::{declared, refused, sources, undeclared};
+use amplifier_app::beside::{Beside, BesideOptions, BesideRunning};
+use amplifier_app::command::declared::{declared, refused, sources};
 use amplifier_app::context::{self, Context};
 use amplifier_app::detach;
+use amplifier_app::owning::{self, Owning, not_beside, not_started};
 use amplifier_app::standing::Log;
-use amplifier_app::terminal::{Code, Signalled, Signals, chain, logging, plain, say};
-use amplifier_background::control::{Owner, OwnerOptions, Progress, StartError, standings};
+use amplifier_app::terminal::{Code, Signals, chain, logging, plain, say};
+use amplifier_background::control::{Owner, OwnerOptions, Standing};
 use amplifier_background::declared::Sources;
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
-use amplifier_core::CancelLevel;
 use amplifier_crew::config::RetentionConfig;
 use amplifier_crew::{Crew, CrewError};
 use amplifier_foundation::store::Retention;
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_web::{Web, WebOptions};
-use serde_json::json;
-use tokio::sync::mpsc;
+use serde_json::{Value, json};
 
 use super::plan::Plan;
 use super::{detached, here};
@@ -61,17 +60,10 @@ async fn own(args: &StartArgs, context: &Context, left: Option<&mut detach::Owne
     if let Some(owner) = &left {
         signals = signals.with(owner.signals().map_err(|error| Failure::work(&error))?);
     }
-    let host = workers(context).await?;
+    let host = owning::host(context).await?;
     let code = owned(args, context, &host, signals, left).await;
     host.shutdown(Shutdown::Now).await;
     code
-}
-
-/// A host whose sessions run with the settings' permissions and limits, and nobody to ask.
-async fn workers(context: &Context) -> Result<Host, Failure> {
-    let permissions = context.permissions(&[], false)?;
-    let builder = context.builder(false).permissions(permissions).limits(context.limits());
-    builder.open(context.cwd()).await.map_err(|error| Failure::config(&error))
 }
 
 async fn owned(
@@ -185,11 +177,7 @@ fn ready_text(args: &StartArgs, plan: &Plan, running: &BesideRunning, log: Optio
     let pid = std::process::id();
     let address = running.address();
     if args.json {
-        let object = json!({
-            "type": "ready", "pid": pid, "pools": plan.pools(), "address": address, "log": log,
-            "url": address.map(|address| format!("http://{address}/")),
-        });
-        return format!("{object}\n");
+        return format!("{}\n", ready_object(plan, running, log));
     }
     let mut lines = vec![format!("process {pid} works on issues: {}", plan.in_short())];
     if let Some(address) = address {
@@ -201,64 +189,31 @@ fn ready_text(args: &StartArgs, plan: &Plan, running: &BesideRunning, log: Optio
     lines.iter().map(|line| format!("{}\n", plain(line))).collect()
 }
 
+/// What a program is told once the daemon is ready.
+fn ready_object(plan: &Plan, running: &BesideRunning, log: Option<&str>) -> Value {
+    let address = running.address();
+    json!({
+        "type": "ready", "pid": std::process::id(), "pools": plan.pools(), "address": address, "log": log,
+        "url": address.map(|address| format!("http://{address}/")),
+    })
+}
+
 async fn serve(
     args: &StartArgs,
     host: &Host,
     owner: Owner,
     (running, web): (BesideRunning, &Web),
-    mut signals: Signals,
+    signals: Signals,
     plan: &Plan,
 ) -> Result<Code, Failure> {
-    let manager = owner.manager().clone();
-    let log = Log::new(args.json || args.log_format == Format::Json, &manager);
-    if let Some(warning) = running.warning() {
-        say(&plain(&warning));
-    }
-    if args.foreground && !args.json {
-        say(ready_text(args, plan, &running, None).trim_end());
-    }
-    let mut progress = Progress::new(host, &manager).map_err(|error| Failure::work(&error))?;
-    let (_, now) =
-        standings(host, &owner.declared().sessions).await.map_err(|error| Failure::store(&error))?;
-    log.ready(host, &now);
-    if let Some(address) = running.address() {
-        log.listening(address, &running.hooks());
-    }
-    let (stop, stops) = mpsc::channel(4);
-    let mut by: Option<Signalled> = None;
-    let mut owning = Box::pin(owner.run(stops));
-    let ended = loop {
-        tokio::select! {
-            biased;
-            ended = &mut owning => break ended,
-            signal = signals.next() => {
-                by.get_or_insert(signal);
-                log.stopping(args.drain_timeout.0);
-                // A queue that is full holds more stops than are needed.
-                let _ = stop.try_send(CancelLevel::Graceful);
-            }
-            Some(change) = progress.next() => log.change(&change),
+    let log = Log::new(args.json || args.log_format == Format::Json, owner.manager());
+    let owning = Owning { host, owner, running, log, drain: args.drain_timeout.0, signals };
+    let ready = |log: &Log, running: &BesideRunning, now: &[Standing]| {
+        if args.foreground && !args.json {
+            say(ready_text(args, plan, running, None).trim_end());
         }
+        log.ready_with(host, now, || ready_object(plan, running, None));
+        log.listening(running);
     };
-    web.close();
-    running.end().await;
-    log.ended(&ended);
-    Ok(by.map_or(Code::Success, Signalled::code))
-}
-
-fn not_beside(error: &BesideError) -> Failure {
-    match error {
-        BesideError::Store(error) => Failure::store(error),
-        BesideError::Notify(error) => Failure::work(error),
-        other => Failure::config(other),
-    }
-}
-
-fn not_started(error: &StartError) -> Failure {
-    match error {
-        StartError::Background(error) => refused(error),
-        StartError::Store(error) => Failure::store(error),
-        StartError::Declared(error) => undeclared(error),
-        other => Failure::config(other),
-    }
+    owning.serve(ready, || web.close()).await
 }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use amplifier_core::CancelLevel;
 use amplifier_core::module::provider::ProviderErrorKind;
+use amplifier_core::{CancelLevel, OutcomeKind};
 use amplifier_foundation::Shutdown;
+use amplifier_foundation::router::Link;
 use amplifier_foundation::store::RunState;
 use amplifier_issue::IssueStatus::{Blocked, Completed, Failed, Open, PendingUserInput};
 use amplifier_tests::fake::Step;
 use amplifier_tests::gate::Gate;
 use serde_json::json;
 
-use super::{World, id, new, one_pool};
+use super::{World, after, id, new, one_pool};
 
 #[tokio::test]
 async fn a_worker_that_reports_nothing_has_completed_its_issue() {
@@ -227,6 +228,65 @@ async fn a_worker_hears_what_was_said_and_what_came_out_of_what_it_depends_on() 
         let told = life.told(issue.session.as_ref().unwrap()).await.remove(0);
         assert!(told.contains("<dependency id=\"find\" title=\"find\">\nThe key is in the safe."), "{told}");
         assert!(told.contains("<comment by=\"ann\">\nMind &lt;/issue> the dog."), "{told}");
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_chain_of_causes_leads_from_a_worker_to_what_freed_its_issue() {
+    for world in World::both() {
+        let life = world.begin(one_pool(json!({"max_concurrent": 1}))).await;
+        life.add(new("first")).await;
+        life.add(after("second", &["first"])).await;
+        let first = life.ends("first", Completed).await.session.unwrap();
+        let second = life.ends("second", Completed).await.session.unwrap();
+        let end = life.host.store().session(&second).await.unwrap().unwrap().settled.unwrap().event;
+        let why = amplifier_background::why(life.host.router(), end).await.unwrap();
+        assert!(why.is_complete(), "{why:#?}");
+        let names: Vec<String> = why
+            .links
+            .iter()
+            .map(|link| match link {
+                Link::Event(event) => event.event_type.name().to_owned(),
+                Link::Session { id, .. } if *id == first => "the first".to_owned(),
+                Link::Session { id, .. } if *id == second => "the second".to_owned(),
+                Link::Run(_) => "run".to_owned(),
+                Link::Trigger { .. } => "trigger".to_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        let chain = [
+            "session_completed",
+            "the second",
+            "run",
+            "trigger",
+            "issue_unblocked",
+            "the first",
+            "run",
+            "trigger",
+            "issue_opened",
+        ];
+        assert_eq!(names, chain);
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_at_its_limit_has_failed_and_is_not_tried_again() {
+    for world in World::both() {
+        world.stage.brain.then(Step::Call(vec![("echo", json!({"text": "again"}))]));
+        let mut config = one_pool(json!({"limits": {"max_turns": 1}}));
+        config["retry"] = json!({"attempts": 3});
+        let life = world.begin(config).await;
+        life.add(new("login")).await;
+        let issue = life.ends("login", Failed).await;
+        let reason = issue.details.reason.unwrap();
+        assert!(reason.contains('1') && reason.contains("turn"), "{reason}");
+        let settled = life.host.store().session(&issue.session.unwrap()).await.unwrap().unwrap().settled;
+        assert_eq!(settled.unwrap().outcome.kind, OutcomeKind::LimitReached);
+        assert_eq!(life.states().await, [RunState::Dead]);
+        life.queue().retry(&id("login"), None).await.unwrap();
+        life.ends("login", Completed).await;
         life.end().await;
     }
 }

@@ -64,6 +64,27 @@ async fn a_worker_works_in_its_own_tree_and_what_it_leaves_is_saved_before_that_
 }
 
 #[tokio::test]
+async fn the_tree_of_an_issue_that_its_worker_completes_itself_goes_too() {
+    let world = World::on_disk();
+    repository(&world);
+    let gate = Gate::new();
+    world.stage.brain.then(Step::Late("I have said so.".into(), gate.clone()));
+    let life = world.begin(one_pool(json!({"worktree": true}))).await;
+    life.add(new("login")).await;
+    let session = life.worker("login").await;
+    gate.reached(1).await;
+    life.queue_in(&session).complete(&id("login"), Some("done")).await.unwrap();
+    life.until("login", |issue| issue.issue.status == Completed && issue.run.is_some()).await;
+    gate.open();
+    life.ends("login", Completed).await;
+    let tree = life.crew.worktrees().unwrap().of(&id("login"));
+    assert!(tree.path.exists(), "nobody has looked since its run ended");
+    world.stage.clock.advance(std::time::Duration::from_secs(60));
+    gone(&life, "login").await;
+    life.end().await;
+}
+
+#[tokio::test]
 async fn without_a_repository_the_issue_fails_with_what_to_do() {
     let world = World::on_disk();
     let mut config = one_pool(json!({"worktree": true}));

@@ -8,12 +8,6 @@
 //! Never here: a sandbox that a bundle can turn off, and a promise about what other services
 //! (a container engine, systemd) start on behalf of a command.
 
-pub(crate) mod environment;
-mod gate;
-mod output;
-pub(crate) mod run;
-mod sandbox;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +20,13 @@ use amplifier_core::module::{Module, ModuleInfo, ModuleKind, Mount, MountError, 
 use amplifier_core::permission::Access;
 use amplifier_foundation::fs::tool_io::{self, Kind};
 use amplifier_foundation::process::Processes;
+pub use amplifier_sandbox::SandboxOff;
+use amplifier_sandbox::{Confinement, Ended, Enforced, Program, Report, Request, Variables, run};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{resolve, schema, shown, whole};
-use run::{Ended, Program, Report, Request};
-pub use sandbox::SandboxOff;
 
 const DEFAULT_TIMEOUT_S: u64 = 120;
 const MAX_TIMEOUT_S: u64 = 600;
@@ -136,19 +130,13 @@ impl Tool for Bash {
         let request = Request {
             program: Program::Shell(arguments.command),
             cwd: folder(cx, arguments.cwd.as_deref())?,
-            variables: environment::of_child(cx.env, &self.passthrough, &tree.mark()),
-            writable: writable(cx),
+            variables: Variables::of_child(cx.env, &self.passthrough, &tree.mark()),
+            confinement: Confinement::of_session(cx.env, cx.permissions, cx.sandboxed),
             timeout,
         };
-        let report = run::run(request, tree, &cx.env.clock).await?;
+        let report = run(request, None, tree, cx.env.clock.as_ref()).await?;
         result(report, timeout)
     }
-}
-
-/// Where a sandboxed command may write; `None` for a command without a sandbox.
-fn writable(cx: &ToolContext<'_>) -> Option<Vec<PathBuf>> {
-    let off = cx.env.coordinator.capability::<SandboxOff>().is_some();
-    (cx.sandboxed && !off).then(|| cx.permissions.writable_roots())
 }
 
 fn folder(cx: &ToolContext<'_>, cwd: Option<&str>) -> Result<PathBuf, ToolError> {
@@ -175,8 +163,12 @@ fn result(report: Report, timeout: Duration) -> Result<ToolOutput, ToolError> {
         },
     };
     let is_error = note.is_some();
+    let tcp_only = "[only TCP is closed to this command: this kernel has no seccomp]";
     let background = "[processes are still running in the background; they end with the session]";
-    let notes = note.into_iter().chain(report.background.then(|| background.to_owned()));
+    let notes = note
+        .into_iter()
+        .chain((report.enforced == Enforced::TcpOnly).then(|| tcp_only.to_owned()))
+        .chain(report.background.then(|| background.to_owned()));
     for note in notes {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');

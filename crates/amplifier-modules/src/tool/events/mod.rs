@@ -22,17 +22,16 @@ use amplifier_core::module::tool::{Tool, ToolError, ToolOutput};
 use amplifier_core::module::{Module, ModuleInfo, ModuleKind, ModuleSpec, Mount, MountError};
 use amplifier_core::{Cause, SessionEvent};
 use amplifier_foundation::router::RouterError;
-use amplifier_foundation::settings::duration;
 use amplifier_foundation::spawn::Spawner;
 use async_trait::async_trait;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 pub use emit::EmitEvent;
 use settings::{CONFIG_KEYS, Offered, Settings};
 pub use spawn::Spawn;
 pub use wait::Wait;
 pub use wait_for_event::WaitForEvent;
+
+use super::span;
 
 const ID: &str = "tool-events";
 
@@ -116,23 +115,6 @@ impl Heard {
     }
 }
 
-/// A span as models write it: seconds as a number, or a text such as `90`, `90s` or `15m`.
-fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
-    let found = match &value {
-        Value::Null => return Ok(None),
-        Value::Number(number) => number.as_f64().and_then(seconds),
-        Value::String(text) => match text.trim().parse() {
-            Ok(number) => seconds(number),
-            Err(_) => duration::parse(text).ok(),
-        },
-        _ => None,
-    };
-    let wrong = || serde::de::Error::custom(format!("{value} is no time; give seconds, or a text like 15m"));
-    found.map(Some).ok_or_else(wrong)
-}
-
 /// What a router could not do, as a result that the model can act on.
 fn told(error: &RouterError) -> ToolError {
     ToolError::Refused(chain(error))
@@ -156,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_time_is_seconds_or_a_span() {
-        #[derive(Deserialize)]
+        #[derive(serde::Deserialize)]
         struct Given(#[serde(deserialize_with = "span")] Option<Duration>);
         let read = |text: &str| serde_json::from_str::<Given>(text).map(|given| given.0);
         for (text, millis) in [("1.5", 1_500), ("\"90\"", 90_000), ("\"15m\"", 900_000), ("0", 0)] {

@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 
-pub(super) const HEAD_BYTES: usize = 64 * 1024;
-pub(super) const TAIL_BYTES: usize = 64 * 1024;
+const HEAD_BYTES: usize = 64 * 1024;
+const TAIL_BYTES: usize = 64 * 1024;
 
+/// What is kept of an output.
 #[derive(Debug, Default)]
-pub(super) struct Capture {
+pub struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
@@ -17,7 +18,7 @@ pub(super) struct Capture {
 
 impl Capture {
     /// Takes a piece.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
         self.head.extend_from_slice(head);
         let last = &rest[rest.len().saturating_sub(TAIL_BYTES)..];
@@ -28,7 +29,7 @@ impl Capture {
     }
 
     /// What was kept, as text: bytes that are none are replaced.
-    pub(super) fn into_text(self) -> String {
+    pub fn into_text(self) -> String {
         let mut bytes = self.head;
         if self.left_out == 0 {
             bytes.extend(self.tail);

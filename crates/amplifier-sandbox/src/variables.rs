@@ -1,6 +1,6 @@
-//! Which variables a command gets.
+//! Which variables a program gets.
 //!
-//! Guarantees: a command inherits the process's variables, except those whose name looks like
+//! Guarantees: a program inherits the process's variables, except those whose name looks like
 //! a secret's and that the configuration does not let through; it gets the session's ids and a
 //! mark by which its whole tree is found again.
 //! Never here: values. A secret under a harmless name is passed on; and the system lets any
@@ -8,24 +8,71 @@
 //! started (`/proc/<pid>/environ`). A key that commands must not see belongs into configuration.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::process::Command;
 
 use amplifier_core::SessionEnv;
 use amplifier_foundation::process::MARK;
 
 /// Changes to the inherited variables.
-#[derive(Debug, Default)]
-pub(crate) struct Variables {
-    pub(super) remove: Vec<OsString>,
-    pub(super) set: Vec<(&'static str, String)>,
+#[derive(Default)]
+pub struct Variables {
+    remove: Vec<OsString>,
+    set: Vec<(OsString, OsString)>,
+}
+
+/// Names alone: a value may be a secret.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set: Vec<_> = self.set.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Variables").field("remove", &self.remove).field("set", &set).finish()
+    }
 }
 
 impl Variables {
     /// Those of a program that no session starts, whose tree has this mark.
-    pub(crate) fn of_program(mark: &str) -> Self {
-        let held_back = |name: &OsString| is_secret(&name.to_string_lossy());
-        let remove = std::env::vars_os().map(|(name, _)| name).filter(held_back).collect();
-        Self { remove, set: vec![(MARK, mark.to_owned())] }
+    pub fn of_program(mark: &str) -> Self {
+        Self { remove: held_back(&[]), set: vec![(MARK.into(), mark.into())] }
     }
+
+    /// Those of a session's program whose tree has this mark; `passthrough` names variables that it
+    /// gets although they look like secrets.
+    pub fn of_child(env: &SessionEnv, passthrough: &[String], mark: &str) -> Self {
+        let mut variables = Self { remove: held_back(passthrough), set: Vec::new() }
+            .with("AMPLIFIER_SESSION_ID", env.session.to_string())
+            .with("AMPLIFIER_ROOT_SESSION_ID", env.root.to_string())
+            .with("AMPLIFIER_SPAWN_DEPTH", env.depth.to_string())
+            .with(MARK, mark);
+        match &env.parent {
+            Some(parent) => variables.with("AMPLIFIER_PARENT_SESSION_ID", parent.to_string()),
+            None => {
+                variables.remove.push("AMPLIFIER_PARENT_SESSION_ID".into());
+                variables
+            }
+        }
+    }
+
+    /// The same and one more, whatever its name looks like.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.set.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn apply(self, onto: &mut Command) {
+        self.remove.iter().for_each(|name| {
+            onto.env_remove(name);
+        });
+        onto.envs(self.set);
+    }
+}
+
+fn held_back(passthrough: &[String]) -> Vec<OsString> {
+    let held_back = |name: &OsString| {
+        let name = name.to_string_lossy();
+        is_secret(&name) && !passthrough.iter().any(|passed| *passed == name)
+    };
+    std::env::vars_os().map(|(name, _)| name).filter(held_back).collect()
 }
 
 /// Parts of a name, between underscores, that make it a secret's wherever they stand.
@@ -47,7 +94,7 @@ const SECRET_ENDS: &[&str] = &["_KEY", "_KEY_ID", "_PAT", "_AUTH", "TOKEN", "API
 const HARMLESS: &[&str] = &["PWD", "OLDPWD"];
 
 /// True if a variable of this name is held back.
-pub(super) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     if HARMLESS.contains(&name.as_str()) {
         return false;
@@ -56,29 +103,16 @@ pub(super) fn is_secret(name: &str) -> bool {
     name.split('_').any(part) || SECRET_ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// The variables of a command's tree with this mark.
-pub(super) fn of_child(env: &SessionEnv, passthrough: &[String], mark: &str) -> Variables {
-    let held_back = |name: &OsString| {
-        let name = name.to_string_lossy();
-        is_secret(&name) && !passthrough.iter().any(|passed| *passed == name)
-    };
-    let mut remove: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).filter(held_back).collect();
-    let mut set = vec![
-        ("AMPLIFIER_SESSION_ID", env.session.to_string()),
-        ("AMPLIFIER_ROOT_SESSION_ID", env.root.to_string()),
-        ("AMPLIFIER_SPAWN_DEPTH", env.depth.to_string()),
-        (MARK, mark.to_owned()),
-    ];
-    match &env.parent {
-        Some(parent) => set.push(("AMPLIFIER_PARENT_SESSION_ID", parent.to_string())),
-        None => remove.push("AMPLIFIER_PARENT_SESSION_ID".into()),
-    }
-    Variables { remove, set }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_not_shown() {
+        let variables = Variables::of_program("a-mark").with("SOME_TOKEN", "hidden");
+        let shown = format!("{variables:?}");
+        assert!(shown.contains("SOME_TOKEN") && !shown.contains("hidden"), "{shown}");
+    }
 
     #[test]
     fn a_name_tells_a_secret() {
