@@ -17,7 +17,7 @@ mod price;
 pub mod provider;
 pub mod scripted;
 pub mod services;
-pub mod standing;
+pub use amplifier_sandbox::standing;
 pub mod tool;
 
 use std::sync::Arc;
