@@ -7,6 +7,7 @@
 //! of a tree use together never passes a limit of an ancestor.
 
 mod activate;
+mod answer;
 pub(crate) mod bounds;
 mod caller;
 mod choices;
@@ -55,6 +56,7 @@ use amplifier_core::panic::caught;
 use amplifier_core::{Activation, AmplifierSession, CancelToken, MonoTime, SessionId};
 use tokio::sync::oneshot;
 
+pub use answer::AnswerCheck;
 pub use bounds::{
     DEFAULT_CHILD_FIRST_PROGRESS_MS, DEFAULT_CHILD_IDLE_MS, DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS,
     DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
@@ -269,7 +271,8 @@ async fn enter(
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
     let (stay, shared) = (Stay::of(&request.spec), request.within.as_ref());
-    let mounted = mount::mount(host, resolved, recorded, cancel, (stay, shared)).await?;
+    let check = request.check.as_ref();
+    let mounted = mount::mount(host, resolved, recorded, cancel, (stay, shared, check)).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
         finish::clean_up(host, session.env()).await;
