@@ -80,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Tool(command)) => tool::run(command),
         Some(Command::Module(command)) => module::run(command),
         Some(Command::Store(command)) => store::run(command),
+        Some(Command::Schema { kind }) => Ok(output::print(kind.schema())),
         Some(Command::Completions { shell }) => completions(shell, Cli::command()),
         Some(Command::Init(args)) => init::run(&args),
         Some(Command::Doctor { json }) => doctor::run(json),

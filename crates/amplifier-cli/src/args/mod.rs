@@ -78,6 +78,12 @@ pub(crate) enum Command {
     /// Copy the project's database
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print the JSON Schema of a kind of file: for editors, and for programs that write such files
+    #[command(after_help = "Example:\n  amplifier schema settings > settings.schema.json")]
+    Schema {
+        /// The kind of file
+        kind: amplifier_app::schema::FileKind,
+    },
     /// Print what a shell needs to complete commands and flags
     #[command(after_help = amplifier_app::completions::help("amplifier"))]
     Completions {

@@ -8,7 +8,6 @@ use amplifier_foundation::settings::money;
 use clap::{Args, ValueEnum};
 
 use crate::exit::Failure;
-use crate::later::LaterFlags;
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -67,8 +66,6 @@ pub(crate) struct RunArgs {
     /// Make the new session a child of this one (its id, or the beginning of it), within its permissions and limits
     #[arg(long, value_name = "ID")]
     pub(crate) parent_session: Option<String>,
-    #[command(flatten)]
-    pub(crate) later: LaterFlags,
 }
 
 /// `amplifier spawn`.
@@ -94,8 +91,6 @@ pub(crate) struct ContinueArgs {
     prompt: Option<String>,
     #[command(flatten)]
     options: RunOptions,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 /// `amplifier resume`.
@@ -107,8 +102,6 @@ pub(crate) struct ResumeArgs {
     prompt: Option<String>,
     #[command(flatten)]
     options: RunOptions,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 /// What the three commands share.
@@ -150,6 +143,12 @@ pub(crate) struct RunOptions {
     /// Also write the answer to this file
     #[arg(short = 'o', long, value_name = "FILE")]
     pub(crate) output_last_message: Option<PathBuf>,
+    /// The answer must be JSON that fits the JSON Schema in this file; where it does not, the model is asked again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_schema: Option<PathBuf>,
+    /// How often it is asked again
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "output_schema")]
+    pub(crate) output_schema_retries: u32,
     /// default, plan, acceptEdits, dontAsk or bypassPermissions
     #[arg(long, value_name = "MODE", value_parser = permission_mode)]
     pub(crate) permission_mode: Option<Mode>,
@@ -185,8 +184,8 @@ fn usd(text: &str) -> Result<u64, String> {
 impl ContinueArgs {
     /// The same as a run.
     pub(crate) fn into_run(self) -> RunArgs {
-        let Self { prompt, options, later } = self;
-        RunArgs { prompt, options, later, continue_last: true, ..RunArgs::default() }
+        let Self { prompt, options } = self;
+        RunArgs { prompt, options, continue_last: true, ..RunArgs::default() }
     }
 }
 
@@ -198,7 +197,7 @@ impl ResumeArgs {
             let help = "`amplifier session list` shows them, `amplifier continue` takes the most recent one";
             return Err(Failure::usage("no session is named").help(help));
         };
-        Ok(RunArgs { prompt, options, later, resume: Some(id), ..RunArgs::default() })
+        Ok(RunArgs { prompt, options, resume: Some(id), ..RunArgs::default() })
     }
 }
 

@@ -58,7 +58,6 @@ fn run_as(args: RunArgs, owned: Option<Owned<'_>>) -> Result<Code, Failure> {
 
 /// What can be refused before anything is read.
 fn check(args: &RunArgs) -> Result<(), Failure> {
-    args.later.check()?;
     if args.options.mode == Some(OldMode::Chat) {
         return Err(crate::later::chat());
     }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use amplifier_app::output_schema::OutputSchema;
 use amplifier_app::setup::SCRIPTED;
 use amplifier_core::SessionId;
 use amplifier_core::turn::RetryPolicy;
@@ -67,8 +68,16 @@ pub(super) async fn ask(
             (id, request.chosen_by_project(by_project))
         }
     };
-    if let Some(piped) = piped {
-        request = request.input(piped);
+    let mut input = piped;
+    if let Some(file) = &args.options.output_schema {
+        let file = context.cwd().join(file);
+        let schema = OutputSchema::read(&file, args.options.output_schema_retries)?;
+        input = Some(input.into_iter().chain([schema.instruction()]).collect::<Vec<_>>().join("\n\n"));
+        request = request.checked(schema);
+        facts.structured = true;
+    }
+    if let Some(input) = input {
+        request = request.input(input);
     }
     request = with_options(request, args, context).permissions(permissions);
     if inherits {

@@ -15,7 +15,6 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     check(&["event", "tail", "--from", "x"], &["--from"]);
     check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
-    check(&["resume", "x", "hi", "--output-schema", "f"], &["`--output-schema` is not there yet"]);
     check(&["run", "--mode", "chat", "hi"], &["the interactive chat is not there yet"]);
     // Not understood.
     check(&["rum", "hi"], &["unrecognized subcommand 'rum'", "run"]);
@@ -79,7 +78,6 @@ fn help_and_version_are_results() {
     }
     let help = place.run(&["run", "--help"]).ok().stdout;
     assert!(help.contains("--background") && help.contains("detach"), "{help}");
-    assert!(!help.contains("output-schema"), "what is not there yet is not offered");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod permissions;
 mod providers;
 mod reach;
 mod runs;
+mod schemas;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;
