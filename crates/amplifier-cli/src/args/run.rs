@@ -192,7 +192,7 @@ impl ContinueArgs {
 impl ResumeArgs {
     /// The same as a run. Without an id there is nothing to resume.
     pub(crate) fn into_run(self) -> Result<RunArgs, Failure> {
-        let Self { id, prompt, options, later } = self;
+        let Self { id, prompt, options } = self;
         let Some(id) = id else {
             let help = "`amplifier session list` shows them, `amplifier continue` takes the most recent one";
             return Err(Failure::usage("no session is named").help(help));

@@ -34,6 +34,9 @@ use super::transcript::StoredTranscript;
 use crate::host::Host;
 use crate::router::{DEFAULT_MAX_HOPS, SessionEvents};
 
+/// What a request brings beside its spec: the budget that it shares, and what checks its answers.
+type Beside<'a> = (Stay, Option<&'a Arc<Budget>>, Option<&'a Arc<dyn AnswerCheck>>);
+
 /// A session with everything mounted, and nothing run.
 pub(super) struct Mounted {
     pub(super) session: AmplifierSession,
@@ -46,7 +49,7 @@ pub(super) async fn mount(
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
-    (stay, shared, check): (Stay, Option<&Arc<Budget>>, Option<&Arc<dyn AnswerCheck>>),
+    (stay, shared, check): Beside<'_>,
 ) -> Result<Mounted, SpawnError> {
     let node = node(resolved, recorded, shared);
     let env = surroundings(host, resolved, recorded, &node, cancel);
