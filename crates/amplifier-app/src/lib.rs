@@ -7,12 +7,15 @@
 //!
 //! [`command`] has the commands that both have, [`context`] where they work, [`exit`] how they end.
 //!
+//! [`chat`] is a conversation: its turns, the line editor, the screen.
+//!
 //! Never here: a command line, and what one program does alone.
 
 #![warn(missing_docs)]
 
 pub mod ask;
 pub mod beside;
+pub mod chat;
 pub mod command;
 pub mod completions;
 pub mod context;

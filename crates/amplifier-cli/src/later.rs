@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 3] = ["mcp", "chat", "update"];
+const COMMANDS: [&str; 2] = ["mcp", "update"];
 
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
@@ -22,12 +22,6 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
         "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
         _ => Ok(()),
     }
-}
-
-/// The interactive chat.
-pub(crate) fn chat() -> Failure {
-    not_yet("the interactive chat")
-        .help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
 }
 
 /// `amplifier spawn` without `--explain`.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use amplifier_app::terminal::progress::during;
+use amplifier_app::terminal::bar::during;
 use amplifier_foundation::fs::read;
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::storage::ProjectPaths;

@@ -31,7 +31,7 @@ impl Style {
         self.terminal
     }
 
-    /// True if it has colours and can be drawn over.
+    /// True if text may have colours.
     pub fn is_decorated(self) -> bool {
         self.decorated
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use amplifier_app::terminal::Progress;
+use amplifier_app::terminal::bar::Bar;
 use amplifier_core::{SessionId, Timestamp};
 use amplifier_foundation::Host;
 use amplifier_foundation::host::{ReachError, SessionState};
@@ -36,7 +36,7 @@ pub(super) async fn cleanup(args: &CleanupArgs, host: &Host) -> Result<Code, Fai
     }
     let mut deleted = Vec::new();
     let mut code = Code::Success;
-    let progress = Progress::begin("deleting sessions", old.len());
+    let progress = Bar::begin("deleting sessions", old.len());
     for session in &old {
         match host.project_sessions().delete(&session.id).await {
             Ok(ids) => deleted.extend(ids),

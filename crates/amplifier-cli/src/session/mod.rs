@@ -12,6 +12,8 @@ mod show;
 mod tree;
 mod watch;
 
+pub(crate) use export::{as_json, as_markdown};
+
 use std::sync::Arc;
 
 use amplifier_app::ask;
@@ -23,7 +25,7 @@ use amplifier_foundation::storage::{self, ProjectScope, SessionQuery, SessionSum
 use crate::args::session::{DeleteArgs, ForkArgs, SessionCommand};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
-use crate::{output, run};
+use crate::{chat, output, run};
 
 /// How many of the latest sessions may have been meant by an id that is none.
 const MEANT: usize = 1_000;
@@ -31,7 +33,7 @@ const MEANT: usize = 1_000;
 /// Does what was asked.
 pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
     if let SessionCommand::Resume(args) = command {
-        return run::run(args.into_run()?);
+        return chat::resume(*args);
     }
     let context = context::here()?;
     context::small_runtime()?.block_on(async {

@@ -4,6 +4,8 @@
 mod args;
 mod background;
 mod bundles;
+mod chat;
+mod chat_sessions;
 mod children;
 mod doctor;
 mod events;
@@ -13,6 +15,7 @@ mod issues;
 mod kit;
 mod listening;
 mod permissions;
+mod person;
 #[cfg(feature = "http-providers")]
 mod providers;
 mod reach;
