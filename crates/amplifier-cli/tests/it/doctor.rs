@@ -109,6 +109,10 @@ fn a_database_that_cannot_be_read_is_told() {
     place.run(&["run", "-B", "b", "hi"]).ok();
     let project = place.home().join("projects");
     let folder = std::fs::read_dir(project).unwrap().next().unwrap().unwrap().path();
+    // What was written ahead would stand above the file.
+    for name in ["amplifier.db-wal", "amplifier.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
     std::fs::write(folder.join("amplifier.db"), vec![b'x'; 8192]).unwrap();
     let said = place.run(&["doctor", "--json"]).code(2).json();
     assert_eq!(checks(&said, "database")[0]["grade"], "fail", "{said:#}");
