@@ -13,7 +13,6 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     // Not there yet.
     check(&[], &["there is no prompt"]);
     check(&["event", "tail", "--from", "x"], &["--from"]);
-    check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
     check(&["run", "--mode", "chat", "--background", "hi"], &["a chat has no place for --background"]);
     // Not understood.
