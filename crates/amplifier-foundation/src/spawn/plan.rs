@@ -11,12 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::module::ModuleInfo;
-use amplifier_core::{ModuleSpec, Permissions, permission};
+use amplifier_core::{Limits, ModuleSpec, Permissions, permission};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
 use super::inherit::{Inherit, Selection, combine};
-use crate::bundle::{AgentAccess, AgentDef, ModuleEntry, PreparedBundle, ProviderPreference, SessionSection};
+use crate::bundle::{
+    AgentAccess, AgentDef, ModuleEntry, PreparedBundle, ProviderPreference, SessionSection, ToolNames,
+};
 use crate::host::Host;
 
 /// The agent name that means the parent's own kind.
@@ -96,6 +98,8 @@ pub(crate) struct SessionPlan {
     pub(crate) agents: Arc<BTreeMap<String, Candidate>>,
     pub(crate) preferences: Vec<ProviderPreference>,
     pub(crate) section: SessionSection,
+    /// Of all that is mounted, the tools that each of these permits: those of its agent, and of the agents above it.
+    pub(crate) narrowed: Vec<ToolNames>,
     /// The line about modules that were left out.
     pub(crate) left_out: Option<String>,
     /// The line about settings that preferences may not change.
@@ -115,6 +119,13 @@ impl SessionPlan {
     pub(super) fn own_permissions(&self, cwd: &Path) -> Permissions {
         let layer = self.agent.as_ref().and_then(|agent| agent.layer(cwd));
         layer.map_or_else(Permissions::unrestricted, |layer| Permissions::unrestricted().with(layer))
+    }
+
+    /// What the session's agent is held to.
+    pub(super) fn own_limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_turns = self.agent.as_ref().and_then(|agent| agent.def.max_turns);
+        limits
     }
 
     /// In the order of mounting: orchestrator, context, providers, tools, hooks.
@@ -144,6 +155,7 @@ pub(super) fn of_bundle_child(
     provider: Option<&str>,
 ) -> Result<SessionPlan, SpawnError> {
     let mut plan = of_bundle(&bundle);
+    plan.narrowed.clone_from(&parent.narrowed);
     let providers = match &inherit.providers {
         Some(selection) => selection.clone(),
         None if plan.providers.is_empty() => Selection::All,
@@ -192,6 +204,13 @@ pub(super) fn of_agent(
             (None, true) => Vec::new(),
         },
         section: parent.section.clone(),
+        narrowed: parent
+            .narrowed
+            .iter()
+            .chain([&def.tool_names])
+            .filter(|one| !one.is_all())
+            .cloned()
+            .collect(),
         agent: agent.or_else(|| parent.agent.clone()),
         left_out: None,
         protected: None,
@@ -235,6 +254,7 @@ fn of_bundle(bundle: &Arc<PreparedBundle>) -> SessionPlan {
         agents: Arc::default(),
         preferences: Vec::new(),
         section: plan.session.clone(),
+        narrowed: Vec::new(),
         left_out: None,
         protected: None,
     }
