@@ -164,19 +164,15 @@ impl Settings {
     /// Other programs whose agents are read.
     pub fn neighbours(&self) -> Neighbours {
         let set = &self.neighbours;
-        let mut wanted = Neighbours::default();
-        wanted.claude = value(&set.claude).unwrap_or_default();
-        wanted.codex = value(&set.codex).unwrap_or_default();
-        wanted
+        let on = |set| value(set).unwrap_or_default();
+        Neighbours { claude: on(&set.claude), codex: on(&set.codex) }
     }
 
     /// Files of instructions that belong to every system prompt.
     pub fn project_files(&self) -> ProjectFiles {
         let set = &self.neighbours;
-        let mut wanted = ProjectFiles::default();
-        wanted.agents_md = value(&set.agents_md).unwrap_or_default();
-        wanted.claude_md = value(&set.claude_md).unwrap_or_default();
-        wanted
+        let on = |set| value(set).unwrap_or_default();
+        ProjectFiles { agents_md: on(&set.agents_md), claude_md: on(&set.claude_md) }
     }
 
     /// These retries over the given defaults.
