@@ -4,6 +4,8 @@
 mod args;
 mod background;
 mod bundles;
+mod chat;
+mod chat_sessions;
 mod children;
 mod events;
 mod explain;
@@ -12,6 +14,7 @@ mod issues;
 mod kit;
 mod listening;
 mod permissions;
+mod person;
 mod reach;
 mod runs;
 #[cfg(feature = "http-providers")]
