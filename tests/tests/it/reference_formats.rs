@@ -92,14 +92,14 @@ fn metadata_has_the_references_keys_and_ours_lie_under_one() {
     assert!(!text(root, "bundle").is_empty());
     let child = &children[0];
     assert_eq!((text(child, "parent_id"), text(child, "trace_id")), (id, id));
-    assert_eq!(text(child, "agent_name"), "delegate:reader");
+    assert_eq!(text(child, "agent_name"), "reader");
     let child_id = text(child, "session_id");
     let (spans, agent) = child_id.split_once('_').unwrap();
     let (above, own) = spans.split_once('-').unwrap();
     let is_span = |text: &str| {
         text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
-    assert!(is_span(above) && is_span(own) && agent == "delegate-reader", "{child_id}");
+    assert!(is_span(above) && is_span(own) && agent == "reader", "{child_id}");
     assert_eq!(own, text(child, "child_span"));
     let theirs: BTreeSet<&str> = [
         "session_id",

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use amplifier_core::ModuleSpec;
 use amplifier_core::permission::Mode;
+use amplifier_core::{Limits, ModuleSpec};
 use serde::{Deserialize, Serialize};
 
 use super::node::Node;
@@ -282,6 +282,15 @@ pub struct AgentDef {
     pub origins: Vec<Origin>,
 }
 
+impl AgentDef {
+    /// What the agent holds itself to.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_turns = self.max_turns;
+        limits
+    }
+}
+
 /// A choice among tools by the names that models call them. It only ever takes away.
 ///
 /// A name that ends in `*` means all that begin so; `mcp__server` means all tools of that server.
@@ -298,6 +307,11 @@ impl ToolNames {
     /// True if nothing is taken away.
     pub fn is_all(&self) -> bool {
         self.allowed.is_none() && self.denied.is_empty()
+    }
+
+    /// This choice behind those of the agents above it; one that takes nothing away is left out.
+    pub fn below(&self, above: &[Self]) -> Vec<Self> {
+        above.iter().chain([self]).filter(|one| !one.is_all()).cloned().collect()
     }
 
     /// Whether a tool of this name may be seen.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::module::ModuleInfo;
-use amplifier_core::{Limits, ModuleSpec, Permissions, permission};
+use amplifier_core::{ModuleSpec, Permissions, permission};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
@@ -121,13 +121,6 @@ impl SessionPlan {
         layer.map_or_else(Permissions::unrestricted, |layer| Permissions::unrestricted().with(layer))
     }
 
-    /// What the session's agent is held to.
-    pub(super) fn own_limits(&self) -> Limits {
-        let mut limits = Limits::default();
-        limits.max_turns = self.agent.as_ref().and_then(|agent| agent.def.max_turns);
-        limits
-    }
-
     /// In the order of mounting: orchestrator, context, providers, tools, hooks.
     pub(crate) fn modules(&self) -> impl Iterator<Item = &Planned> {
         let loops = self.orchestrator.iter().chain(&self.context);
@@ -204,13 +197,7 @@ pub(super) fn of_agent(
             (None, true) => Vec::new(),
         },
         section: parent.section.clone(),
-        narrowed: parent
-            .narrowed
-            .iter()
-            .chain([&def.tool_names])
-            .filter(|one| !one.is_all())
-            .cloned()
-            .collect(),
+        narrowed: def.tool_names.below(&parent.narrowed),
         agent: agent.or_else(|| parent.agent.clone()),
         left_out: None,
         protected: None,
