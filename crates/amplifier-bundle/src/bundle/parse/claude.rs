@@ -1,6 +1,6 @@
 //! An agent's file of Claude Code (`.claude/agents/*.md`) as an agent of ours.
 //!
-//! Its `tools` is a choice among the tools that the agent inherits, so it becomes [`ToolNames`] and mounts
+//! Its `tools` is a choice among the tools that the agent inherits, so it becomes `ToolNames` and mounts
 //! nothing. What we do not have is told once a file, with its place.
 //!
 //! Guarantees: such an agent brings no module, no provider, no address and no wider permission; what was
