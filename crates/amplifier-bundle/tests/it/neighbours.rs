@@ -243,7 +243,7 @@ async fn instructions_come_from_the_users_folder_the_root_and_down_to_the_workin
     assert!(text.contains("@a/b/AGENTS.md → "), "{text}");
     let mut lab = lab;
     lab.options.project_files.claude_md = true;
-    assert!(prompt(&*lab.prepare("x").await.unwrap(), &cwd).contains("for claude"));
+    assert!(prompt(&lab.prepare("x").await.unwrap(), &cwd).contains("for claude"));
     write(&lab.path("project"), &[("a/b/AGENTS.md", "edited")]);
     assert!(prompt(&prepared, &cwd).contains("edited"), "an edit is seen at the next request");
 }
@@ -279,7 +279,7 @@ async fn agents_get_the_instructions_too_and_without_the_key_nobody_does() {
     let prepared = agents(&lab).await;
     let (agent, cwd) = (&prepared.agents["a"], lab.path("project"));
     assert!(prepared.agent_prompt(agent, &cwd, None).render().text.contains("tabs"));
-    assert!(!prompt(&*lab.prepare("y").await.unwrap(), &cwd).contains("tabs"));
+    assert!(!prompt(&lab.prepare("y").await.unwrap(), &cwd).contains("tabs"));
 }
 
 fn settings(user: &str, project: &str, trust: ProjectTrust) -> Settings {
