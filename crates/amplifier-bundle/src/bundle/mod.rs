@@ -39,6 +39,7 @@ pub use model::{
 };
 pub use node::{Node, Position};
 pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_claude_agent, parse_codex_agent};
+pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_front};
 pub use plan::MountPlan;
 pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};

@@ -72,7 +72,6 @@ pub(crate) fn chat(args: RunArgs) -> Result<Code, Failure> {
 
 /// What has no sense in a conversation.
 fn check(args: &RunArgs) -> Result<(), Failure> {
-    args.later.check()?;
     let refused = [
         (args.is_detached(), "--background and --on-exit detach"),
         (args.parent_session.is_some(), "--parent-session"),

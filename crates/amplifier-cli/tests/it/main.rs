@@ -7,24 +7,33 @@ mod bundles;
 mod chat;
 mod chat_sessions;
 mod children;
+mod doctor;
 mod events;
 mod explain;
 mod formats;
+mod hooks;
+mod hooks_shell;
 mod issues;
 mod kit;
 mod listening;
 mod permissions;
 mod person;
+#[cfg(feature = "http-providers")]
+mod providers;
 mod reach;
 mod runs;
+mod schemas;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;
 mod signals;
+mod skills;
 mod stdin;
 mod terminal;
+mod tools;
 mod tree;
 mod triggers;
 mod trust;
+mod upkeep;
 #[cfg(feature = "web")]
 mod web;
