@@ -38,8 +38,9 @@ pub use model::{
     ModuleEntry, Neighbours, ProjectFiles, ProviderPreference, SessionSection, SpawnSection, ToolNames,
 };
 pub use node::{Node, Position};
-pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_claude_agent, parse_codex_agent};
-pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_front};
+pub use parse::{
+    FileKind, kind_of, parse_agent, parse_bundle, parse_claude_agent, parse_codex_agent, parse_front,
+};
 pub use plan::MountPlan;
 pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};
