@@ -322,8 +322,7 @@ impl HostBuilder {
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         let untrusted_project = self.untrusted.is_some();
         loader.untrusted = self.untrusted.unwrap_or_default();
-        loader.on_notice = self.on_notice;
-        (loader.neighbours, loader.project_files) = self.neighbours;
+        (loader.on_notice, (loader.neighbours, loader.project_files)) = (self.on_notice, self.neighbours);
         let host = Host::new(HostInner {
             registry: self.registry,
             tools: self.tools,
