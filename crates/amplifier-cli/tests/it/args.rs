@@ -182,6 +182,12 @@ fn messages_name_only_commands_and_flags_that_exist() {
     let mut seen = 0;
     for mark in [" --", "`--", "\"--"] {
         for (line, flag) in begins(mark).filter(|(_, flag)| flag.len() > 1) {
+            // A string that is a flag and nothing else is an argument, of another program too.
+            let text =
+                line.split_once("\"--").map_or("", |(_, text)| text.split('"').next().unwrap_or_default());
+            if mark == "\"--" && !text.contains(' ') {
+                continue;
+            }
             assert!(known(&format!("--{flag}")), "{line}");
             seen += 1;
         }
