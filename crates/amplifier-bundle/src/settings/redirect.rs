@@ -28,8 +28,8 @@ pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
 }
 
 /// Keys under which modules are told what no permission judges: programs that they start by themselves
-/// (`hooks` of hooks-shell), hosts on this machine and its networks (tool-web).
-const POWERS: [&str; 3] = ["hooks", "allow_hosts", "allow_private"];
+/// (`hooks` of hooks-shell, `servers` of tool-mcp), hosts on this machine and its networks (tool-web).
+const POWERS: [&str; 6] = ["hooks", "allow_hosts", "allow_private", "servers", "mcpServers", "mcp_json"];
 
 /// Takes out what reaches further than the session's permissions; the names of what was taken out.
 pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
