@@ -204,6 +204,7 @@ impl Setup {
         let mut builder = Host::builder()
             .untrusted_project(self.untrusted.then(|| self.project_names()))
             .modules(amplifier_modules::builtin())
+            .modules(amplifier_mcp::modules())
             .providers(providers)
             .added_bundles(added)
             .variables(Arc::clone(&self.keys) as Arc<_>)
