@@ -10,19 +10,8 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 11] = [
-    "provider",
-    "tool",
-    "module",
-    "schema",
-    "mcp",
-    "store",
-    "init",
-    "doctor",
-    "completions",
-    "chat",
-    "update",
-];
+const COMMANDS: [&str; 10] =
+    ["provider", "tool", "module", "schema", "store", "init", "doctor", "completions", "chat", "update"];
 
 /// Commands of `session` that come later.
 const OF_SESSION: [&str; 1] = ["cleanup"];

@@ -13,6 +13,7 @@ mod context;
 mod event;
 mod exit;
 mod later;
+mod mcp;
 mod output;
 mod run;
 mod session;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => background::trigger(command),
         Some(Command::Runs(args)) => command::runs(&context::here()?, &args),
+        Some(Command::Mcp(command)) => mcp::run(command),
         Some(Command::Trust(args)) => trust::run(args),
     }
 }

@@ -172,7 +172,7 @@ pub(crate) struct RunOptions {
     pub(crate) mode: Option<OldMode>,
 }
 
-fn permission_mode(text: &str) -> Result<Mode, String> {
+pub(super) fn permission_mode(text: &str) -> Result<Mode, String> {
     Mode::from_name(text)
         .ok_or_else(|| "give default, plan, acceptEdits, dontAsk or bypassPermissions".to_owned())
 }

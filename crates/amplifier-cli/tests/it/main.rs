@@ -11,6 +11,7 @@ mod formats;
 mod issues;
 mod kit;
 mod listening;
+mod mcp;
 mod permissions;
 mod reach;
 mod runs;
