@@ -12,6 +12,7 @@ mod issues;
 mod kit;
 mod listening;
 mod mcp;
+mod mcp_official;
 mod permissions;
 mod reach;
 mod runs;
