@@ -7,11 +7,14 @@
 //!
 //! [`command`] has the commands that both have, [`context`] where they work, [`exit`] how they end.
 //!
+//! [`chat`] is a conversation: its turns, the line editor, the screen.
+//!
 //! Never here: a command line, and what one program does alone.
 
 #![warn(missing_docs)]
 
 pub mod beside;
+pub mod chat;
 pub mod command;
 pub mod context;
 pub mod detach;

@@ -10,8 +10,8 @@ use clap::Args;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 10] =
-    ["provider", "tool", "module", "schema", "store", "init", "doctor", "completions", "chat", "update"];
+const COMMANDS: [&str; 9] =
+    ["provider", "tool", "module", "schema", "store", "init", "doctor", "completions", "update"];
 
 /// Commands of `session` that come later.
 const OF_SESSION: [&str; 1] = ["cleanup"];
@@ -31,12 +31,6 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// The interactive chat.
-pub(crate) fn chat() -> Failure {
-    not_yet("the interactive chat")
-        .help("`amplifier run \"…\"` asks one thing, `amplifier continue \"…\"` goes on")
-}
-
 /// `amplifier spawn` without `--explain`.
 pub(crate) fn spawn() -> Failure {
     let help =
@@ -51,7 +45,7 @@ pub(crate) fn not_yet(what: &str) -> Failure {
 }
 
 /// Flags of `run` that come later: parsed, so that they can be named, and refused.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(crate) struct LaterFlags {
     #[arg(long, hide = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
     output_schema: Option<String>,

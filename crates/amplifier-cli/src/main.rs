@@ -9,6 +9,7 @@ mod approve;
 mod args;
 mod background;
 mod bundle;
+mod chat;
 mod context;
 mod event;
 mod exit;
@@ -55,10 +56,11 @@ fn start(arguments: Vec<OsString>) -> Code {
 
 fn dispatch(cli: Cli) -> Result<Code, Failure> {
     match cli.command {
-        None => Err(later::chat()),
+        None => chat::alone(cli.chat.into_run()),
+        Some(Command::Run(args)) if chat::is_meant(&args) => chat::chat(*args),
         Some(Command::Run(args)) => run::run(*args),
-        Some(Command::Continue(args)) => run::run(args.into_run()),
-        Some(Command::Resume(args)) => run::run(args.into_run()?),
+        Some(Command::Continue(args)) => chat::go_on(args.into_run()),
+        Some(Command::Resume(args)) => chat::resume(*args),
         Some(Command::Spawn(args)) => run::explain(*args),
         Some(Command::Session(command)) => session::run(command),
         Some(Command::Event(command)) => event::run(command),

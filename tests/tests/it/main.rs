@@ -26,6 +26,7 @@ mod foreman_crash;
 mod foreman_crew;
 mod foreman_daemon;
 mod foreman_run;
+mod foreman_terminal;
 mod host;
 mod issue_run;
 mod parity;

@@ -5,6 +5,7 @@
 //! Never here: a question.
 
 pub mod logging;
+mod progress;
 mod signals;
 mod stdout;
 mod style;
@@ -12,8 +13,10 @@ mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use amplifier_core::causes::chain;
+pub use progress::{Progress, call_line, rounded};
 pub use signals::{Signalled, Signals};
 pub use stdout::Stdout;
 pub use style::{Style, plain};
@@ -69,8 +72,31 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// Writes a line to stderr. A stderr that is gone changes nothing.
+/// Whoever has the terminal, and shows lines in a place of its own.
+pub trait Lines: Send + Sync + std::fmt::Debug {
+    /// Shows a line. Returns at once.
+    fn line(&self, line: &str);
+}
+
+// Held to look or to change; a line is shown after it was let go.
+static LINES: RwLock<Option<Arc<dyn Lines>>> = RwLock::new(None);
+
+/// From now on [`say`] hands its lines to this one; `None`: they go to stderr again.
+pub fn hand_lines_to(lines: Option<Arc<dyn Lines>>) {
+    *LINES.write().unwrap_or_else(PoisonError::into_inner) = lines;
+}
+
+/// Writes a line to stderr, or shows it where somebody has the terminal. A stderr that is gone changes nothing.
 pub fn say(line: &str) {
+    let lines = LINES.read().unwrap_or_else(PoisonError::into_inner).clone();
+    match lines {
+        Some(lines) => lines.line(line),
+        None => write_line(line),
+    }
+}
+
+/// Writes a line to stderr, whoever has the terminal.
+pub(crate) fn write_line(line: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(line.as_bytes());
     let _ = stderr.write_all(b"\n");

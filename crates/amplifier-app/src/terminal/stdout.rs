@@ -67,7 +67,7 @@ impl Stdout {
             *failed = Some(error.kind());
             self.gone.notify_one();
             if error.kind() != ErrorKind::BrokenPipe {
-                super::say(&format!("error: standard output cannot be written: {error}"));
+                super::write_line(&format!("error: standard output cannot be written: {error}"));
             }
         }
     }

@@ -31,6 +31,11 @@ impl Style {
         self.terminal
     }
 
+    /// True if text may have colours.
+    pub fn is_decorated(self) -> bool {
+        self.decorated
+    }
+
     /// Less important.
     pub fn dim(self, text: &str) -> String {
         self.wrap("2", text)

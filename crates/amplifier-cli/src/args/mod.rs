@@ -23,13 +23,16 @@ use crate::exit::Failure;
 #[command(
     name = "amplifier",
     version,
-    about = "Runs AI-agent sessions from bundles",
+    about = "Runs AI-agent sessions from bundles; alone it is a chat",
+    args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 done, 1 agent or provider error, 2 usage or configuration, 3 limit reached, \
                   4 permission needed and nobody to ask, 5 background sessions left or failed unseen, 75 try again later, 124 timed out, 130 SIGINT, 143 SIGTERM"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) chat: run::ChatArgs,
 }
 
 /// The commands.

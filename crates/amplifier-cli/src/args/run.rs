@@ -46,7 +46,7 @@ pub(crate) enum OldMode {
 }
 
 /// `amplifier run`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(crate) struct RunArgs {
     /// What to do. Piped standard input is the prompt, or is added as context when a prompt is given
     pub(crate) prompt: Option<String>,
@@ -68,6 +68,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) parent_session: Option<String>,
     #[command(flatten)]
+    pub(crate) history: HistoryFlags,
+    #[command(flatten)]
     pub(crate) later: LaterFlags,
 }
 
@@ -87,6 +89,54 @@ pub(crate) struct SpawnArgs {
     pub(crate) run: RunArgs,
 }
 
+/// How much of an earlier conversation a chat begins with.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct HistoryFlags {
+    /// Show nothing of the conversation so far
+    #[arg(long, conflicts_with = "full_history")]
+    pub(crate) no_history: bool,
+    /// Show the whole conversation so far, not its last turns alone
+    #[arg(long, visible_alias = "replay")]
+    pub(crate) full_history: bool,
+    /// Show what the model thinks, dimmed
+    #[arg(long)]
+    pub(crate) show_thinking: bool,
+}
+
+/// `amplifier` alone.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ChatArgs {
+    /// A bundle by name, path or URI
+    #[arg(short = 'B', long, value_name = "NAME|URI")]
+    bundle: Option<String>,
+    /// The provider, by the name that the bundle or settings give it
+    #[arg(short = 'p', long, value_name = "NAME")]
+    provider: Option<String>,
+    /// The model
+    #[arg(short = 'm', long, value_name = "NAME")]
+    model: Option<String>,
+    /// Go on with the most recent session of this project
+    #[arg(short = 'c', long = "continue")]
+    continue_last: bool,
+    /// Go on with this session (its id, or the beginning of it)
+    #[arg(long, value_name = "ID", conflicts_with = "continue_last")]
+    resume: Option<String>,
+    /// Work in this directory
+    #[arg(short = 'C', long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// A further directory that counts as the working directory
+    #[arg(long, value_name = "DIR")]
+    add_dir: Vec<PathBuf>,
+    /// default, plan, acceptEdits, dontAsk or bypassPermissions
+    #[arg(long, value_name = "MODE", value_parser = permission_mode)]
+    permission_mode: Option<Mode>,
+    /// Tell more
+    #[arg(short = 'v', long)]
+    verbose: bool,
+    #[command(flatten)]
+    history: HistoryFlags,
+}
+
 /// `amplifier continue`.
 #[derive(Debug, Args)]
 pub(crate) struct ContinueArgs {
@@ -94,6 +144,8 @@ pub(crate) struct ContinueArgs {
     prompt: Option<String>,
     #[command(flatten)]
     options: RunOptions,
+    #[command(flatten)]
+    history: HistoryFlags,
     #[command(flatten)]
     later: LaterFlags,
 }
@@ -108,11 +160,13 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     options: RunOptions,
     #[command(flatten)]
+    history: HistoryFlags,
+    #[command(flatten)]
     later: LaterFlags,
 }
 
 /// What the three commands share.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(crate) struct RunOptions {
     /// A bundle by name, path or URI
     #[arg(short = 'B', long, visible_alias = "force-bundle", value_name = "NAME|URI")]
@@ -182,23 +236,51 @@ fn usd(text: &str) -> Result<u64, String> {
     money::micro_usd(text).ok_or_else(|| "give an amount of US dollars such as 2.50".to_owned())
 }
 
+impl ChatArgs {
+    /// The same as a run.
+    pub(crate) fn into_run(self) -> RunArgs {
+        let options = RunOptions {
+            bundle: self.bundle,
+            provider: self.provider,
+            model: self.model,
+            cwd: self.cwd,
+            add_dir: self.add_dir,
+            permission_mode: self.permission_mode,
+            verbose: self.verbose,
+            ..RunOptions::default()
+        };
+        let (resume, continue_last, history) = (self.resume, self.continue_last, self.history);
+        RunArgs { options, resume, continue_last, history, ..RunArgs::default() }
+    }
+}
+
 impl ContinueArgs {
     /// The same as a run.
     pub(crate) fn into_run(self) -> RunArgs {
-        let Self { prompt, options, later } = self;
-        RunArgs { prompt, options, later, continue_last: true, ..RunArgs::default() }
+        let Self { prompt, options, later, history } = self;
+        RunArgs { prompt, options, later, history, continue_last: true, ..RunArgs::default() }
     }
 }
 
 impl ResumeArgs {
     /// The same as a run. Without an id there is nothing to resume.
     pub(crate) fn into_run(self) -> Result<RunArgs, Failure> {
-        let Self { id, prompt, options, later } = self;
+        let Self { id, prompt, options, later, history } = self;
         let Some(id) = id else {
             let help = "`amplifier session list` shows them, `amplifier continue` takes the most recent one";
             return Err(Failure::usage("no session is named").help(help));
         };
-        Ok(RunArgs { prompt, options, later, resume: Some(id), ..RunArgs::default() })
+        Ok(RunArgs { prompt, options, later, history, resume: Some(id), ..RunArgs::default() })
+    }
+
+    /// True where no session is named: one may be picked.
+    pub(crate) fn names_none(&self) -> bool {
+        self.id.is_none()
+    }
+
+    /// The same for the session of this id.
+    pub(crate) fn of(self, id: String) -> Self {
+        Self { id: Some(id), ..self }
     }
 }
 

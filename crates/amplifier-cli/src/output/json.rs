@@ -9,9 +9,9 @@ use amplifier_core::approval::{Display, Origin, Shown};
 use amplifier_core::{Clock, Message, SessionId, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::display::Progress;
 use super::{Ended, Facts, Output, Stdout, children};
 use crate::exit::{Code, Failure};
+use amplifier_app::terminal::Progress;
 
 /// How much the object tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,11 @@ pub(super) fn error_keys(ended: &Ended<'_>) -> Option<(String, Value)> {
     }
     if let Some(error) = &ended.outcome.error {
         return Some((error.message.clone(), json!(error.kind)));
+    }
+    if let Some((told, code)) = &ended.facts.goal
+        && *code == ended.code
+    {
+        return Some((told.clone(), json!("goal")));
     }
     let (message, kind) = match ended.code {
         _ if ended.tree.denied_unasked => ("a permission was needed and nobody could be asked", "permission"),

@@ -4,7 +4,6 @@
 //! went away ends nothing in a panic, [`Stdout::closed`] tells it. Nothing here is decorated
 //! unless a person sees it on a terminal.
 
-mod display;
 mod json;
 mod stream;
 mod text;
@@ -13,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(crate) use amplifier_app::exit::print_json;
+use amplifier_app::terminal::Progress;
 pub(crate) use amplifier_app::terminal::{Stdout, Style, plain, print, say, table};
 use amplifier_core::approval::Display;
 use amplifier_core::{Clock, OutcomeKind, SessionId, SessionOutcome};
@@ -40,6 +40,8 @@ pub(crate) struct Facts {
     pub(crate) cwd: PathBuf,
     /// The permission mode's name.
     pub(crate) permission_mode: &'static str,
+    /// How its goal has ended, in words and as an exit code.
+    pub(crate) goal: Option<(String, Code)>,
 }
 
 /// A run that ended.
@@ -78,7 +80,7 @@ pub(crate) trait Output: Display {
 
 /// The output of a format.
 pub(crate) fn open(format: OutputFormat, verbose: bool, clock: Arc<dyn Clock>) -> Arc<dyn Output> {
-    let progress = display::Progress::new(verbose);
+    let progress = Progress::new(verbose);
     match format {
         OutputFormat::Text => Arc::new(text::Text::new(progress)),
         OutputFormat::Json => Arc::new(json::Json::new(progress, clock, json::Detail::Answer)),

@@ -12,10 +12,10 @@ use amplifier_core::approval::{Display, NoticeLevel, Origin, Shown};
 use amplifier_core::{Clock, Message, Role, SessionId};
 use serde_json::{Map, Value, json};
 
-use super::display::Progress;
 use super::json::{cost, error_keys};
 use super::{Ended, Facts, Output, Stdout, children};
 use crate::exit::{Code, Failure, Signalled, subtype_of};
+use amplifier_app::terminal::Progress;
 
 /// Writes lines.
 #[derive(Debug)]

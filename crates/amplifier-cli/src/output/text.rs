@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use amplifier_core::Role;
 use amplifier_core::approval::{Display, Origin, Shown};
 
-use super::display::Progress;
 use super::{Ended, Facts, Output, Stdout, plain};
 use crate::exit::Failure;
+use amplifier_app::terminal::Progress;
 
 /// Writes the answer.
 #[derive(Debug)]

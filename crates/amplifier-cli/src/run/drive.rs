@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_app::chat::{Goal, GoalEnd, pursue};
 use amplifier_app::detach::Owner;
 use amplifier_app::terminal::Signals;
 use amplifier_core::CancelToken;
@@ -30,12 +31,13 @@ const DRAIN: Duration = Duration::from_secs(10 * 60);
 /// Runs the session; the exit code.
 pub(super) async fn drive(
     args: &RunArgs,
-    prompt: Prompt,
+    mut prompt: Prompt,
     context: &Context,
     mut signals: Signals,
     output: &Arc<dyn Output>,
     mut owner: Option<&mut Owner>,
 ) -> Result<Code, Failure> {
+    let goal = goal_of(&mut prompt)?;
     let asked = CancelToken::new();
     let approver = approve::approver(&asked);
     let can_ask = approver.can_answer();
@@ -57,10 +59,10 @@ pub(super) async fn drive(
     let began = tokio::select! {
         // A session that has begun is never told to be none.
         biased;
-        began = begin(args, prompt, context, (&host, can_ask), parent, output) => began,
+        began = begin(args, (prompt, goal.is_some()), context, (&host, can_ask), parent, output) => began,
         signal = signals.next() => Err(not_begun(signal)),
     };
-    let (facts, result) = match began {
+    let (mut facts, result) = match began {
         Ok(began) => began,
         Err(failure) => {
             host.shutdown(Shutdown::Now).await;
@@ -72,7 +74,11 @@ pub(super) async fn drive(
     if let Some(owner) = &mut owner {
         owner::recorded(owner, &mut watch, args)?;
     }
+    let pursued = goal.map(|goal| tokio::spawn(pursue(goal, host.clone(), watch.result.clone())));
     let outcome = watch.wait(&mut signals).await;
+    if let (Some(pursued), true) = (pursued, outcome.is_some()) {
+        facts.goal = pursued.await.ok().map(|(goal, end)| goal_told(&goal, &end));
+    }
     let told = match (&outcome, owner) {
         (Some(outcome), Some(owner)) if owner::lets_go(args, &watch) => {
             let code = end(args, &watch, facts.clone(), outcome, Left::GoOn, output.as_ref());
@@ -99,9 +105,24 @@ async fn open(builder: HostBuilder, dir: &Path) -> Result<Host, Failure> {
     builder.open(dir).await.map_err(|error| Failure::config(&error))
 }
 
+/// The goal that the prompt sets; the prompt is then that of its first turn.
+fn goal_of(prompt: &mut Prompt) -> Result<Option<Goal>, Failure> {
+    let Some(goal) = Goal::of_prompt(&prompt.typed) else { return Ok(None) };
+    let goal = goal.map_err(Failure::usage)?;
+    prompt.typed = goal.first();
+    Ok(Some(goal))
+}
+
+/// Tells how a goal has ended; its words for who asks for the result, and its code.
+fn goal_told(goal: &Goal, end: &GoalEnd) -> (String, Code) {
+    let told = goal.told(end);
+    output::say(&told);
+    (told, end.code())
+}
+
 async fn begin(
     args: &RunArgs,
-    prompt: Prompt,
+    (prompt, has_goal): (Prompt, bool),
     context: &Context,
     (host, can_ask): (&Host, bool),
     parent: Option<Parent>,
@@ -111,7 +132,10 @@ async fn begin(
         parent::confirm(parent, host).await?;
     }
     let parent = parent.map(|parent| parent.id);
-    let Asked { request, facts } = request::ask(args, prompt, context, (host, can_ask), parent).await?;
+    let Asked { mut request, facts } = request::ask(args, prompt, context, (host, can_ask), parent).await?;
+    if has_goal {
+        request = request.keep_open();
+    }
     output.prepare(facts.clone());
     let result = spawn_bundle(host, request).await?;
     output.begin();

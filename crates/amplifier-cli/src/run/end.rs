@@ -32,6 +32,9 @@ pub(super) fn end(
     let tree = result.tree(outcome);
     let told = Tree { abandoned: abandoned(&tree, left).next().is_some(), ..Tree::from(&tree) };
     let mut code = code_of(outcome, told, watch.signal);
+    if let (Code::Success, Some((_, of_goal))) = (code, &facts.goal) {
+        code = *of_goal;
+    }
     if let Some(file) = &args.options.output_last_message
         && let Err(failure) = super::write_answer(file, &outcome.output)
     {

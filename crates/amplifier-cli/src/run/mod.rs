@@ -23,7 +23,7 @@ use amplifier_core::Clock;
 use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
-use crate::args::run::{OldMode, OutputFormat, RunArgs};
+use crate::args::run::{OutputFormat, RunArgs};
 use crate::context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
@@ -31,7 +31,7 @@ pub(crate) use explain::explain;
 use owner::Owned;
 pub(crate) use owner::owned;
 use prompt::Prompt;
-pub(crate) use request::new_id;
+pub(crate) use request::{directories, latest, new_id, with_options};
 
 /// Runs one prompt.
 pub(crate) fn run(args: RunArgs) -> Result<Code, Failure> {
@@ -59,9 +59,6 @@ fn run_as(args: RunArgs, owned: Option<Owned<'_>>) -> Result<Code, Failure> {
 /// What can be refused before anything is read.
 fn check(args: &RunArgs) -> Result<(), Failure> {
     args.later.check()?;
-    if args.options.mode == Some(OldMode::Chat) {
-        return Err(crate::later::chat());
-    }
     if args.options.background && args.options.output_format == OutputFormat::StreamJson {
         let help = "leave the format out, and look at the session with `amplifier session attach ID --json`";
         return Err(Failure::usage("--background comes back at once and has nothing to stream").help(help));

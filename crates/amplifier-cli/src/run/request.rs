@@ -127,7 +127,7 @@ async fn resume(
     })
 }
 
-pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
+pub(crate) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &Context) -> SpawnRequest {
     let (options, settings) = (&args.options, context.settings());
     // What the session has begun is waited for as its own background sessions are.
     let leave = options.on_exit == OnExit::Cancel;
@@ -154,7 +154,7 @@ pub(super) fn with_options(mut request: SpawnRequest, args: &RunArgs, context: &
 }
 
 /// The directories of `--add-dir`, which must exist.
-pub(super) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>, Failure> {
     let open = |dir: &PathBuf| {
         let found = read::canonical(&context.cwd().join(dir)).map_err(|error| Failure::config(&error))?;
         match read::is_dir(&found) {
@@ -187,7 +187,8 @@ async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure
     Ok(Some(Earlier { id, parent, bundle }))
 }
 
-async fn latest(host: &Host) -> Result<SessionId, Failure> {
+/// The most recent session of this project.
+pub(crate) async fn latest(host: &Host) -> Result<SessionId, Failure> {
     let sessions = host.storage().list(&SessionQuery::default().top_level().limit(20)).await?;
     let readable = sessions.into_iter().find(|session| session.broken.is_none());
     readable.map(|session| session.id).ok_or_else(|| {

@@ -21,13 +21,21 @@ pub(super) async fn export(args: ExportArgs, context: &Context, host: Host) -> R
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     match args.format {
         ExportFormat::Json => {
-            output::print_json(&json!({ "metadata": stored.metadata, "transcript": stored.transcript }))
+            let text = as_json(&stored).map_err(|error| Failure::work(&error))?;
+            Ok(output::print(&text))
         }
-        ExportFormat::Markdown => Ok(output::print(&markdown(id.as_str(), &stored))),
+        ExportFormat::Markdown => Ok(output::print(&as_markdown(id.as_str(), &stored))),
     }
 }
 
-fn markdown(id: &str, stored: &StoredSession) -> String {
+/// Metadata and messages as they are stored.
+pub(crate) fn as_json(stored: &StoredSession) -> Result<String, serde_json::Error> {
+    let document = json!({ "metadata": stored.metadata, "transcript": stored.transcript });
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// A conversation for people.
+pub(crate) fn as_markdown(id: &str, stored: &StoredSession) -> String {
     let metadata = &stored.metadata;
     let mut text = format!("# {}\n\n", metadata.name.as_deref().unwrap_or(id));
     let created = metadata.created.map(|time| time.to_string());

@@ -11,6 +11,8 @@ mod show;
 mod tree;
 mod watch;
 
+pub(crate) use export::{as_json, as_markdown};
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -21,12 +23,12 @@ use amplifier_foundation::storage::{self, ProjectScope, SessionSummary, StorageE
 use crate::args::session::{DeleteArgs, ForkArgs, SessionCommand};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
-use crate::{output, run};
+use crate::{chat, output, run};
 
 /// Does what was asked.
 pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
     if let SessionCommand::Resume(args) = command {
-        return run::run(args.into_run()?);
+        return chat::resume(*args);
     }
     let context = context::here()?;
     context::small_runtime()?.block_on(async {

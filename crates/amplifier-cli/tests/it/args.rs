@@ -11,14 +11,14 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
         assert_eq!(done.stdout, "", "{args:?}");
     };
     // Not there yet.
-    check(&[], &["the interactive chat is not there yet", "amplifier run"]);
+    check(&[], &["there is no prompt"]);
     check(&["doctor"], &["`amplifier doctor` is not there yet"]);
     check(&["event", "tail", "--from", "x"], &["--from"]);
     check(&["session", "cleanup"], &["`amplifier session cleanup` is not there yet"]);
     check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
     check(&["resume", "x", "hi", "--output-schema", "f"], &["`--output-schema` is not there yet"]);
-    check(&["run", "--mode", "chat", "hi"], &["the interactive chat is not there yet"]);
+    check(&["run", "--mode", "chat", "--background", "hi"], &["a chat has no place for --background"]);
     // Not understood.
     check(&["rum", "hi"], &["unrecognized subcommand 'rum'", "run"]);
     check(&["run", "--nope", "hi"], &["--nope"]);

@@ -4,6 +4,8 @@
 mod args;
 mod background;
 mod bundles;
+mod chat;
+mod chat_sessions;
 mod children;
 mod events;
 mod explain;
@@ -14,6 +16,7 @@ mod listening;
 mod mcp;
 mod mcp_official;
 mod permissions;
+mod person;
 mod reach;
 mod runs;
 #[cfg(feature = "http-providers")]

@@ -242,7 +242,8 @@ fn a_person_who_starts_it_by_hand_is_told() {
 #[test]
 fn servers_of_an_untrusted_projects_bundle_do_not_start() {
     let place = Place::new();
-    let tools = json!([{"module": "tool-mcp", "config": {"servers": {"s": {"command": ["touch", "started"]}}}}]);
+    let tools =
+        json!([{"module": "tool-mcp", "config": {"servers": {"s": {"command": ["touch", "started"]}}}}]);
     place.bundle("b", "- text: hello", &format!("tools: {tools}"));
     let started = place.project().join("started");
     place.run(&["run", "-B", "b", "hi"]).ok().says(&["servers of tool-mcp", "amplifier trust"]);

@@ -182,6 +182,11 @@ impl AmplifierSession {
         self.core.ledger().usage
     }
 
+    /// What this activation has cost so far, in millionths of a US dollar; `None` if that is not known.
+    pub fn cost_micro_usd(&self) -> Option<u64> {
+        self.core.ledger().cost_micro_usd
+    }
+
     /// Sends a user message and waits for the answer. Dropping the future does not cut the turn off.
     pub async fn execute(&self, text: impl Into<String>) -> Result<TurnReply, SessionError> {
         let ended = || SessionError::Ended { session: self.id().clone() };

@@ -21,9 +21,10 @@ const MAX_ARGUMENT: usize = 60;
 
 /// Writes progress to stderr.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub struct Progress {
     style: Style,
     tools: bool,
+    results: bool,
     verbose: bool,
     // Held for a look-up or a change; never across an await.
     state: Mutex<State>,
@@ -53,35 +54,42 @@ struct Child {
 
 impl Progress {
     /// For this process's stderr.
-    pub(super) fn new(verbose: bool) -> Self {
+    pub fn new(verbose: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { style: Style::of(terminal), tools: terminal || verbose, verbose, state: Mutex::default() }
+        let tools = terminal || verbose;
+        Self { style: Style::of(terminal), tools, results: false, verbose, state: Mutex::default() }
+    }
+
+    /// The same, with the first line of each tool's result.
+    #[must_use]
+    pub fn with_results(self) -> Self {
+        Self { results: true, ..self }
     }
 
     /// Names the run's own session.
-    pub(super) fn of(&self, own: Option<SessionId>) {
+    pub fn of(&self, own: Option<SessionId>) {
         self.lock().own = own;
     }
 
     /// True for what the run's own session shows.
-    pub(super) fn is_own(&self, origin: &Origin) -> bool {
+    pub fn is_own(&self, origin: &Origin) -> bool {
         self.lock().own.get_or_insert_with(|| origin.session.clone()) == &origin.session
     }
 
     /// From now on every end of a sub-session is told: somebody waits for it.
-    pub(super) fn leave(&self) {
+    pub fn leave(&self) {
         self.lock().leaving = true;
     }
 
     /// Tells what a person would want to know.
-    pub(super) fn show(&self, origin: &Origin, shown: &Shown<'_>) {
+    pub fn show(&self, origin: &Origin, shown: &Shown<'_>) {
         if let Some(line) = self.line(origin, shown) {
             say(&line);
         }
     }
 
     /// The line that a person would want to read.
-    pub(super) fn line(&self, origin: &Origin, shown: &Shown<'_>) -> Option<String> {
+    pub fn line(&self, origin: &Origin, shown: &Shown<'_>) -> Option<String> {
         let own = self.is_own(origin);
         let mut state = self.lock();
         if let Shown::ChildStarted { agent, bundle, depth } = shown {
@@ -93,7 +101,10 @@ impl Progress {
         let mark = if own { String::new() } else { state.mark(origin) };
         let line = match shown {
             Shown::ToolEnded { call, summary, is_error, took } if self.tools => {
-                let line = tool_line(call, summary, *is_error, *took);
+                let mut line = tool_line(call, summary, *is_error, *took);
+                if self.results && !is_error && !summary.trim().is_empty() {
+                    line.push_str(&format!(" → {}", one_line(summary)));
+                }
                 if *is_error { self.style.failure(&line) } else { self.style.dim(&line) }
             }
             Shown::Notice { level, source, text } => {
@@ -168,18 +179,20 @@ impl State {
 }
 
 /// Three digits of a duration are enough for a person.
-fn rounded(took: Duration) -> String {
+pub fn rounded(took: Duration) -> String {
     let took = if took.as_secs() >= 10 { Duration::from_secs(took.as_secs()) } else { took };
     duration::format(took)
 }
 
-fn tool_line(call: &ToolCall, summary: &str, is_error: bool, took: Duration) -> String {
-    let mut line = format!("· {}", plain(&call.name));
+/// The tool, and what it is asked.
+pub fn call_line(call: &ToolCall) -> String {
     let argument = argument(&call.arguments);
-    if !argument.is_empty() {
-        line.push_str(&format!(" {argument}"));
-    }
-    line.push_str(&format!(" ({})", rounded(took)));
+    let space = if argument.is_empty() { "" } else { " " };
+    format!("{}{space}{argument}", plain(&call.name))
+}
+
+fn tool_line(call: &ToolCall, summary: &str, is_error: bool, took: Duration) -> String {
+    let mut line = format!("· {} ({})", call_line(call), rounded(took));
     if is_error {
         line.push_str(&format!(" failed: {}", one_line(summary)));
     }
@@ -215,7 +228,8 @@ mod tests {
     use super::*;
 
     fn progress() -> Progress {
-        Progress { style: Style::of(false), tools: true, verbose: false, state: Mutex::default() }
+        let state = Mutex::default();
+        Progress { style: Style::of(false), tools: true, results: false, verbose: false, state }
     }
 
     fn origin(session: &str, parent: Option<&str>) -> Origin {

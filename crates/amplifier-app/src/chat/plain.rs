@@ -1,19 +1,21 @@
-//! What the person sees: answers on stdout, notices on stderr.
+//! A conversation line by line: answers on stdout, everything else on stderr.
 //!
-//! Guarantees: on a terminal an answer comes as the model writes it, elsewhere whole; with `--json` one object a
-//! turn. What workers write is in no answer.
+//! Guarantees: on a terminal an answer comes as the model writes it, elsewhere whole; with JSON one object a turn.
+//! What other sessions write is in no answer.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use amplifier_app::terminal::{Code, Stdout, Style, plain, say};
 use amplifier_core::approval::{Display, NoticeLevel, Origin, Shown};
 use amplifier_core::{Role, SessionId};
 use serde_json::json;
 
+use super::conversation::{Face, Figures};
+use crate::terminal::{Code, Stdout, Style, plain, say};
+
 /// Writes a conversation.
 #[derive(Debug)]
-pub(super) struct Output {
+pub struct Plain {
     json: bool,
     streams: bool,
     asks: bool,
@@ -33,8 +35,9 @@ struct State {
     notices: Vec<String>,
 }
 
-impl Output {
-    pub(super) fn new(json: bool) -> Self {
+impl Plain {
+    /// `json`: one object a turn.
+    pub fn new(json: bool) -> Self {
         let streams = !json && std::io::stdout().is_terminal();
         let asks = streams && std::io::stdin().is_terminal();
         Self { json, streams, asks, stdout: Stdout::new(), state: Mutex::default() }
@@ -42,57 +45,6 @@ impl Output {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The session whose answers are written.
-    pub(super) fn of(&self, session: &SessionId) {
-        self.state().own = Some(session.clone());
-    }
-
-    /// Asks for a line, where a person sits there.
-    pub(super) fn prompt(&self) {
-        if self.asks {
-            self.stdout.write("> ");
-        }
-    }
-
-    /// A turn begins.
-    pub(super) fn begin(&self) {
-        let mut state = self.state();
-        state.turn += 1;
-        state.streamed = false;
-        state.notices.clear();
-    }
-
-    /// The turn has ended with an answer, or without.
-    pub(super) fn end(&self, session: &SessionId, answer: Result<String, String>) {
-        let mut state = self.state();
-        self.close_line(&mut state);
-        if self.json {
-            let (text, error) = (answer.as_ref().ok(), answer.as_ref().err());
-            let object = json!({
-                "type": "turn", "session_id": session, "turn": state.turn, "text": text, "error": error,
-                "notices": state.notices,
-            });
-            self.stdout.write(&format!("{object}\n"));
-        }
-        match answer {
-            Ok(text) if !self.json && !state.streamed => {
-                let text = text.trim_end();
-                self.stdout.write(&format!("{}\n", if self.streams { plain(text) } else { text.into() }));
-            }
-            Ok(_) => {}
-            Err(error) => say(&Style::stderr().failure(&format!("error: {}", plain(&error)))),
-        }
-    }
-
-    /// The conversation is over, and its crew ends.
-    pub(super) fn leave(&self) {
-        self.close_line(&mut self.state());
-    }
-
-    pub(super) fn code(&self, code: Code) -> Code {
-        self.stdout.code(code)
     }
 
     fn close_line(&self, state: &mut State) {
@@ -109,7 +61,54 @@ impl Output {
     }
 }
 
-impl Display for Output {
+impl Face for Plain {
+    fn of(&self, session: &SessionId) {
+        self.state().own = Some(session.clone());
+    }
+
+    fn prompt(&self) {
+        if self.asks {
+            self.stdout.write("> ");
+        }
+    }
+
+    fn begin(&self) {
+        let mut state = self.state();
+        state.turn += 1;
+        state.streamed = false;
+        state.notices.clear();
+    }
+
+    fn end(&self, session: &SessionId, answer: Result<&str, &str>, _figures: &Figures) {
+        let mut state = self.state();
+        self.close_line(&mut state);
+        if self.json {
+            let object = json!({
+                "type": "turn", "session_id": session, "turn": state.turn, "text": answer.ok(),
+                "error": answer.err(), "notices": state.notices,
+            });
+            self.stdout.write(&format!("{object}\n"));
+        }
+        match answer {
+            Ok(text) if !self.json && !state.streamed => {
+                let text = text.trim_end();
+                self.stdout.write(&format!("{}\n", if self.streams { plain(text) } else { text.into() }));
+            }
+            Ok(_) => {}
+            Err(error) => say(&Style::stderr().failure(&format!("error: {}", plain(error)))),
+        }
+    }
+
+    fn leave(&self) {
+        self.close_line(&mut self.state());
+    }
+
+    fn code(&self, code: Code) -> Code {
+        self.stdout.code(code)
+    }
+}
+
+impl Display for Plain {
     fn show(&self, origin: &Origin, shown: Shown<'_>) {
         let mut state = self.state();
         // Before its id is known here, the session has nobody to tell something beside it.
