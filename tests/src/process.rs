@@ -54,22 +54,11 @@ fn workspace() -> PathBuf {
 
 fn is_stale(binary: &Path, package: &str) -> bool {
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else { return true };
-    let sources = [
-        "crates/amplifier-core",
-        "crates/amplifier-fs",
-        "crates/amplifier-bundle",
-        "crates/amplifier-store",
-        "crates/amplifier-trigger",
-        "crates/amplifier-issue",
-        "crates/amplifier-foundation",
-        "crates/amplifier-background",
-        "crates/amplifier-crew",
-        "crates/amplifier-modules",
-        "crates/amplifier-app",
-    ];
-    let own = format!("crates/{package}");
-    let mut folders = sources.into_iter().chain([own.as_str()]);
-    folders.any(|folder| newest(&workspace().join(folder).join("src")) > built)
+    // Any crate may be a part of it, but for the other program.
+    let other = if package == "foreman" { "amplifier-cli" } else { "foreman" };
+    let crates = std::fs::read_dir(workspace().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders = crates.filter(|folder| !folder.ends_with(other));
+    folders.any(|folder| newest(&folder.join("src")) > built)
 }
 
 fn newest(folder: &Path) -> SystemTime {

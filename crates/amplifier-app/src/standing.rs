@@ -181,7 +181,7 @@ pub fn listed(standings: &[Standing], project: &Path) -> String {
         [
             standing.name.to_string(),
             if triggers.is_empty() { "by hand".to_owned() } else { triggers.join("; ") },
-            match (standing.paused, standing.next()) {
+            match (&standing.paused, standing.next()) {
                 (Some(_), _) => "paused".to_owned(),
                 (None, next) => next.map_or_else(|| "-".to_owned(), rfc3339),
             },
@@ -233,7 +233,8 @@ pub fn standing_json(standing: &Standing) -> Value {
         "declared": { "file": standing.place.file, "line": standing.place.line, "bundle": standing.place.bundle },
         "running": standing.state.is_some(),
         "state": standing.state,
-        "paused_since": at(standing.paused),
+        "paused_since": at(standing.paused.as_ref().map(|paused| paused.since)),
+        "paused_by": standing.paused.as_ref().and_then(|paused| paused.by.clone()),
         "error": standing.error,
         "queued": standing.queued,
         "dead": standing.dead,

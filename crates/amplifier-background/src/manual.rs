@@ -18,14 +18,22 @@ pub(crate) fn policy(config: &BackgroundConfig) -> TriggerPolicy {
     manual.map_or_else(TriggerPolicy::default, |trigger| trigger.policy.clone())
 }
 
-/// Fires once.
-pub(crate) async fn fire(host: &Host, intake: &Intake, data: Payload) -> Result<RunId, BackgroundError> {
+/// Fires once, for somebody whose name it carries.
+pub(crate) async fn fire(
+    host: &Host,
+    intake: &Intake,
+    data: Payload,
+    by: Option<&str>,
+) -> Result<RunId, BackgroundError> {
     let config = &intake.config;
     let name = &config.name;
     let now = host.clock().now();
     let nominal = format!("m-{}", host.ids().v7(now));
     let id = TriggerEventId::new(name, &config.manual_key(), Generation::FIRST, &nominal)?;
-    let event = TriggerEvent::new(id, TriggerKind::Manual, now, Cause::Manual, data);
+    let mut event = TriggerEvent::new(id, TriggerKind::Manual, now, Cause::Manual, data);
+    if let Some(by) = by {
+        by.clone_into(&mut event.source);
+    }
     let policy = policy(config);
     let origin = Origin { policy: &policy, row: None, fence: None };
     match intake.take(std::slice::from_ref(&event), origin).await?.pop() {

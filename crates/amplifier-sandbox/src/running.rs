@@ -92,6 +92,12 @@ impl Running {
         }
     }
 
+    /// Lets what it has started live on until the session ends. For after [`Running::wait`]; before it the program
+    /// itself lives on. True if there is anything.
+    pub async fn release(self) -> bool {
+        self.tree.release().await
+    }
+
     /// Ends its whole tree: asks, waits two seconds, kills. Returns how it ended, if that can be told.
     pub async fn end(mut self, clock: &dyn Clock) -> Option<ExitStatus> {
         let left = self.tree.end().await;

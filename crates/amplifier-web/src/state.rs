@@ -134,25 +134,43 @@ impl App {
     /// What ran in the last day. At most [`FRESH`] older than it could be, but for what is being made anew.
     pub(crate) async fn report(self: &Arc<Self>) -> Result<Arc<RunReport>, ReportError> {
         match self.kept() {
-            None => self.renew().await,
+            None => self.first().await,
             Some((made, report)) => {
                 let old = self.clock().monotonic().saturating_since(made) >= FRESH;
-                if old && !self.renewing.swap(true, Ordering::AcqRel) {
-                    let app = Arc::clone(self);
-                    tokio::spawn(async move {
-                        if let Err(error) = app.renew().await {
-                            tracing::warn!(%error, "what ran could not be read");
-                        }
-                        app.renewing.store(false, Ordering::Release);
-                    });
+                if old {
+                    self.renew_beside();
                 }
                 Ok(report)
             }
         }
     }
 
+    /// Makes it anew while others do what they do; once at a time.
+    pub(crate) fn renew_beside(self: &Arc<Self>) {
+        if self.renewing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = app.renew().await {
+                tracing::warn!(%error, "what ran could not be read");
+            }
+            app.renewing.store(false, Ordering::Release);
+        });
+    }
+
     fn kept(&self) -> Option<(MonoTime, Arc<RunReport>)> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first one, whoever makes it.
+    async fn first(&self) -> Result<Arc<RunReport>, ReportError> {
+        let made = self.reporting.lock().await;
+        if let Some((_, report)) = self.kept() {
+            return Ok(report);
+        }
+        drop(made);
+        self.renew().await
     }
 
     /// The report as it is now.

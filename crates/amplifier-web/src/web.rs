@@ -84,6 +84,11 @@ impl Web {
         listed
     }
 
+    /// Begins to read what ran in the last day, so that the first page need not wait for it. Wants a runtime.
+    pub fn warm_up(&self) {
+        self.app.renew_beside();
+    }
+
     /// Ends all streams of events, so that a listener can stop without cutting anybody off.
     pub fn close(&self) {
         self.app.closed.send_replace(true);

@@ -253,6 +253,18 @@ fn the_example_issues_gives_each_issue_its_worker() {
     assert!(text.contains("\"tests\": \"Three tests") && text.contains("\"docs\": null"), "{text}");
 }
 
+#[test]
+fn the_example_guarded_loads_its_skill_and_asks_its_guard() {
+    let project = TempProject::new();
+    let root = workspace().display().to_string();
+    let args = ["run", "-C", root.as_str(), "-B", "docs/examples/guarded", "Release 1.2"];
+    let done = run(&project, args).exits(0);
+    assert!(done.stdout.contains("- All tests pass."), "{}", done.stdout);
+    let told = std::fs::read_to_string(project.session().join("transcript.jsonl")).unwrap();
+    assert!(told.contains("Skill release") && told.contains("references/checklist.md"), "{told}");
+    assert!(!done.stderr.contains("hooks-shell"), "{}", done.stderr);
+}
+
 /// Each example is run by one of the tests above.
 #[test]
 fn every_example_is_tested() {
@@ -264,6 +276,17 @@ fn every_example_is_tested() {
     names.sort();
     assert_eq!(
         names,
-        ["chain", "code-review", "crew", "delegate", "hello", "issues", "local-model", "nightly", "pipeline"]
+        [
+            "chain",
+            "code-review",
+            "crew",
+            "delegate",
+            "guarded",
+            "hello",
+            "issues",
+            "local-model",
+            "nightly",
+            "pipeline"
+        ]
     );
 }

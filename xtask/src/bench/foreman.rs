@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::report::Report;
+use super::streams::Place;
 use super::{TempFolder, folder, library, process};
 use crate::error::Error;
 use crate::run;
@@ -21,6 +22,9 @@ const STORED: usize = 100_000;
 const AT_ONCE: usize = 10_000;
 /// Of these so many are not done.
 const OPEN: usize = 1_000;
+/// Who reads the event stream at once, and how many events each of them is told.
+const READERS: usize = 200;
+const EVENTS: usize = 300;
 const POOLS: &str = "worker_pools: [{name: workers, worker_bundle: ./worker.md, max_concurrent: 4}]\n";
 const WORKER: &str = "---\nbundle: {name: worker}\nsession: {orchestrator: loop-basic, context: context-simple}\n\
     providers: [{module: provider-scripted, config: {script: [], default: done}}]\n---\nWork.\n";
@@ -31,7 +35,10 @@ pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
     let program = process::release("foreman", "foreman")?;
     let home = TempFolder::new(&folder()?)?;
     prepare(&program, home.path())?;
+    let token = run::read(command(&program, home.path()).args(["token", "add", "bench", "--role", "write"]))?;
+    let token = token.trim().to_owned();
     let (mut starts, mut adds, mut pages, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut works, mut streams) = (Vec::new(), Vec::new());
     for _ in 0..runs.min(5) {
         let began = Instant::now();
         let mut daemon = Daemon::start(&program, home.path())?;
@@ -40,14 +47,23 @@ pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
             let mut add = command(&program, home.path());
             add.args(["add", "Say hello", "--json"]);
             adds.push(process::measure(&add)?.wall_ms);
+            let added = Instant::now();
+            daemon.until("running")?;
+            works.push(added.elapsed().as_secs_f64() * 1e3);
+            daemon.until("completed")?;
         }
         let (ms, size) = daemon.page(&program, home.path())?;
         pages.push(ms);
         bytes.push(size / 1_024.0);
+        let place = Place { address: daemon.address.clone(), token: token.clone() };
+        let times = place.spread("i0", READERS, EVENTS, Duration::from_millis(10))?;
+        streams.extend(times.get(times.len() * 99 / 100));
     }
     report.row("foreman start to ready, 100,000 stored issues", "ms", Some(1_000.0), starts);
     // 10 ms beside syncs are wanted; here they are counted in.
     report.row("foreman add beside a daemon: wall, with syncs", "ms", None, adds);
+    report.row("from that until its worker runs, as the daemon's log tells", "ms", Some(50.0), works);
+    report.row("200 event streams, 100 events a second: p99", "ms", Some(50.0), streams);
     report.row("dashboard, first page", "ms", Some(50.0), pages);
     report.row("dashboard, first page: size without compression", "KiB", Some(100.0), bytes);
     Ok(())
@@ -107,6 +123,19 @@ impl Daemon {
             }
         }
         Ok(daemon)
+    }
+
+    /// Waits until it tells that a session is so.
+    fn until(&mut self, state: &str) -> Result<(), Error> {
+        while let Some(Ok(line)) = self.said.as_mut().and_then(Iterator::next) {
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if line.get("type").and_then(Value::as_str) == Some("session")
+                && line.get("state").and_then(Value::as_str) == Some(state)
+            {
+                return Ok(());
+            }
+        }
+        Err(Error::Format { what: "the daemon's log".to_owned(), message: format!("no session is {state}") })
     }
 
     /// Milliseconds and bytes of the first page.

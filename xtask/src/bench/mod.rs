@@ -14,6 +14,7 @@ mod router;
 mod spawn;
 mod startup;
 mod store;
+mod streams;
 
 use std::path::{Path, PathBuf};
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::FireArgs;
 use super::data::data;
 use super::declared::{config_of, refused};
+use super::runs::actor;
 use crate::context::Context;
 use crate::exit::print_json;
 use crate::exit::{Failure, code_of_other};
@@ -30,8 +31,8 @@ pub async fn fire(
     let data = data(args.data.as_deref())?;
     let config = config_of(&args.name, declared)?;
     let name = config.name.clone();
-    let fired = control::fire(host, config, data).await.map_err(|error| refused(&error))?;
-    let paused = control::paused_since(host.store().as_ref(), &name).await;
+    let fired = control::fire(host, config, data, Some(&actor())).await.map_err(|error| refused(&error))?;
+    let paused = control::paused(host.store().as_ref(), &name).await;
     if paused.map_err(|error| Failure::store(&error))?.is_some() {
         output::say(&format!("notice: {name} is paused; the run waits for `{} {name}`", program.resume));
     }

@@ -36,11 +36,12 @@ pub struct Fired {
     pub owned: bool,
 }
 
-/// Fires a background session of the host's project once.
+/// Fires a background session of the host's project once. `by`: who does it.
 pub async fn fire(
     host: &Host,
     config: BackgroundConfig,
     data: impl Into<Payload>,
+    by: Option<&str>,
 ) -> Result<Fired, BackgroundError> {
     config.check()?;
     let name = config.name.clone();
@@ -57,7 +58,7 @@ pub async fn fire(
         let taken = running.iter().map(|row| (row.id.clone(), Active::default()));
         inner.running.extend(taken);
     });
-    let run = manual::fire(host, &intake, data.into()).await?;
+    let run = manual::fire(host, &intake, data.into(), by).await?;
     if overlap == Overlap::CancelPrevious {
         cancel(host, &running).await;
     }

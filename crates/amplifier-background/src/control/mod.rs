@@ -23,7 +23,7 @@ pub use fire::{Fired, RunEnd, fire, wait_for_run};
 pub use keys::OwnerInfo;
 pub use logs::{LogError, LogLine, SessionLog};
 pub use owner::{Owner, OwnerOptions, StartError};
-pub use pause::{paused_since, set_paused};
+pub use pause::{Paused, paused, set_paused};
 pub use progress::{Change, Progress};
 pub use publish::Published;
 pub(crate) use publish::{EVERY as PUBLISH_EVERY, Publisher};

@@ -288,7 +288,7 @@ impl Inner {
 
     /// Acts on the pause that the store has or has no more. One that was stopped is started again by a resume.
     async fn pause(&self, name: &BackgroundName) -> Result<Answer, BackgroundError> {
-        let paused = super::paused_since(self.host.store().as_ref(), name).await?.is_some();
+        let paused = super::paused(self.host.store().as_ref(), name).await?.is_some();
         let mut all = self.wanted.lock().await;
         let acted = match all.get_mut(name).filter(|wanted| wanted.stopped) {
             Some(_) if paused => false,

@@ -10,7 +10,7 @@ use amplifier_trigger::timer::upcoming;
 use amplifier_trigger::{BackgroundName, TriggerConfig, TriggerKey, TriggerKind, TriggerRow, TriggerSpec};
 
 use super::keys::OwnerInfo;
-use super::pause::paused_since;
+use super::pause::{Paused, paused};
 use super::publish::Published;
 use crate::declared::{Declared, DeclaredAt};
 use crate::intake::trigger_row;
@@ -29,8 +29,8 @@ pub struct Standing {
     pub place: DeclaredAt,
     /// Where it is in its owner; `None`: nobody runs it.
     pub state: Option<BackgroundState>,
-    /// Since when it is paused.
-    pub paused: Option<Timestamp>,
+    /// Since when it is paused, and by whom.
+    pub paused: Option<Paused>,
     /// The last error that an owner has told, gone or not.
     pub error: Option<String>,
     /// Runs that wait.
@@ -97,7 +97,7 @@ async fn standing(
     let published = Published::read(store, name).await?;
     // What an owner has written that is gone tells no more than why.
     let current = published.as_ref().filter(|told| owner.is_some_and(|owner| owner.owner == told.owner));
-    let paused = paused_since(store, name).await?;
+    let paused = paused(store, name).await?;
     let state = owner.map(|_| match current {
         Some(told) => told.state,
         None => BackgroundState::Starting,

@@ -5,6 +5,7 @@
 //! Dropping the last handle stops triggers and begins nothing more; sessions that run stay the host's.
 
 mod owning;
+mod pausing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +25,7 @@ use amplifier_trigger::{
 use tokio::sync::watch;
 
 use crate::config::BackgroundConfig;
-use crate::control::{lease_key, paused_since, set_paused};
+use crate::control::{lease_key, paused};
 use crate::error::BackgroundError;
 use crate::intake::{Intake, row_key};
 use crate::keeper::Keeper;
@@ -213,7 +214,7 @@ impl BackgroundSessionManager {
         let Starting { config, claims, mut triggers, rows, fence } = starting;
         self.write_rows(rows, &fence).await?;
         self.prepare(&mut triggers).await;
-        let paused = paused_since(self.host().store().as_ref(), &config.name).await?.is_some();
+        let paused = paused(self.host().store().as_ref(), &config.name).await?.is_some();
         let session = self.enter(config, claims, paused)?;
         if !paused {
             self.listen(&session, triggers, &fence);
@@ -297,35 +298,6 @@ impl BackgroundSessionManager {
             let ready = caught(listened.built.source.prepare());
             let _ = until(ready, self.host().clock().sleep(PREPARE)).await;
         }
-    }
-
-    /// Pauses a background session, durably: its triggers are listened to no more, what waits stays, what runs
-    /// ends by itself. What is due meanwhile meets the misfire policy of its trigger when it goes on.
-    /// True if it went on until now.
-    pub async fn pause(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
-        let session = self.session(name)?;
-        set_paused(self.host(), name, true).await?;
-        // First: what a source says of itself from now on does not count.
-        session.hush();
-        Ok(session.pool.board.pause(true))
-    }
-
-    /// Lets a paused background session go on, durably. False if it was not paused.
-    /// `Err`: its triggers cannot be listened to, and it stays paused here.
-    pub async fn resume(&self, name: &BackgroundName) -> Result<bool, BackgroundError> {
-        let session = self.session(name)?;
-        let config = Arc::clone(&session.pool.config);
-        let built = self.build(&config)?;
-        let fence = self.fence().await?;
-        let triggers = self.with_rows(&config, built, &fence).await?;
-        set_paused(self.host(), name, false).await?;
-        if !session.pool.board.pause(false) {
-            return Ok(false);
-        }
-        self.keeper()?.enter(&session.pool);
-        *session.stop() = self.0.life.child();
-        self.listen(&session, triggers, &fence);
-        Ok(true)
     }
 
     /// Looks at the queue of a background session at once: somebody else has put something there.
@@ -486,8 +458,18 @@ impl BackgroundSessionManager {
         name: &BackgroundName,
         data: impl Into<Payload>,
     ) -> Result<RunId, BackgroundError> {
+        self.fire_by(name, data, None).await
+    }
+
+    /// The same, by somebody whose name the firing carries as its source.
+    pub async fn fire_by(
+        &self,
+        name: &BackgroundName,
+        data: impl Into<Payload>,
+        by: Option<&str>,
+    ) -> Result<RunId, BackgroundError> {
         let session = self.session(name)?;
-        manual::fire(self.host(), &session.pool.intake, data.into()).await
+        manual::fire(self.host(), &session.pool.intake, data.into(), by).await
     }
 
     /// What it was started with.

@@ -36,7 +36,7 @@ pub use model::{
     ModuleEntry, ProviderPreference, SessionSection, SpawnSection,
 };
 pub use node::{Node, Position};
-pub use parse::{FileKind, kind_of, parse_agent, parse_bundle};
+pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_front};
 pub use plan::MountPlan;
 pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};

@@ -35,6 +35,19 @@ pub enum FileKind {
     Other,
 }
 
+/// The front matter of a text as a type, and its body; `None` for a text without front matter.
+///
+/// For files that are neither bundles nor agents, such as skills. Keys that the type does not know are its matter.
+pub fn parse_front<T: serde::de::DeserializeOwned>(
+    text: &str,
+    file: &Path,
+) -> Result<Option<(T, String)>, yaml::YamlError> {
+    let split = frontmatter::split(text);
+    let Some(front) = split.front else { return Ok(None) };
+    let root = yaml::parse_from(front, file, split.front_lines_before)?;
+    Ok(Some((yaml::from_node(&root, file)?, split.body.to_owned())))
+}
+
 /// Says what a file is. Text that is no YAML is [`FileKind::Other`].
 pub fn kind_of(text: &str, file: &Path) -> FileKind {
     read(text, file, &mut Vec::new()).root.map_or(FileKind::Other, |root| kind(&root))

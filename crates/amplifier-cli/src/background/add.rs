@@ -3,6 +3,7 @@
 //! Guarantees: what is wrong is told before a file is changed; a change is durable before an owner hears of it,
 //! and an owner that runs has acted on it when the command returns, or the exit code says that it has not.
 
+use amplifier_app::command::runs::actor;
 use amplifier_background::control::{self, ControlError, OwnerInfo, Published, Reload, Remote};
 use amplifier_background::declared::edit::{self, Addition, EditError, NewTrigger};
 use amplifier_background::declared::{file_of, in_short, relative_to};
@@ -186,7 +187,7 @@ pub(super) async fn rm(args: NameArgs, context: &Context, host: &Host) -> Result
                 .help("`amplifier background list` shows what is declared"),
         });
     }
-    control::set_paused(host, &name, false).await.map_err(|error| Failure::store(&error))?;
+    control::set_paused(host, &name, false, Some(&actor())).await.map_err(|error| Failure::store(&error))?;
     let waiting = control::queued(host, &name).await.map_err(|error| Failure::store(&error))?;
     let (owner, reload) = told(host).await;
     if args.json {
@@ -210,7 +211,9 @@ pub(super) async fn pause(
     host: &Host,
 ) -> Result<Code, Failure> {
     let name = known(&args, context, host).await?;
-    let changed = control::set_paused(host, &name, paused).await.map_err(|error| Failure::store(&error))?;
+    let changed = control::set_paused(host, &name, paused, Some(&actor()))
+        .await
+        .map_err(|error| Failure::store(&error))?;
     let remote = Remote::new(host);
     let (owner, acted) = match remote.pause(&name).await {
         Ok(acted) => (remote.owner().await.map_err(|error| Failure::store(&error))?, Ok(acted)),

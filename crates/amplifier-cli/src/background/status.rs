@@ -73,8 +73,9 @@ fn detail(owner: Option<&OwnerInfo>, one: &Standing) -> String {
     if let Some(owner) = owner {
         line("owner", owner.to_string());
     }
-    if let Some(since) = one.paused {
-        line("paused", format!("since {}", rfc3339(since)));
+    if let Some(paused) = &one.paused {
+        let by = paused.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+        line("paused", format!("since {}{by}", rfc3339(paused.since)));
     }
     let counts = &one.counts;
     line("runs", format!("{} queued, {} running, {} given up", one.queued, one.sessions.len(), one.dead));

@@ -112,6 +112,11 @@ impl<'a> Mount<'a> {
         self.env
     }
 
+    /// The providers that are mounted so far: all of them, for tools and hooks.
+    pub fn providers(&self) -> &[Arc<dyn Provider>] {
+        &self.parts.providers
+    }
+
     /// Adds a provider.
     pub fn provider(&mut self, provider: Arc<dyn Provider>) {
         self.parts.providers.push(provider);

@@ -28,6 +28,7 @@ use super::plan::SessionPlan;
 use super::record::Recorded;
 use super::resolve::Resolved;
 use super::spawner::{Spawner, Stay};
+use super::title::SessionTitle;
 use super::transcript::StoredTranscript;
 use crate::host::Host;
 use crate::router::{DEFAULT_MAX_HOPS, SessionEvents};
@@ -52,7 +53,11 @@ pub(super) async fn mount(
     warn(&env, "bundle", resolved.distrusted.as_slice());
     warn(&env, "bundle", resolved.plan.left_out.as_slice());
     warn(&env, "preferences", resolved.plan.protected.as_slice());
+    if resolved.parent.is_none() {
+        warn(&env, "roles", &resolved.plan.roles.faults);
+    }
     env.coordinator.provide(Arc::new(Spawner::new(host.clone(), Arc::clone(&node), stay)));
+    env.coordinator.provide(Arc::new(SessionTitle::of(&recorded.metadata)));
     let mounted = async {
         let mut parts = parts(host, &env, &resolved.plan).await?;
         if let Some(wanted) = &resolved.wish.provider {

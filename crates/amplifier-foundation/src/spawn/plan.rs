@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::SpawnError;
 use super::inherit::{Inherit, Selection, combine};
+use super::roles::Roles;
 use crate::bundle::{AgentAccess, AgentDef, ModuleEntry, PreparedBundle, ProviderPreference, SessionSection};
 use crate::host::Host;
 
@@ -95,6 +96,8 @@ pub(crate) struct SessionPlan {
     /// Whom the session may delegate to, by name.
     pub(crate) agents: Arc<BTreeMap<String, Candidate>>,
     pub(crate) preferences: Vec<ProviderPreference>,
+    /// What the roles of models mean.
+    pub(crate) roles: Arc<Roles>,
     pub(crate) section: SessionSection,
     /// The line about modules that were left out.
     pub(crate) left_out: Option<String>,
@@ -132,7 +135,7 @@ pub(crate) fn of_root(
 ) -> Result<SessionPlan, SpawnError> {
     let mut plan = of_bundle(&bundle);
     plan.agents = Arc::new(allowed(roster(&bundle), bundle.plan.agents.access.as_ref()));
-    finished(host, plan, provider)
+    with_own_roles(finished(host, plan, provider)?)
 }
 
 /// A plan for a child with a bundle of its own.
@@ -158,7 +161,8 @@ pub(super) fn of_bundle_child(
     let mut agents = selected(&parent.agents, inherit.agents.as_ref().unwrap_or(&Selection::None));
     agents.extend(allowed(roster(&bundle), bundle.plan.agents.access.as_ref()));
     plan.agents = Arc::new(agents);
-    finished(host, plan, provider)
+    plan.roles = Arc::clone(&parent.roles);
+    with_own_roles(finished(host, plan, provider)?)
 }
 
 /// A plan for an agent of the parent, or for `self`.
@@ -191,6 +195,7 @@ pub(super) fn of_agent(
             (None, false) => parent.preferences.clone(),
             (None, true) => Vec::new(),
         },
+        roles: Arc::clone(&parent.roles),
         section: parent.section.clone(),
         agent: agent.or_else(|| parent.agent.clone()),
         left_out: None,
@@ -199,7 +204,35 @@ pub(super) fn of_agent(
     if let Some(section) = &def.session {
         overlay(&mut plan, section);
     }
-    finished(host, plan, provider)
+    let mut plan = finished(host, plan, provider)?;
+    if let Some(roles) = &def.model_role {
+        prefer_roles(&mut plan, roles);
+    }
+    Ok(plan)
+}
+
+/// Puts what these roles mean before what the plan prefers.
+fn prefer_roles(plan: &mut SessionPlan, roles: &[String]) {
+    let specs = plan.providers.iter().map(|planned| planned.spec.as_ref());
+    if let Some(mut wanted) = plan.roles.resolve(roles, specs) {
+        wanted.append(&mut plan.preferences);
+        plan.preferences = wanted;
+    }
+}
+
+fn with_own_roles(mut plan: SessionPlan) -> Result<SessionPlan, SpawnError> {
+    let roles = own_roles(&plan.section);
+    prefer_roles(&mut plan, &roles);
+    Ok(plan)
+}
+
+/// The roles that a session's own section names: `session.model_role`, a text or a list.
+fn own_roles(section: &SessionSection) -> Vec<String> {
+    match section.extra.0.get("model_role") {
+        Some(Value::String(role)) => vec![role.clone()],
+        Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What an agent's own `session` changes.
@@ -234,6 +267,7 @@ fn of_bundle(bundle: &Arc<PreparedBundle>) -> SessionPlan {
         hooks: specs(&plan.hooks),
         agents: Arc::default(),
         preferences: Vec::new(),
+        roles: Arc::default(),
         section: plan.session.clone(),
         left_out: None,
         protected: None,
@@ -312,6 +346,9 @@ fn finished(host: &Host, mut plan: SessionPlan, provider: Option<&str>) -> Resul
     plan.left_out = (!missing.is_empty()).then(|| {
         format!("left out, not available here: {}; many of them exist as MCP servers", missing.join(", "))
     });
+    if let Some(roles) = Roles::of(host, &plan.hooks) {
+        plan.roles = Arc::new(roles);
+    }
     let all = plan.orchestrator.iter_mut().chain(&mut plan.context);
     all.chain(&mut plan.providers).chain(&mut plan.tools).chain(&mut plan.hooks).for_each(|planned| {
         override_config(host, planned);

@@ -316,7 +316,13 @@ fn wish(request: &SpawnRequest, parent: Option<&Parent>) -> Wish {
 fn has_preferences(target: &SpawnTarget, above: &SessionPlan) -> bool {
     let SpawnTarget::Agent(name) = target else { return false };
     let agent = lineage::candidate(above, name).ok().flatten();
-    agent.is_some_and(|agent| agent.def.provider_preferences.as_ref().is_some_and(|all| !all.is_empty()))
+    let of_role = |roles: &Vec<String>| {
+        above.roles.resolve(roles, above.providers.iter().map(|planned| planned.spec.as_ref())).is_some()
+    };
+    agent.is_some_and(|agent| {
+        agent.def.provider_preferences.as_ref().is_some_and(|all| !all.is_empty())
+            || agent.def.model_role.as_ref().is_some_and(of_role)
+    })
 }
 
 /// The plan with the preferences that count, the caller's before the agent's own, and their settings laid

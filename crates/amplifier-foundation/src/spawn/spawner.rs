@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_core::budget::Budget;
 use amplifier_core::causes::chain;
 use amplifier_core::module::tool::{ToolContext, ToolError};
 use amplifier_core::{Permissions, SessionId, SessionOutcome};
@@ -18,6 +19,7 @@ use super::result::SpawnResult;
 use super::spawn_bundle;
 use super::spec::SpawnSpec;
 use crate::bundle::PreparedBundle;
+use crate::bundle::ProviderPreference;
 use crate::host::{Host, ReachError};
 use crate::store::Store;
 
@@ -115,6 +117,22 @@ impl Spawner {
     /// The store of the session's project: for tools that keep something of the project's in it.
     pub fn store(&self) -> &Arc<dyn Store> {
         self.host.store()
+    }
+
+    /// What the first of these roles means that a provider of the session can take; `None` if that is none of them.
+    pub fn preferences_of(&self, roles: &[String]) -> Option<Vec<ProviderPreference>> {
+        let plan = &self.node.plan;
+        plan.roles.resolve(roles, plan.providers.iter().map(|planned| planned.spec.as_ref()))
+    }
+
+    /// The roles of models that there are.
+    pub fn roles(&self) -> Vec<String> {
+        self.node.plan.roles.names().map(str::to_owned).collect()
+    }
+
+    /// The session's budget, for a module that asks a model beside the turns.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.node.budget
     }
 
     /// Levels between the session and its root.

@@ -25,6 +25,7 @@ use super::context;
 use super::finish::{CLEAN_UP_GRACE, Ending, within};
 use super::guarded::guarded;
 use super::record::Recorded;
+use super::title::SessionTitle;
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
 use crate::mention::{FailureReason, Prepended};
@@ -83,6 +84,8 @@ impl Supervisor {
         if until(clean_up, within(&self.host.0.clock, CLEAN_UP_GRACE)).await.is_none() {
             tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
         }
+        // What came to mind while it ended.
+        self.write_title().await;
         // Before the storage is given free: who opens the session next finds this activation settled.
         let outcome = self.ending.settle(outcome).await;
         let id = &self.recorded.id;
@@ -123,6 +126,7 @@ impl Supervisor {
             return last;
         }
         self.ending.answer();
+        self.write_title().await;
         loop {
             let cancel = self.session.env().cancel.clone();
             match until(self.driver.next_command(), cancel.cancelled()).await {
@@ -131,6 +135,7 @@ impl Supervisor {
                     let result = Box::pin(self.turn(text)).await;
                     last = copy_of(&result);
                     let _ = reply.send(result);
+                    self.write_title().await;
                 }
                 Some(Some(Command::End) | None) => return last,
                 Some(Some(_)) => {}
@@ -191,6 +196,20 @@ impl Supervisor {
         }
     }
 
+    /// Makes a name that a module has thought of durable.
+    async fn write_title(&mut self) {
+        let now = self.host.clock().now();
+        let Some(title) = self.session.env().coordinator.capability::<SessionTitle>() else { return };
+        if !title.enter(Arc::make_mut(&mut self.recorded.metadata), now) {
+            return;
+        }
+        let Recorded { id, activation, metadata, storage, .. } = &self.recorded;
+        let describe = storage.describe(id, *activation, metadata);
+        if let Err(error) = Box::pin(self.bounded("describe", describe)).await {
+            tracing::warn!(session = %id, %error, "the session's name could not be recorded");
+        }
+    }
+
     /// A call of the storage that may neither panic nor take for ever.
     async fn bounded(
         &self,
@@ -212,6 +231,9 @@ impl Supervisor {
         let metadata = Arc::make_mut(&mut self.recorded.metadata);
         metadata.turn_count = Some(turns);
         metadata.last_updated = Some(self.host.clock().now());
+        if let Some(title) = self.session.env().coordinator.capability::<SessionTitle>() {
+            title.enter(metadata, self.host.clock().now());
+        }
         metadata.amplifier.status = Some(outcome.kind.as_str().to_owned());
         metadata.amplifier.outcome = Some(RecordCopy::new(Arc::clone(outcome)));
         if let Some(model) = self.session.model() {

@@ -10,6 +10,7 @@ pub mod foreman;
 mod loop_basic;
 mod loop_streaming;
 mod settings;
+pub(crate) mod stop;
 
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl Orchestrator for Loop {
         if self.settings.extended_thinking {
             turn.reason(ReasoningEffort::Medium);
         }
-        let (mut made, mut cut_answers) = (0, 0);
+        let (mut made, mut cut_answers, mut held) = (0, 0, 0);
         loop {
             stop_if_cancelled(turn)?;
             self.check_limit(made)?;
@@ -68,7 +69,11 @@ impl Orchestrator for Loop {
             let text = message.text();
             turn.append([message]).await?;
             if calls.is_empty() {
-                return Ok(text);
+                // Boxed, as mostly nobody objects.
+                match Box::pin(stop::goes_on(turn, &text, &mut held)).await? {
+                    true => continue,
+                    false => return Ok(text),
+                }
             }
             let cut_off = response.stop == StopReason::MaxTokens;
             cut_answers = if cut_off { cut_answers + 1 } else { 0 };

@@ -15,6 +15,7 @@ pub mod filesystem;
 pub mod issue;
 #[cfg(feature = "search")]
 pub mod search;
+mod skills;
 pub mod todo;
 #[cfg(feature = "web")]
 mod web;
@@ -44,6 +45,7 @@ pub fn tools() -> Vec<Arc<dyn Module>> {
         Arc::new(search::ToolSearch),
         #[cfg(feature = "web")]
         Arc::new(web::ToolWeb),
+        Arc::new(skills::ToolSkills),
         Arc::new(todo::ToolTodo),
         Arc::new(delegate::ToolDelegate),
         Arc::new(events::ToolEvents),

@@ -27,6 +27,7 @@ async fn all_schemas_together_are_small() {
         "bash",
         "grep",
         "glob",
+        "load_skill",
         "todo",
         "delegate",
         "emit_event",
@@ -40,7 +41,7 @@ async fn all_schemas_together_are_small() {
     }
     assert_eq!(names, expect);
     let bytes = serde_json::to_string(&functions).unwrap().len();
-    assert!(bytes <= 7_300, "{bytes} bytes");
+    assert!(bytes <= 7_900, "{bytes} bytes");
 }
 
 /// A file may have changed between the two calls: what writes does harm when it comes again later.
@@ -49,7 +50,7 @@ async fn only_what_does_no_harm_may_be_called_again_after_a_cut() {
     let bench = Bench::new().await;
     for tool in bench.tools.iter() {
         let expect = match tool.schema().name.as_str() {
-            "read_file" | "grep" | "glob" | "web_fetch" => Repeat::Pure,
+            "read_file" | "grep" | "glob" | "web_fetch" | "load_skill" => Repeat::Pure,
             "todo" => Repeat::Idempotent,
             _ => Repeat::Never,
         };
@@ -67,6 +68,7 @@ fn modules_have_the_reference_s_names() {
             "tool-filesystem",
             "tool-bash",
             "tool-search",
+            "tool-skills",
             "tool-todo",
             "tool-delegate",
             "tool-events",

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::{Answer, Fault, Reply};
-use crate::auth::Given;
+use crate::auth::{Given, Who};
 use crate::state::App;
 use crate::view::Background;
 
@@ -32,13 +32,21 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(text): Path<String>) 
     Reply::of(&found.ok_or_else(|| unknown(&name))?)
 }
 
-pub(super) async fn pause(State(app): State<Arc<App>>, Path(text): Path<String>) -> Answer {
-    let changed = app.manager.pause(&name(&text)?).await?;
+pub(super) async fn pause(
+    State(app): State<Arc<App>>,
+    Path(text): Path<String>,
+    Extension(who): Extension<Who>,
+) -> Answer {
+    let changed = app.manager.pause_by(&name(&text)?, Some(who.identity.actor.as_str())).await?;
     Reply::of(&json!({ "changed": changed }))
 }
 
-pub(super) async fn resume(State(app): State<Arc<App>>, Path(text): Path<String>) -> Answer {
-    let changed = app.manager.resume(&name(&text)?).await?;
+pub(super) async fn resume(
+    State(app): State<Arc<App>>,
+    Path(text): Path<String>,
+    Extension(who): Extension<Who>,
+) -> Answer {
+    let changed = app.manager.resume_by(&name(&text)?, Some(who.identity.actor.as_str())).await?;
     Reply::of(&json!({ "changed": changed }))
 }
 
@@ -46,13 +54,14 @@ pub(super) async fn resume(State(app): State<Arc<App>>, Path(text): Path<String>
 pub(super) async fn fire(
     State(app): State<Arc<App>>,
     Path(text): Path<String>,
+    Extension(who): Extension<Who>,
     Extension(Given(body)): Extension<Given>,
 ) -> Answer {
     let data = match body.trim_ascii().is_empty() {
         true => Payload::null(),
         false => Payload::from_json(body)?,
     };
-    let run = app.manager.fire(&name(&text)?, data).await?;
+    let run = app.manager.fire_by(&name(&text)?, data, Some(who.identity.actor.as_str())).await?;
     Ok(Reply::of(&json!({ "run_id": run }))?.status(StatusCode::ACCEPTED))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amplifier_background::control::OwnerInfo;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -11,6 +12,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::{Answer, Fault, OPENAPI, Reply};
+use crate::auth::Who;
 use crate::state::App;
 use crate::view::Background;
 
@@ -43,12 +45,12 @@ pub(super) async fn cost(State(app): State<Arc<App>>) -> Answer {
 }
 
 /// Pauses what goes on, or lets it go on.
-pub(crate) async fn pause_all(app: &App, paused: bool) -> Result<Vec<String>, Fault> {
-    let mut changed = Vec::new();
+pub(crate) async fn pause_all(app: &App, who: &Who, paused: bool) -> Result<Vec<String>, Fault> {
+    let (by, mut changed) = (who.identity.actor.as_str(), Vec::new());
     for status in app.manager.statuses() {
         let did = match paused {
-            true => app.manager.pause(&status.name).await?,
-            false => app.manager.resume(&status.name).await?,
+            true => app.manager.pause_by(&status.name, Some(by)).await?,
+            false => app.manager.resume_by(&status.name, Some(by)).await?,
         };
         if did {
             changed.push(status.name.to_string());
@@ -57,12 +59,12 @@ pub(crate) async fn pause_all(app: &App, paused: bool) -> Result<Vec<String>, Fa
     Ok(changed)
 }
 
-pub(super) async fn pause(State(app): State<Arc<App>>) -> Answer {
-    Reply::of(&json!({ "changed": pause_all(&app, true).await? }))
+pub(super) async fn pause(State(app): State<Arc<App>>, Extension(who): Extension<Who>) -> Answer {
+    Reply::of(&json!({ "changed": pause_all(&app, &who, true).await? }))
 }
 
-pub(super) async fn resume(State(app): State<Arc<App>>) -> Answer {
-    Reply::of(&json!({ "changed": pause_all(&app, false).await? }))
+pub(super) async fn resume(State(app): State<Arc<App>>, Extension(who): Extension<Who>) -> Answer {
+    Reply::of(&json!({ "changed": pause_all(&app, &who, false).await? }))
 }
 
 pub(super) async fn drain(State(app): State<Arc<App>>) -> Answer {

@@ -75,12 +75,17 @@ pub(super) async fn issue(
     see(&format!("/issues/{}", segment(id.as_str())))
 }
 
-pub(super) async fn pool(State(app): State<Arc<App>>, Path((name, act)): Path<(String, String)>) -> Page {
+pub(super) async fn pool(
+    State(app): State<Arc<App>>,
+    Extension(who): Extension<Who>,
+    Path((name, act)): Path<(String, String)>,
+) -> Page {
+    let by = Some(who.identity.actor.as_str());
     let name = BackgroundName::new(&name).map_err(|error| Fault::bad(error.to_string()))?;
     match act.as_str() {
-        "pause" => drop(app.manager.pause(&name).await?),
-        "resume" => drop(app.manager.resume(&name).await?),
-        "fire" => drop(app.manager.fire(&name, Payload::null()).await?),
+        "pause" => drop(app.manager.pause_by(&name, by).await?),
+        "resume" => drop(app.manager.resume_by(&name, by).await?),
+        "fire" => drop(app.manager.fire_by(&name, Payload::null(), by).await?),
         _ => return Err(no_act().into()),
     }
     see("/pools")
@@ -111,12 +116,16 @@ pub(super) async fn session(State(app): State<Arc<App>>, Path(id): Path<String>)
 }
 
 /// Pauses all, or lets all go on.
-pub(super) async fn all(State(app): State<Arc<App>>, Path(act): Path<String>) -> Page {
+pub(super) async fn all(
+    State(app): State<Arc<App>>,
+    Extension(who): Extension<Who>,
+    Path(act): Path<String>,
+) -> Page {
     let paused = match act.as_str() {
         "pause" => true,
         "resume" => false,
         _ => return Err(no_act().into()),
     };
-    project::pause_all(&app, paused).await?;
+    project::pause_all(&app, &who, paused).await?;
     see("/pools")
 }

@@ -1,5 +1,7 @@
 //! What the routes do.
 
+use amplifier_background::control::paused;
+use amplifier_background::trigger::BackgroundName;
 use amplifier_core::{OutcomeKind, RunId};
 use amplifier_tests::fake::Step;
 use amplifier_tests::gate::Gate;
@@ -38,6 +40,10 @@ async fn a_firing_becomes_a_run_and_a_session() {
     let run = served.until(&path, |said| said["run"]["state"] == "completed").await;
     assert_eq!(run["run"]["background_session"], "night");
     assert_eq!(run["attempts"][0]["outcome"], "completed");
+    let made = RunId::new(id).unwrap();
+    let row = served.host.store().run(&made).await.unwrap().unwrap();
+    let by = amplifier_background::firing_of(&row).unwrap().source;
+    assert_eq!(by, "robot", "who fired it");
     let session = run["run"]["session_id"].as_str().unwrap();
     let shown = served.get(&format!("/api/v1/sessions/{session}")).await.json(200);
     assert_eq!(
@@ -95,6 +101,9 @@ async fn a_pause_is_durable_and_what_waits_is_dropped() {
     let served = Served::new().await;
     assert_eq!(served.post("/api/v1/background/night/pause", &json!({})).await.json(200)["changed"], true);
     assert_eq!(served.post("/api/v1/pause", &json!({})).await.json(200)["changed"], json!([]));
+    let name = BackgroundName::new("night").unwrap();
+    let kept = paused(served.host.store().as_ref(), &name).await.unwrap().unwrap();
+    assert_eq!(kept.by.as_deref(), Some("robot"));
     let fired = served.post("/api/v1/background/night/fire", &json!({"a": 1})).await.json(202);
     let one = served.get("/api/v1/background/night").await.json(200);
     assert_eq!((&one["state"], &one["queued"]), (&json!("paused"), &json!(1)));

@@ -2,6 +2,7 @@
 //!
 //! Guarantees: exit 0 says that it is so. A pause is durable: it holds for the next daemon too.
 
+use amplifier_app::command::runs::actor;
 use amplifier_app::terminal::{Code, Signals, plain, say};
 use amplifier_background::control::{self, ControlError, Remote, StopHow};
 use amplifier_background::trigger::BackgroundName;
@@ -86,7 +87,9 @@ async fn set(host: &Host, name: Option<&str>, paused: bool) -> Result<Vec<Backgr
     }
     let remote = Remote::new(host);
     for name in &names {
-        control::set_paused(host, name, paused).await.map_err(|error| Failure::store(&error))?;
+        control::set_paused(host, name, paused, Some(&actor()))
+            .await
+            .map_err(|error| Failure::store(&error))?;
         match remote.pause(name).await {
             Ok(_) | Err(ControlError::NoOwner) => {}
             Err(error) => return Err(unasked(&error)),

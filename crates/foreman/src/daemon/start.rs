@@ -101,6 +101,9 @@ async fn owned(
             return Err(not_beside(&error));
         }
     };
+    if running.address().is_some() {
+        web.warm_up();
+    }
     if let Some(owner) = left {
         leave(args, context, owner, &plan, &running)?;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amplifier_background::BackgroundState;
 use amplifier_background::control::{
-    ControlError, Owner, OwnerOptions, Published, Reload, Remote, StopHow, paused_since, set_paused,
+    ControlError, Owner, OwnerOptions, Published, Reload, Remote, StopHow, paused, set_paused,
 };
 use amplifier_background::declared::Sources;
 use amplifier_background::{BackgroundError, BackgroundSessionManager, TriggerState};
@@ -62,15 +62,16 @@ async fn what_is_due_in_a_pause_meets_its_misfire_policy() {
 async fn a_pause_outlives_its_manager() {
     let stage = Stage::new();
     let host = stage.host_on_disk().await;
-    assert!(set_paused(&host, &name("night"), true).await.unwrap());
+    assert!(set_paused(&host, &name("night"), true, Some("ann")).await.unwrap());
     for _ in 0..2 {
         let manager = BackgroundSessionManager::new(&host);
         manager.start(config("night", hourly("once"))).await.unwrap();
         assert_eq!(manager.status(&name("night")).unwrap().state, BackgroundState::Paused);
         manager.shutdown(Shutdown::Now).await;
     }
-    assert!(paused_since(host.store().as_ref(), &name("night")).await.unwrap().is_some());
-    assert!(set_paused(&host, &name("night"), false).await.unwrap());
+    let paused = paused(host.store().as_ref(), &name("night")).await.unwrap();
+    assert_eq!(paused.unwrap().by.as_deref(), Some("ann"));
+    assert!(set_paused(&host, &name("night"), false, None).await.unwrap());
     let manager = BackgroundSessionManager::new(&host);
     manager.start(config("night", hourly("once"))).await.unwrap();
     seen(&manager, "night", "that it runs", |status| status.state == BackgroundState::Running).await;

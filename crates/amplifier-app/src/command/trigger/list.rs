@@ -73,7 +73,7 @@ fn fired(one: &Standing, trigger: &TriggerStanding, last: &Last) -> Option<Times
 }
 
 fn state(one: &Standing, trigger: &TriggerStanding) -> &'static str {
-    match (one.paused, trigger.state) {
+    match (&one.paused, trigger.state) {
         (Some(_), _) => "paused",
         (None, Some(state)) => state.as_str(),
         (None, None) => "-",
@@ -106,7 +106,7 @@ fn as_json(one: &Standing, trigger: &TriggerStanding, last: &Last) -> Value {
         "type": trigger.kind.as_str(),
         "waits_for": trigger.what,
         "state": trigger.state.map(|state| state.as_str()),
-        "paused": one.paused,
+        "paused": one.paused.as_ref().map(|paused| paused.since),
         "last_fired": fired(one, trigger, last),
         "next": next(one, trigger),
         "error": trigger.error,

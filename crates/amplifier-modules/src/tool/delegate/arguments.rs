@@ -8,7 +8,6 @@ use amplifier_core::module::tool::{ToolError, parse_arguments};
 use amplifier_foundation::bundle::ProviderPreference;
 use amplifier_foundation::spawn::{ContextDepth, ContextForm, ContextRequest, ContextScope};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::super::whole;
@@ -35,7 +34,7 @@ pub(super) struct Arguments {
     #[serde(default)]
     provider_preferences: Option<Vec<Preference>>,
     #[serde(default)]
-    model_role: Option<IgnoredAny>,
+    model_role: Option<ModelRole>,
     #[serde(default)]
     background: Option<bool>,
 }
@@ -55,6 +54,14 @@ struct Preference {
     provider: String,
     #[serde(default)]
     model: Option<String>,
+}
+
+/// One role, or several, the best first.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ModelRole {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// Who is given the task.
@@ -112,10 +119,27 @@ impl Arguments {
         }
     }
 
-    /// Providers and models that the model would rather have.
-    pub(super) fn preferences(&self, settings: &Settings) -> Vec<ProviderPreference> {
+    /// Providers and models that the model would rather have: those that it names, else what its role means.
+    pub(super) fn preferences(
+        &self,
+        settings: &Settings,
+        meaning: impl FnOnce(&[String]) -> Option<Vec<ProviderPreference>>,
+    ) -> Vec<ProviderPreference> {
         let given = self.provider_preferences.iter().flatten().filter(|_| settings.preferences);
-        given.map(|one| ProviderPreference::new(one.provider.as_str(), one.model.clone())).collect()
+        let given: Vec<_> =
+            given.map(|one| ProviderPreference::new(one.provider.as_str(), one.model.clone())).collect();
+        match given.is_empty() && settings.preferences {
+            true => meaning(&self.roles()).unwrap_or_default(),
+            false => given,
+        }
+    }
+
+    fn roles(&self) -> Vec<String> {
+        match &self.model_role {
+            None => Vec::new(),
+            Some(ModelRole::One(role)) => vec![role.clone()],
+            Some(ModelRole::Several(roles)) => roles.clone(),
+        }
     }
 
     /// True if the model does not want to wait for the answer.
@@ -123,13 +147,22 @@ impl Arguments {
         self.background.unwrap_or(false)
     }
 
-    /// What of the arguments did not count, for the model.
-    pub(super) fn note(&self, settings: &Settings) -> Option<&'static str> {
+    /// What of the arguments did not count, for the model. `means` tells whether a role means something here.
+    pub(super) fn note(
+        &self,
+        settings: &Settings,
+        means: impl FnOnce(&[String]) -> bool,
+    ) -> Option<&'static str> {
         let chosen = self.provider_preferences.as_ref().is_some_and(|all| !all.is_empty());
-        match (self.model_role.is_some(), chosen && !settings.preferences) {
-            (true, _) => Some("model_role is not known here and was ignored"),
-            (false, true) => Some("provider_preferences are switched off here and were ignored"),
-            (false, false) => None,
+        let roles = self.roles();
+        match (roles.is_empty(), chosen) {
+            (_, true) | (false, _) if !settings.preferences => {
+                Some("provider_preferences and model_role are switched off here and were ignored")
+            }
+            (false, false) if !means(&roles) => {
+                Some("model_role names no role with a provider that is here and was ignored")
+            }
+            _ => None,
         }
     }
 }
@@ -209,14 +242,26 @@ mod tests {
         let on = settings(json!({}));
         let expected =
             [("anthropic".to_owned(), Some("claude-*".to_owned()), true), ("openai".to_owned(), None, true)];
-        assert_eq!(names(parse(given.clone()).preferences(&on)), expected);
-        assert_eq!(parse(given.clone()).note(&on), None);
+        assert_eq!(names(parse(given.clone()).preferences(&on, |_| None)), expected);
+        assert_eq!(parse(given.clone()).note(&on, |_| true), None);
         let off = settings(json!({"features": {"provider_selection": {"enabled": false}}}));
         assert_eq!(
-            (parse(given.clone()).preferences(&off).len(), parse(given).note(&off).is_some()),
+            (
+                parse(given.clone()).preferences(&off, |_| None).len(),
+                parse(given).note(&off, |_| true).is_some()
+            ),
             (0, true)
         );
-        let role = parse(json!({"instruction": "x", "model_role": ["fast"]}));
-        assert!(role.note(&on).is_some_and(|note| note.contains("model_role")));
+        let role = |given: Value| parse(json!({"instruction": "x", "model_role": given}));
+        let meant =
+            |roles: &[String]| (roles == ["fast"]).then(|| vec![ProviderPreference::new("ollama", None)]);
+        assert_eq!(role(json!("fast")).preferences(&on, meant).len(), 1);
+        assert_eq!(role(json!(["fast"])).preferences(&off, meant).len(), 0);
+        assert!(
+            role(json!("odd"))
+                .note(&on, |roles| roles == ["fast"])
+                .is_some_and(|note| note.contains("model_role"))
+        );
+        assert_eq!(role(json!("fast")).note(&on, |roles| roles == ["fast"]), None);
     }
 }

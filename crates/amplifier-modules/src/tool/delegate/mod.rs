@@ -78,7 +78,8 @@ impl Tool for Delegate {
             Whom::Agent(name) => Some(name.clone()),
             Whom::Session(_) => agent_of(&spawner, &child),
         };
-        self.answer(&child, agent.as_deref(), &arguments).await
+        let note = arguments.note(&self.settings, |roles| spawner.preferences_of(roles).is_some());
+        self.answer(&child, agent.as_deref(), &arguments, note).await
     }
 }
 
@@ -101,7 +102,9 @@ impl Delegate {
                 SpawnRequest::agent(spawner.session(), name.as_str(), text)
                     .inherit(inherit)
                     .context(arguments.context(settings))
-                    .provider_preferences(arguments.preferences(settings))
+                    .provider_preferences(
+                        arguments.preferences(settings, |roles| spawner.preferences_of(roles)),
+                    )
             }
         };
         let request = request.background(arguments.background());
@@ -131,8 +134,8 @@ impl Delegate {
         child: &SpawnResult,
         agent: Option<&str>,
         arguments: &Arguments,
+        note: Option<&str>,
     ) -> Result<ToolOutput, ToolError> {
-        let note = arguments.note(&self.settings);
         if arguments.background() {
             return Answer::running(child.id(), agent, note).output();
         }
