@@ -74,6 +74,16 @@ impl Context {
         Ok(Self { setup, program })
     }
 
+    /// For a place that was found already; nothing is told.
+    pub(crate) fn of(program: Program, setup: Setup) -> Self {
+        Self { setup, program }
+    }
+
+    /// What was found where it works.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// For the current directory and a command that takes no flags of a run.
     pub fn here(program: Program) -> Result<Self, Failure> {
         Self::open(program, None, &Flags::default(), Arc::new(SystemClock::new()))

@@ -13,16 +13,24 @@
 
 #![warn(missing_docs)]
 
+pub mod ask;
 pub mod beside;
 pub mod chat;
 pub mod command;
+pub mod completions;
 pub mod context;
 pub mod detach;
+pub mod doctor;
 pub mod exit;
+pub mod inspect;
 pub mod listen;
+pub mod meant;
+pub mod output_schema;
 pub mod owning;
+pub mod schema;
 pub mod setup;
 pub mod standing;
 pub mod terminal;
+pub mod toolbox;
 
 pub use setup::Setup;

@@ -255,11 +255,15 @@ impl Setup {
         self.trust_fault.as_ref()
     }
 
+    /// What was noticed in the files of settings and keys.
+    pub fn noticed(&self) -> Vec<&Diagnostic> {
+        worth_telling(self.settings.warnings.iter().chain(self.keys.warnings())).collect()
+    }
+
     /// What is amiss in settings and keys, and what does not count for want of trust: lines to be shown once.
     pub fn warnings(&self) -> Vec<String> {
         let settings = &self.settings;
-        let noticed = worth_telling(settings.warnings.iter().chain(self.keys.warnings()));
-        let mut lines: Vec<String> = noticed.map(Diagnostic::to_string).collect();
+        let mut lines: Vec<String> = self.noticed().into_iter().map(Diagnostic::to_string).collect();
         for app in &settings.app_bundles {
             lines.push(format!(
                 "warning: bundle.app {} ({}) is not composed yet in this version",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use amplifier_app::meant::did_you_mean;
 use amplifier_core::permission::Mode;
 use amplifier_foundation::bundle::AgentDef;
 use serde_json::{Value, json};
@@ -43,7 +44,9 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
             Some(agent) => show(agent, json),
             None => {
                 let known: Vec<&str> = prepared.agents.keys().map(String::as_str).collect();
-                let help = format!("there are: {}", known.join(", "));
+                let short = known.iter().filter_map(|known| known.rsplit(':').next());
+                let all = || format!("there are: {}", known.join(", "));
+                let help = did_you_mean(&name, known.iter().copied().chain(short), all);
                 Err(Failure::usage(format!("bundle {} has no agent `{name}`", prepared.name)).help(help))
             }
         },

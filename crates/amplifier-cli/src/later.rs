@@ -5,16 +5,10 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
-
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 9] =
-    ["provider", "tool", "module", "schema", "store", "init", "doctor", "completions", "update"];
-
-/// Commands of `session` that come later.
-const OF_SESSION: [&str; 1] = ["cleanup"];
+const COMMANDS: [&str; 1] = ["update"];
 
 /// Commands of `bundle` that come later.
 const OF_BUNDLE: [&str; 1] = ["update"];
@@ -25,7 +19,6 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     let (first, second) = (word(1), word(2));
     match first {
         _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
-        "session" if OF_SESSION.contains(&second) => Err(not_yet(&format!("`amplifier session {second}`"))),
         "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
         _ => Ok(()),
     }
@@ -44,23 +37,6 @@ pub(crate) fn not_yet(what: &str) -> Failure {
     Failure { kind: "not_yet", ..Failure::usage(format!("{what} is not there yet in this version")) }
 }
 
-/// Flags of `run` that come later: parsed, so that they can be named, and refused.
-#[derive(Debug, Default, Clone, Args)]
-pub(crate) struct LaterFlags {
-    #[arg(long, hide = true, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    output_schema: Option<String>,
-}
-
-impl LaterFlags {
-    /// Refuses the first of them that was given.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        match self.output_schema {
-            Some(_) => Err(not_yet("`--output-schema`")),
-            None => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,14 +47,13 @@ mod tests {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
-        check("amplifier doctor", true);
-        check("amplifier session cleanup", true);
+        check("amplifier mcp", true);
         check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
         check("amplifier trigger list", false);
         check("amplifier spawn", false);
         check("amplifier bundle update", true);
-        check("amplifier run doctor", false);
+        check("amplifier run mcp", false);
         check("amplifier session show wait", false);
         check("amplifier", false);
     }

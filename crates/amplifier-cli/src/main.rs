@@ -11,20 +11,29 @@ mod background;
 mod bundle;
 mod chat;
 mod context;
+mod doctor;
 mod event;
 mod exit;
+mod init;
 mod later;
 mod mcp;
+mod module;
 mod output;
+mod provider;
 mod run;
 mod session;
+mod settings;
+mod store;
+mod tool;
 mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use amplifier_app::completions::completions;
 use amplifier_app::{command, detach};
 use args::{Cli, Command};
+use clap::CommandFactory;
 use exit::{Code, Failure};
 
 fn main() -> ExitCode {
@@ -71,5 +80,13 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Runs(args)) => command::runs(&context::here()?, &args),
         Some(Command::Mcp(command)) => mcp::run(command),
         Some(Command::Trust(args)) => trust::run(args),
+        Some(Command::Provider(command)) => provider::run(command),
+        Some(Command::Tool(command)) => tool::run(command),
+        Some(Command::Module(command)) => module::run(command),
+        Some(Command::Store(command)) => store::run(command),
+        Some(Command::Schema { kind }) => Ok(output::print(kind.schema())),
+        Some(Command::Completions { shell }) => completions(shell, Cli::command()),
+        Some(Command::Init(args)) => init::run(&args),
+        Some(Command::Doctor { json }) => doctor::run(json),
     }
 }

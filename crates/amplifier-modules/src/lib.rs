@@ -16,6 +16,8 @@ mod price;
 #[cfg(feature = "http-providers")]
 pub mod provider;
 pub mod scripted;
+pub mod services;
+pub use amplifier_sandbox::standing;
 pub mod tool;
 
 use std::sync::Arc;

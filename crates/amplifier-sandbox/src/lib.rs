@@ -19,6 +19,7 @@ mod kernel;
 mod launch;
 mod run;
 mod running;
+pub mod standing;
 mod variables;
 
 pub use capture::Capture;

@@ -47,7 +47,9 @@ pub use reconcile::{Intent, Recovery, Verdict, reconcile};
 pub use retention::{Keep, Retained, Retention};
 pub use run::{RUN_STEPS, RunMove, RunRow, RunState};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Prepare, ProjectStore, ProjectStoreOptions, SqliteOptions, SqliteStore};
+pub use sqlite::{
+    Inspection, Prepare, ProjectStore, ProjectStoreOptions, SqliteOptions, SqliteStore, back_up, inspect,
+};
 pub use views::{
     DEFAULT_ROWS, EventPage, Grant, Lease, ReadyRuns, RunFilter, SessionFilter, SessionRow, Settled,
 };

@@ -17,10 +17,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use amplifier_app::command;
+use amplifier_app::completions::completions;
 use amplifier_app::context::{Context, Program};
 use amplifier_app::detach;
 use amplifier_app::terminal::{Code, logging, say};
 use args::{Cli, Command};
+use clap::CommandFactory;
 use exit::Failure;
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn dispatch(command: Command) -> Result<Code, Failure> {
     let here = || Context::here(Program::FOREMAN);
     match command {
         Command::Run(args) => Ok(run::run(*args)),
+        Command::Completions { shell } => completions(shell, Cli::command()),
         Command::Init(args) => daemon::init(&args),
         Command::Start(args) => daemon::start(&args),
         Command::Stop(args) => daemon::stop(&args),

@@ -257,7 +257,7 @@ fn the_example_issues_gives_each_issue_its_worker() {
 fn the_example_guarded_loads_its_skill_and_asks_its_guard() {
     let project = TempProject::new();
     let root = workspace().display().to_string();
-    let args = ["run", "-C", root.as_str(), "-B", "docs/examples/guarded", "Release 1.2"];
+    let args = ["run", "-C", root.as_str(), "-B", "./docs/examples/guarded", "Release 1.2"];
     let done = run(&project, args).exits(0);
     assert!(done.stdout.contains("- All tests pass."), "{}", done.stdout);
     let told = std::fs::read_to_string(project.session().join("transcript.jsonl")).unwrap();

@@ -10,8 +10,8 @@
 //! * `event emit`, `event replay` and `trigger simulate`;
 //! * `background start … &`, with such a bundle: it runs beside the rest of its block;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
-//! * `bundle`, `agents`, `trust`, `background`, `runs`, `trigger` and `event wait --from` in a block of which
-//!   something runs anyway.
+//! * `bundle`, `agents`, `trust`, `background`, `runs`, `trigger`, `tool`, `module`, `completions`, `schema`, `store`
+//!   and `event wait --from` in a block of which something runs anyway.
 //!
 //! Every call, also one that cannot run, is parsed: with `--help` behind its words it exits with 0,
 //! which it does not if a command or a flag is unknown or a value is wrong.
@@ -155,7 +155,9 @@ fn can_run(line: &Line, begun: bool) -> bool {
         Some("continue" | "resume" | "session" | "bundle" | "agents" | "trust") => begun,
         // From the beginning of the log on it has come, or comes of what was run before.
         Some("event") => begun && second == Some("wait") && line.words.iter().any(|word| word == "--from"),
-        Some("background" | "runs" | "trigger") => begun,
+        Some("background" | "runs" | "trigger" | "tool" | "module" | "completions" | "store" | "schema") => {
+            begun
+        }
         _ => false,
     }
 }

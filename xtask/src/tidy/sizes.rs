@@ -20,7 +20,7 @@ const MAX_CRATE: [(&str, usize); 9] = [
     ("amplifier-store", 7_800),
     ("amplifier-trigger", 4_500),
     ("amplifier-issue", 4_000),
-    ("amplifier-foundation", 12_900),
+    ("amplifier-foundation", 13_200),
     ("amplifier-background", 8_500),
     ("amplifier-crew", 5_000),
 ];

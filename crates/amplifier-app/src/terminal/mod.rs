@@ -4,12 +4,14 @@
 //! is made harmless before it is shown.
 //! Never here: a question.
 
+pub mod bar;
 pub mod logging;
 mod progress;
 mod signals;
 mod stdout;
 mod style;
 mod table;
+mod width;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,6 +23,7 @@ pub use signals::{Signalled, Signals};
 pub use stdout::Stdout;
 pub use style::{Style, plain};
 pub use table::table;
+pub use width::columns;
 
 /// What a process says to its caller. When several apply: 130 or 143, 4, 3, 124, 75, 5, 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

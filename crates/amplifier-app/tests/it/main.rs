@@ -5,3 +5,4 @@
 
 mod listen;
 mod notify;
+mod schema;

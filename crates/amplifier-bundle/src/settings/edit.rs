@@ -1,4 +1,4 @@
-//! Changes one setting in one scope's file: `bundle use`, `bundle add`, `bundle remove`.
+//! Changes one setting in one scope's file: `bundle use`, `bundle add`, `provider add`, `init`.
 //!
 //! Guarantees: every other setting keeps its value. Comments and layout stay: the lines of the
 //! setting alone change where that is possible, else the section of its first key is written anew,
@@ -9,10 +9,13 @@
 
 mod emit;
 mod lines;
+mod module;
 mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use amplifier_core::ModuleSpec;
 
 use super::home::AmplifierHome;
 use super::load::MAX_SETTINGS_BYTES;
@@ -25,7 +28,7 @@ use amplifier_fs::read::{self, ReadError};
 use amplifier_fs::write::{Access, create_dirs, replace};
 
 /// A change. A path is a way of keys from the top: `["bundle", "added", "mine"]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Change<'a> {
     /// Sets text, making the maps above it.
@@ -54,6 +57,20 @@ pub enum Change<'a> {
         /// What is taken away.
         value: &'a str,
     },
+    /// Puts a module into a list of modules, in the place of the one that has its key, making the list.
+    Module {
+        /// The key of the list.
+        path: &'a [&'a str],
+        /// The module.
+        spec: &'a ModuleSpec,
+    },
+    /// Takes a module from a list of modules, and the list away when it is empty then.
+    RemoveModule {
+        /// The key of the list.
+        path: &'a [&'a str],
+        /// The module's id, else its name.
+        key: &'a str,
+    },
 }
 
 impl<'a> Change<'a> {
@@ -62,7 +79,9 @@ impl<'a> Change<'a> {
             Self::Set { path, .. }
             | Self::Unset { path }
             | Self::Append { path, .. }
-            | Self::Remove { path, .. } => path,
+            | Self::Remove { path, .. }
+            | Self::Module { path, .. }
+            | Self::RemoveModule { path, .. } => path,
         }
     }
 }

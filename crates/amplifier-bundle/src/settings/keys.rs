@@ -162,6 +162,17 @@ fn is_plain(name: &str) -> bool {
     name.rsplit('_').next().is_some_and(|word| PLAIN_WORDS.contains(&word.to_ascii_uppercase().as_str()))
 }
 
+/// The name that a line gives a value to; `None` for any other line.
+pub(super) fn name_of(line: &str) -> Option<&str> {
+    parse_line(line.trim()).ok().flatten().map(|(name, _)| name)
+}
+
+/// Whether every line of a text is one that is known.
+pub(super) fn well_formed(text: &str, file: &Path) -> Result<(), KeysError> {
+    let fault = |(line, fault)| KeysError::Line { file: file.to_owned(), line, fault };
+    parse(text).map(drop).map_err(fault)
+}
+
 /// The last of several lines with one name counts.
 fn parse(text: &str) -> Result<BTreeMap<String, SecretString>, (usize, LineFault)> {
     let mut keys = BTreeMap::new();

@@ -14,6 +14,7 @@ pub mod edit;
 pub mod environment;
 pub mod home;
 pub mod keys;
+pub mod keys_edit;
 mod load;
 mod lock;
 mod merge;

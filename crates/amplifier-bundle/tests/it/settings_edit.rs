@@ -5,8 +5,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use amplifier_bundle::bundle::yaml;
+use amplifier_bundle::redact::SecretValue;
 use amplifier_bundle::settings::edit::{Change, EditError, edit};
+use amplifier_bundle::settings::keys_edit::set_key;
 use amplifier_bundle::settings::{ProjectTrust, Scope, SettingsError};
+
+use amplifier_core::ModuleSpec;
 
 use crate::settings::World;
 
@@ -33,6 +37,81 @@ fn after(text: &str, what: &Change<'_>) -> String {
     assert!(change(&world, what).unwrap(), "{what:?} changes\n{text}");
     assert!(!change(&world, what).unwrap(), "{what:?} twice changes nothing\n{text}");
     fs::read_to_string(world.path("home/settings.yaml")).unwrap()
+}
+
+const PROVIDERS: &[&str] = &["config", "providers"];
+
+fn provider(id: Option<&str>, model: &str) -> ModuleSpec {
+    let mut spec = ModuleSpec::new("provider-openai");
+    spec.id = id.map(str::to_owned);
+    spec.config.insert("default_model".into(), model.into());
+    spec.config.insert("priority".into(), 7.into());
+    spec
+}
+
+#[test]
+fn a_module_is_put_into_its_list_and_the_others_stay_as_they_are() {
+    let lab = provider(Some("lab"), "m");
+    let put = Change::Module { path: PROVIDERS, spec: &lab };
+    let check =
+        |text: &str, what: &Change<'_>, expect: &str| assert_eq!(after(text, what), expect, "{what:?}");
+    let own =
+        "  - module: provider-openai\n    id: lab\n    config:\n      default_model: m\n      priority: 7\n";
+    let indented = own.replace('\n', "\n  ");
+    let indented = format!("  {}\n", indented.trim_end());
+    check("", &put, &format!("config:\n  providers:\n{indented}"));
+    check("a: 1 # one\n", &put, &format!("a: 1 # one\nconfig:\n  providers:\n{indented}"));
+    let others = "# mine\nconfig:\n  providers:\n  # first\n  - module: provider-anthropic # why\n";
+    check(&format!("{others}# end\n"), &put, &format!("{others}{own}# end\n"));
+    let old = "  - {module: provider-openai, id: lab, config: {default_model: old}}\n";
+    let last = "  # last\n  - provider-gemini\n";
+    check(&format!("{others}{old}{last}"), &put, &format!("{others}{own}{last}"));
+    let take = Change::RemoveModule { path: PROVIDERS, key: "lab" };
+    check(&format!("{others}{own}{last}"), &take, &format!("{others}{last}"));
+    check(&format!("a: 1\nconfig:\n  providers:\n{own}b: 2\n"), &take, "a: 1\nb: 2\n");
+    let bare = Change::RemoveModule { path: PROVIDERS, key: "provider-gemini" };
+    check(&format!("{others}{last}"), &bare, &format!("{others}  # last\n"));
+    let world = World::new();
+    world.write(Scope::User, "config: {providers: text}\n");
+    let error = change(&world, &put).unwrap_err();
+    assert!(error.to_string().contains("make it a list first"), "{error}");
+}
+
+#[test]
+fn a_key_is_put_into_its_line_and_the_file_is_private() {
+    let check = |before: Option<&str>, name: &str, value: &str, expect: Result<&str, &str>| {
+        let world = World::new();
+        let file = world.home().keys_file();
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        if let Some(before) = before {
+            fs::write(&file, before).unwrap();
+        }
+        let done = set_key(&world.home(), name, &SecretValue::from(value.to_owned()));
+        match (done, expect) {
+            (Ok(()), Ok(expect)) => {
+                assert_eq!(fs::read_to_string(&file).unwrap(), expect);
+                assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            }
+            (Err(error), Err(part)) => {
+                let said = error.to_string();
+                assert!(said.contains(part) && (value.is_empty() || !said.contains(value)), "{said}");
+                assert_eq!(fs::read_to_string(&file).ok().as_deref(), before);
+            }
+            (got, _) => panic!("{name}={value} gave {got:?}"),
+        }
+    };
+    check(None, "A_KEY", "sk-1", Ok("A_KEY=sk-1\n"));
+    let others = "# mine\nexport OTHER='x'\n";
+    check(
+        Some(&format!("{others}A_KEY=old # why\n")),
+        "A_KEY",
+        "n e$w\"",
+        Ok(&format!("{others}A_KEY=\"n e\\$w\\\"\"\n")),
+    );
+    check(Some("A_KEY=old\n"), "A KEY", "secret-value", Err("no name of a variable"));
+    check(Some("A_KEY=old\n"), "A_KEY", "secret\nvalue", Err("control character"));
+    check(Some("A_KEY=old\n"), "A_KEY", "", Err("is empty"));
+    check(Some("what is this\n"), "A_KEY", "secret-value", Err("keys.env:1: the line has no `=`"));
 }
 
 #[test]

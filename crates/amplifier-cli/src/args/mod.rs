@@ -7,8 +7,10 @@ pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 pub(crate) mod mcp;
+pub(crate) mod provider;
 pub(crate) mod run;
 pub(crate) mod session;
+pub(crate) mod tool;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -71,6 +73,42 @@ pub(crate) enum Command {
     Mcp(mcp::McpCommand),
     /// Trust a directory's own settings to widen permissions
     Trust(TrustArgs),
+    /// Configure, list and test model services
+    #[command(subcommand)]
+    Provider(provider::ProviderCommand),
+    /// List, show and call the tools of a bundle
+    #[command(subcommand)]
+    Tool(tool::ToolCommand),
+    /// List and show the modules that bundles can name
+    #[command(subcommand)]
+    Module(tool::ModuleCommand),
+    /// Copy the project's database
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Print the JSON Schema of a kind of file: for editors, and for programs that write such files
+    #[command(after_help = "Example:\n  amplifier schema settings > settings.schema.json")]
+    Schema {
+        /// The kind of file
+        kind: amplifier_app::schema::FileKind,
+    },
+    /// Print what a shell needs to complete commands and flags
+    #[command(after_help = amplifier_app::completions::help("amplifier"))]
+    Completions {
+        /// The shell
+        shell: amplifier_app::completions::Shell,
+    },
+    /// Set up a provider to begin with
+    #[command(
+        after_help = "At a terminal it asks; without one it takes the provider whose key is in the environment or in keys.env, \
+                            or exits with 2 and names what to set.\n\nExamples:\n  amplifier init\n  ANTHROPIC_API_KEY=… amplifier init --yes"
+    )]
+    Init(InitArgs),
+    /// Tell what is wrong here, and how to mend it
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `amplifier agents …`
@@ -102,6 +140,29 @@ pub(crate) struct OfBundle {
     /// A bundle by name, path or URI; the active one by default
     #[arg(short = 'B', long, value_name = "NAME|URI")]
     pub(crate) bundle: Option<String>,
+}
+
+/// `amplifier store …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy the database of this project as it is now into a new file, while others go on writing
+    #[command(
+        after_help = "The copy can be put in the place of the database while nothing runs.\n\nExample:\n  amplifier store backup ../backup.db"
+    )]
+    Backup {
+        /// The file, which must not be there yet
+        file: PathBuf,
+    },
+}
+
+/// `amplifier init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Ask nothing: take what is found
+    #[arg(short = 'y', long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
 }
 
 /// `amplifier trust …`

@@ -8,7 +8,6 @@ use amplifier_foundation::settings::money;
 use clap::{Args, ValueEnum};
 
 use crate::exit::Failure;
-use crate::later::LaterFlags;
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -69,8 +68,6 @@ pub(crate) struct RunArgs {
     pub(crate) parent_session: Option<String>,
     #[command(flatten)]
     pub(crate) history: HistoryFlags,
-    #[command(flatten)]
-    pub(crate) later: LaterFlags,
 }
 
 /// `amplifier spawn`.
@@ -146,8 +143,6 @@ pub(crate) struct ContinueArgs {
     options: RunOptions,
     #[command(flatten)]
     history: HistoryFlags,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 /// `amplifier resume`.
@@ -161,8 +156,6 @@ pub(crate) struct ResumeArgs {
     options: RunOptions,
     #[command(flatten)]
     history: HistoryFlags,
-    #[command(flatten)]
-    later: LaterFlags,
 }
 
 /// What the three commands share.
@@ -204,6 +197,12 @@ pub(crate) struct RunOptions {
     /// Also write the answer to this file
     #[arg(short = 'o', long, value_name = "FILE")]
     pub(crate) output_last_message: Option<PathBuf>,
+    /// The answer must be JSON that fits the JSON Schema in this file; where it does not, the model is asked again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_schema: Option<PathBuf>,
+    /// How often it is asked again
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "output_schema")]
+    pub(crate) output_schema_retries: u32,
     /// default, plan, acceptEdits, dontAsk or bypassPermissions
     #[arg(long, value_name = "MODE", value_parser = permission_mode)]
     pub(crate) permission_mode: Option<Mode>,
@@ -226,7 +225,7 @@ pub(crate) struct RunOptions {
     pub(crate) mode: Option<OldMode>,
 }
 
-pub(super) fn permission_mode(text: &str) -> Result<Mode, String> {
+pub(crate) fn permission_mode(text: &str) -> Result<Mode, String> {
     Mode::from_name(text)
         .ok_or_else(|| "give default, plan, acceptEdits, dontAsk or bypassPermissions".to_owned())
 }
@@ -257,20 +256,20 @@ impl ChatArgs {
 impl ContinueArgs {
     /// The same as a run.
     pub(crate) fn into_run(self) -> RunArgs {
-        let Self { prompt, options, later, history } = self;
-        RunArgs { prompt, options, later, history, continue_last: true, ..RunArgs::default() }
+        let Self { prompt, options, history } = self;
+        RunArgs { prompt, options, history, continue_last: true, ..RunArgs::default() }
     }
 }
 
 impl ResumeArgs {
     /// The same as a run. Without an id there is nothing to resume.
     pub(crate) fn into_run(self) -> Result<RunArgs, Failure> {
-        let Self { id, prompt, options, later, history } = self;
+        let Self { id, prompt, options, history } = self;
         let Some(id) = id else {
             let help = "`amplifier session list` shows them, `amplifier continue` takes the most recent one";
             return Err(Failure::usage("no session is named").help(help));
         };
-        Ok(RunArgs { prompt, options, later, history, resume: Some(id), ..RunArgs::default() })
+        Ok(RunArgs { prompt, options, history, resume: Some(id), ..RunArgs::default() })
     }
 
     /// True where no session is named: one may be picked.

@@ -32,6 +32,11 @@ pub(crate) enum SessionCommand {
     Resume(Box<ResumeArgs>),
     /// Delete a session with the sessions that it spawned
     Delete(DeleteArgs),
+    /// Delete sessions that ended long ago, with those that they spawned
+    #[command(
+        after_help = "Examples:\n  amplifier session cleanup --dry-run\n  amplifier session cleanup --days 7 --force"
+    )]
+    Cleanup(CleanupArgs),
     /// Write a session to standard output
     Export(ExportArgs),
 }
@@ -186,4 +191,21 @@ pub(crate) struct ExportArgs {
     /// How
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     pub(crate) format: ExportFormat,
+}
+
+/// `amplifier session cleanup`
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArgs {
+    /// Those that nothing was written to for this many days
+    #[arg(short = 'd', long, value_name = "DAYS", default_value_t = 30)]
+    pub(crate) days: u32,
+    /// Tell which; delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'f', long)]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

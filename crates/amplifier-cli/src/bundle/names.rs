@@ -5,13 +5,14 @@
 use amplifier_foundation::bundle::NameOrigin;
 use amplifier_foundation::fs::read;
 use amplifier_foundation::settings::Scope;
-use amplifier_foundation::settings::edit::{Change, EditError, edit};
+use amplifier_foundation::settings::edit::Change;
 use serde_json::json;
 
 use crate::args::ScopeArgs;
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output;
+use crate::settings::{change, place};
 
 /// The settings' section about bundles.
 const BUNDLE: &str = "bundle";
@@ -109,18 +110,6 @@ pub(super) fn remove(name: &str, scope: &ScopeArgs, context: &Context) -> Result
     }
     output::say(&format!("{name} is forgotten in {}", place(context, scope)));
     Ok(Code::Success)
-}
-
-fn change(context: &Context, scope: Scope, change: &Change<'_>) -> Result<bool, Failure> {
-    edit(context.home(), context.files(), scope, change).map_err(|error| match error {
-        EditError::Write { .. } | EditError::Lock(_) => Failure::work(&error),
-        _ => Failure::config(&error),
-    })
-}
-
-fn place(context: &Context, scope: Scope) -> String {
-    let file = context.files().of(scope).map(|file| file.display().to_string());
-    file.unwrap_or_else(|| format!("the {scope} settings"))
 }
 
 /// A path means the same from every directory; an address is kept as it is.

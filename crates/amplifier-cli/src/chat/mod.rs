@@ -72,7 +72,6 @@ pub(crate) fn chat(args: RunArgs) -> Result<Code, Failure> {
 
 /// What has no sense in a conversation.
 fn check(args: &RunArgs) -> Result<(), Failure> {
-    args.later.check()?;
     let refused = [
         (args.is_detached(), "--background and --on-exit detach"),
         (args.parent_session.is_some(), "--parent-session"),
@@ -151,7 +150,7 @@ async fn hold(
     }
     let first = args.prompt.take();
     let mut chat = Chat::new(args, context, opener, words, by_project)?;
-    chat.greet(&host, &beginning, attended).await?;
+    chat.greet(&host, &beginning, screen.as_deref()).await?;
     let face = chat.face();
     let mut talk = Conversation::new(host, face, signals, beginning, attended);
     let code = talk.hold(&mut chat, first, &mut input).await;

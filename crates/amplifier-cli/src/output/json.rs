@@ -9,7 +9,7 @@ use amplifier_core::approval::{Display, Origin, Shown};
 use amplifier_core::{Clock, Message, SessionId, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Ended, Facts, Output, Stdout, children};
+use super::{Ended, Facts, Output, Stdout, children, structured};
 use crate::exit::{Code, Failure};
 use amplifier_app::terminal::Progress;
 
@@ -154,6 +154,9 @@ impl Output for Json {
         let error = error_keys(ended);
         object.insert("status".into(), json!(if error.is_some() { "error" } else { "success" }));
         object.insert("response".into(), json!(outcome.output));
+        if let Some(value) = structured(ended) {
+            object.insert("structured_output".into(), value);
+        }
         object.insert("session_id".into(), json!(facts.session));
         object.insert("bundle".into(), json!(facts.bundle));
         object.insert("model".into(), json!(facts.model));

@@ -36,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) model: Option<String>,
     /// True if a script answers and no model is asked.
     pub(crate) scripted: bool,
+    /// True if the answer is JSON that was checked.
+    pub(crate) structured: bool,
     /// The working directory.
     pub(crate) cwd: PathBuf,
     /// The permission mode's name.
@@ -96,4 +98,10 @@ fn children(tree: &TreeOutcome) -> Value {
         json!({ "session_id": child.id, "outcome": outcome })
     };
     tree.children.iter().map(one).collect()
+}
+
+/// The answer as a value, of a run whose answer is JSON; `None` for another run. `null` where there is no such answer.
+fn structured(ended: &Ended<'_>) -> Option<Value> {
+    let value = || serde_json::from_str(&ended.outcome.output).ok().filter(|_| ended.outcome.is_completed());
+    ended.facts.structured.then(|| value().unwrap_or(Value::Null))
 }

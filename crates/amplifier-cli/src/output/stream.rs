@@ -13,7 +13,7 @@ use amplifier_core::{Clock, Message, Role, SessionId};
 use serde_json::{Map, Value, json};
 
 use super::json::{cost, error_keys};
-use super::{Ended, Facts, Output, Stdout, children};
+use super::{Ended, Facts, Output, Stdout, children, structured};
 use crate::exit::{Code, Failure, Signalled, subtype_of};
 use amplifier_app::terminal::Progress;
 
@@ -211,6 +211,9 @@ impl Output for Stream {
             "total_cost_usd": cost(tree.cost_micro_usd), "usage": tree.usage, "children": children(tree),
             "model": facts.model,
         });
+        if let Some(value) = structured(ended) {
+            body["structured_output"] = value;
+        }
         if facts.scripted {
             body["scripted"] = json!(true);
         }

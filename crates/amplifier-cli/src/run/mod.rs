@@ -58,7 +58,6 @@ fn run_as(args: RunArgs, owned: Option<Owned<'_>>) -> Result<Code, Failure> {
 
 /// What can be refused before anything is read.
 fn check(args: &RunArgs) -> Result<(), Failure> {
-    args.later.check()?;
     if args.options.background && args.options.output_format == OutputFormat::StreamJson {
         let help = "leave the format out, and look at the session with `amplifier session attach ID --json`";
         return Err(Failure::usage("--background comes back at once and has nothing to stream").help(help));

@@ -4,11 +4,12 @@
 
 use std::path::PathBuf;
 
+use amplifier_app::output_schema::OutputSchema;
 use amplifier_app::setup::SCRIPTED;
 use amplifier_core::SessionId;
 use amplifier_core::turn::RetryPolicy;
 use amplifier_foundation::fs::read;
-use amplifier_foundation::storage::{self, ProjectScope, SessionQuery};
+use amplifier_foundation::storage::{self, SessionQuery};
 use amplifier_foundation::{Host, SpawnRequest, spawn};
 
 use super::prompt::Prompt;
@@ -67,8 +68,16 @@ pub(super) async fn ask(
             (id, request.chosen_by_project(by_project))
         }
     };
-    if let Some(piped) = piped {
-        request = request.input(piped);
+    let mut input = piped;
+    if let Some(file) = &args.options.output_schema {
+        let file = context.cwd().join(file);
+        let schema = OutputSchema::read(&file, args.options.output_schema_retries)?;
+        input = Some(input.into_iter().chain([schema.instruction()]).collect::<Vec<_>>().join("\n\n"));
+        request = request.checked(schema);
+        facts.structured = true;
+    }
+    if let Some(input) = input {
+        request = request.input(input);
     }
     request = with_options(request, args, context).permissions(permissions);
     if inherits {
@@ -168,9 +177,7 @@ pub(crate) fn directories(given: &[PathBuf], context: &Context) -> Result<Vec<Pa
 /// The session that was asked for; `None` for a new one.
 async fn resumed(args: &RunArgs, host: &Host) -> Result<Option<Earlier>, Failure> {
     let id = match (&args.resume, args.continue_last) {
-        (Some(text), _) => {
-            storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id
-        }
+        (Some(text), _) => crate::session::find(text, host).await?,
         (None, true) => latest(host).await?,
         (None, false) => return Ok(None),
     };

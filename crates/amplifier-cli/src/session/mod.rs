@@ -3,6 +3,7 @@
 //! Guarantees: what cannot be read is listed with its reason, never hidden; nothing is deleted
 //! without a yes or `--force`, and never while somebody works on it.
 
+mod cleanup;
 mod export;
 mod list;
 mod reach;
@@ -13,17 +14,21 @@ mod watch;
 
 pub(crate) use export::{as_json, as_markdown};
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
+use amplifier_app::ask;
 use amplifier_core::SessionId;
 use amplifier_foundation::Host;
-use amplifier_foundation::storage::{self, ProjectScope, SessionSummary, StorageError};
+use amplifier_foundation::source::registry::near;
+use amplifier_foundation::storage::{self, ProjectScope, SessionQuery, SessionSummary, StorageError};
 
 use crate::args::session::{DeleteArgs, ForkArgs, SessionCommand};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::{chat, output, run};
+
+/// How many of the latest sessions may have been meant by an id that is none.
+const MEANT: usize = 1_000;
 
 /// Does what was asked.
 pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
@@ -44,6 +49,7 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
             SessionCommand::Reindex(args) => reindex::reindex(args, &host).await,
             SessionCommand::Fork(args) => fork(args, &host).await,
             SessionCommand::Delete(args) => delete(args, &host).await,
+            SessionCommand::Cleanup(args) => cleanup::cleanup(&args, &host).await,
             SessionCommand::Export(args) => export::export(args, &context, host).await,
             SessionCommand::Resume(_) => Ok(Code::Usage),
         }
@@ -51,8 +57,32 @@ pub(crate) fn run(command: SessionCommand) -> Result<Code, Failure> {
 }
 
 /// The session that an id, or the beginning of one, names.
-async fn find(text: &str, host: &Host) -> Result<SessionId, Failure> {
-    Ok(storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await?.id)
+pub(crate) async fn find(text: &str, host: &Host) -> Result<SessionId, Failure> {
+    match storage::resolve_prefix(host.storage().as_ref(), text, ProjectScope::default()).await {
+        Ok(found) => Ok(found.id),
+        Err(error) => Err(unknown(error, text, host).await),
+    }
+}
+
+/// The failure, with the sessions that may have been meant: by the id, or by the name.
+async fn unknown(error: StorageError, text: &str, host: &Host) -> Failure {
+    let is_unknown = matches!(error, StorageError::NotFound { .. });
+    let failure = Failure::from(error);
+    let query = SessionQuery::default().limit(MEANT);
+    let known = match is_unknown {
+        true => host.storage().list(&query).await.unwrap_or_default(),
+        false => return failure,
+    };
+    let named = known
+        .iter()
+        .find(|session| session.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(text)));
+    if let Some(session) = named {
+        return failure.help(format!("session {} has that name", session.id));
+    }
+    match near(text, known.iter().map(|session| session.id.as_str())).as_slice() {
+        [] => failure,
+        ids => failure.help(format!("did you mean `{}`?", ids.join("` or `"))),
+    }
 }
 
 /// The same, and where this project has none of that id, the one of another project, with its host.
@@ -64,7 +94,9 @@ async fn find_anywhere(text: &str, context: &Context, host: Host) -> Result<(Hos
         Err(error) => return Err(error.into()),
     };
     let elsewhere = storage::resolve_prefix(storage.as_ref(), text, ProjectScope::All).await;
-    let Some(dir) = elsewhere.ok().and_then(|found| found.working_dir) else { return Err(unknown.into()) };
+    let Some(dir) = elsewhere.ok().and_then(|found| found.working_dir) else {
+        return Err(self::unknown(unknown, text, &host).await);
+    };
     let other = context.builder(false).open(&dir).await.map_err(|_| unknown)?;
     let found = storage::resolve_prefix(other.storage().as_ref(), text, ProjectScope::Current).await?;
     output::say(&format!("notice: the session belongs to {}", dir.display()));
@@ -99,13 +131,8 @@ async fn delete(args: DeleteArgs, host: &Host) -> Result<Code, Failure> {
 
 /// Asks the person at the terminal; without one there is nobody to say yes.
 fn is_confirmed(question: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !ask::somebody_is_there() {
         return Err(Failure::usage(format!("{question} nobody can be asked")).help("add --force"));
     }
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{question} [y/N] ");
-    let _ = stderr.flush();
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    Ok(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(ask::yes(question).unwrap_or(false))
 }

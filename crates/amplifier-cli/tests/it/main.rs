@@ -7,6 +7,7 @@ mod bundles;
 mod chat;
 mod chat_sessions;
 mod children;
+mod doctor;
 mod events;
 mod explain;
 mod formats;
@@ -19,8 +20,11 @@ mod mcp;
 mod mcp_official;
 mod permissions;
 mod person;
+#[cfg(feature = "http-providers")]
+mod providers;
 mod reach;
 mod runs;
+mod schemas;
 #[cfg(feature = "http-providers")]
 mod services;
 mod sessions;
@@ -28,8 +32,10 @@ mod signals;
 mod skills;
 mod stdin;
 mod terminal;
+mod tools;
 mod tree;
 mod triggers;
 mod trust;
+mod upkeep;
 #[cfg(feature = "web")]
 mod web;

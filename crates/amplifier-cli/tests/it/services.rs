@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::kit::Place;
 
 /// A server that gives these answers in order, the last one again and again, and tells the requests.
-fn serve(answers: Vec<String>) -> (String, mpsc::Receiver<Value>) {
+pub(crate) fn serve(answers: Vec<String>) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     let (send, requests) = mpsc::channel();
@@ -49,7 +49,7 @@ fn read(stream: &TcpStream) -> Value {
     serde_json::from_slice(&body).unwrap_or(Value::Null)
 }
 
-fn answer(status: &str, kind: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, kind: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -68,7 +68,7 @@ fn streamed(chunks: &[String], end: &str) -> String {
     answer("200 OK", "text/event-stream", &(chunks.concat() + end))
 }
 
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let chunks = [chunk(json!({"role": "assistant", "content": text}), None), chunk(json!({}), Some("stop"))];
     streamed(&chunks, "data: [DONE]\n\n")
 }

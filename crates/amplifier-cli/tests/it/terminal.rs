@@ -10,7 +10,12 @@ use crate::kit::Place;
 /// Runs at a terminal. When the screen shows the first text of a pair, the second is typed; if it
 /// is empty, before the program begins.
 #[track_caller]
-fn at_terminal(place: &Place, args: &[&str], typed: &[(&str, &str)], colour: bool) -> (Option<i32>, String) {
+pub(crate) fn at_terminal(
+    place: &Place,
+    args: &[&str],
+    typed: &[(&str, &str)],
+    colour: bool,
+) -> (Option<i32>, String) {
     let pty = openpty(None, None).unwrap();
     let stream = || pty.slave.try_clone().unwrap();
     let mut call = place.call(args).env("TERM", "xterm");

@@ -34,10 +34,6 @@ use amplifier_fs::paths::SystemPaths;
 use amplifier_store::{MemoryStore, OwnerId, Store};
 use amplifier_trigger::{SourceError, TriggerRegistry, TriggerSource};
 
-/// The database in the project's folder.
-#[cfg(feature = "sqlite")]
-const DATABASE: &str = "amplifier.db";
-
 /// Takes what a process lends to its sessions.
 #[must_use]
 pub struct HostBuilder {
@@ -64,6 +60,7 @@ pub struct HostBuilder {
     redactor: Redactor,
     strict: bool,
     offline: bool,
+    unrecorded: bool,
     on_notice: Option<OnNotice>,
 }
 
@@ -93,6 +90,7 @@ impl Default for HostBuilder {
             redactor: Redactor::default(),
             strict: false,
             offline: false,
+            unrecorded: false,
             on_notice: None,
         }
     }
@@ -250,6 +248,13 @@ impl HostBuilder {
         self
     }
 
+    /// Sessions are kept in memory, have no folder and are in no list: for what changes nothing that they would
+    /// have to tell of later. The project, its bundles and the ledger of processes stay those of the directory.
+    pub fn unrecorded(mut self) -> Self {
+        self.unrecorded = true;
+        self
+    }
+
     /// Hears what a person may want to know while bundles are loaded.
     pub fn on_notice(mut self, on_notice: OnNotice) -> Self {
         self.on_notice = Some(on_notice);
@@ -288,6 +293,10 @@ impl HostBuilder {
         home: Option<AmplifierHome>,
         paths: Option<ProjectPaths>,
     ) -> (Host, Option<Opened>) {
+        let processes = paths
+            .as_ref()
+            .map(|paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids)));
+        let paths = paths.filter(|_| !self.unrecorded);
         let storage = self.storage.unwrap_or_else(|| default_storage(paths.as_ref(), &self.redactor));
         let owner = OwnerId::fresh(self.ids.as_ref());
         let (store, owners, opened) = match self.store {
@@ -299,9 +308,6 @@ impl HostBuilder {
             EventRouter::new(Arc::clone(&store), Arc::clone(&self.clock), Arc::clone(&self.ids), scope);
         let amplifier_home = home.as_ref().map(|home| home.path().to_path_buf());
         let user_home = home.as_ref().and_then(|home| home.user_home().map(Path::to_path_buf));
-        let processes = paths
-            .as_ref()
-            .map(|paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids)));
         let home_of_loader = amplifier_home.clone().unwrap_or_default();
         let mut loader = LoaderOptions::new(home_of_loader, project.clone(), Arc::clone(&self.clock));
         (loader.user_home, loader.added, loader.offline) = (user_home.clone(), self.added, self.offline);
@@ -373,11 +379,11 @@ fn default_store(
 ) -> (Arc<dyn Store>, Owners, Option<Opened>) {
     #[cfg(feature = "sqlite")]
     if let Some(paths) = paths {
-        let (folder, run) = (paths.project(), process::run_folder(paths));
+        let run = process::run_folder(paths);
         let claimed = paths.clone();
         let prepare = move || claimed.claim().map_err(std::io::Error::other);
         let options = amplifier_store::ProjectStoreOptions::new(
-            (folder.join(DATABASE), run.clone()),
+            (paths.database(), run.clone()),
             owner.clone(),
             Arc::clone(clock),
             Arc::clone(ids),

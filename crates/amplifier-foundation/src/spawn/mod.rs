@@ -7,6 +7,7 @@
 //! of a tree use together never passes a limit of an ancestor.
 
 mod activate;
+mod answer;
 pub(crate) mod bounds;
 mod caller;
 mod choices;
@@ -27,6 +28,7 @@ pub(crate) mod nodes;
 mod places;
 pub(crate) mod plan;
 pub mod preferences;
+mod provider;
 mod record;
 pub(crate) mod recover;
 pub(crate) mod reindex;
@@ -56,6 +58,7 @@ use amplifier_core::panic::caught;
 use amplifier_core::{Activation, AmplifierSession, CancelToken, MonoTime, SessionId};
 use tokio::sync::oneshot;
 
+pub use answer::AnswerCheck;
 pub use bounds::{
     DEFAULT_CHILD_FIRST_PROGRESS_MS, DEFAULT_CHILD_IDLE_MS, DEFAULT_CHILD_TIMEOUT_MS, DEFAULT_CHILD_TURNS,
     DEFAULT_CONCURRENT, DEFAULT_DEPTH, DEFAULT_DESCENDANTS,
@@ -74,6 +77,7 @@ use node::Child;
 pub use node::{ChildSummary, TreeUsage};
 use places::Place;
 pub use plan::{Layer, SELF};
+pub use provider::{Offer, offer};
 use record::Recorded;
 pub(crate) use record::{RUNNING, intent};
 pub use recover::Recovered;
@@ -270,7 +274,8 @@ async fn enter(
     key: Option<&SessionKey>,
 ) -> Result<(Mounted, History), Refused> {
     let (stay, shared) = (Stay::of(&request.spec), request.within.as_ref());
-    let mounted = mount::mount(host, resolved, recorded, cancel, (stay, shared)).await?;
+    let check = request.check.as_ref();
+    let mounted = mount::mount(host, resolved, recorded, cancel, (stay, shared, check)).await?;
     let session = &mounted.session;
     let cleaned = |refused: Refused| async {
         finish::clean_up(host, session.env()).await;

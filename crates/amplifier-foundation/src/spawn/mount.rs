@@ -13,6 +13,7 @@ use amplifier_core::budget::Budget;
 use amplifier_core::coordinator::Coordinator;
 use amplifier_core::env::{EventSink, SessionEnv, SessionEnvInner};
 use amplifier_core::limits::LimitKind;
+use amplifier_core::module::orchestrator::Orchestrator;
 use amplifier_core::module::{Mount, MountError, Parts};
 use amplifier_core::panic::caught;
 use amplifier_core::session::SessionDriver;
@@ -21,6 +22,7 @@ use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelToken};
 
 use super::SpawnError;
+use super::answer::{AnswerCheck, Checked};
 use super::choices;
 use super::finish;
 use super::node::{Lent, Node};
@@ -32,6 +34,9 @@ use super::title::SessionTitle;
 use super::transcript::StoredTranscript;
 use crate::host::Host;
 use crate::router::{DEFAULT_MAX_HOPS, SessionEvents};
+
+/// What a request brings beside its spec: the budget that it shares, and what checks its answers.
+type Beside<'a> = (Stay, Option<&'a Arc<Budget>>, Option<&'a Arc<dyn AnswerCheck>>);
 
 /// A session with everything mounted, and nothing run.
 pub(super) struct Mounted {
@@ -45,7 +50,7 @@ pub(super) async fn mount(
     resolved: &Resolved,
     recorded: &Recorded,
     cancel: &CancelToken,
-    (stay, shared): (Stay, Option<&Arc<Budget>>),
+    (stay, shared, check): Beside<'_>,
 ) -> Result<Mounted, SpawnError> {
     let node = node(resolved, recorded, shared);
     let env = surroundings(host, resolved, recorded, &node, cancel);
@@ -60,6 +65,11 @@ pub(super) async fn mount(
     env.coordinator.provide(Arc::new(SessionTitle::of(&recorded.metadata)));
     let mounted = async {
         let mut parts = parts(host, &env, &resolved.plan).await?;
+        if let Some(check) = check {
+            let checked =
+                |inner| Arc::new(Checked { inner, check: Arc::clone(check) }) as Arc<dyn Orchestrator>;
+            parts.orchestrator = parts.orchestrator.map(checked);
+        }
         if let Some(wanted) = &resolved.wish.provider {
             choices::only(&mut parts.providers, wanted)?;
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
+use super::answer::AnswerCheck;
 use super::context::ContextRequest;
 use super::inherit::Inherit;
 use super::spec::{BundlePin, SpawnSpec, SpawnTarget};
@@ -111,11 +112,21 @@ pub struct SpawnRequest {
     pub(super) within: Option<Arc<Budget>>,
     /// What becomes durable together with the session's beginning and end.
     pub(super) together: Option<Arc<dyn Together>>,
+    /// What checks the session's answers.
+    pub(super) check: Option<Arc<dyn AnswerCheck>>,
 }
 
 impl From<SpawnSpec> for SpawnRequest {
     fn from(spec: SpawnSpec) -> Self {
-        Self { spec, prepared: None, prepared_instead: None, storage: None, within: None, together: None }
+        Self {
+            spec,
+            prepared: None,
+            prepared_instead: None,
+            storage: None,
+            within: None,
+            together: None,
+            check: None,
+        }
     }
 }
 
@@ -306,6 +317,12 @@ impl SpawnRequest {
     /// What becomes durable in the commits that begin and end this activation.
     pub fn together(mut self, together: Arc<dyn Together>) -> Self {
         self.together = Some(together);
+        self
+    }
+
+    /// What checks each answer of the session before it counts.
+    pub fn checked(mut self, check: Arc<dyn AnswerCheck>) -> Self {
+        self.check = Some(check);
         self
     }
 

@@ -83,6 +83,11 @@ impl ProjectPaths {
         self.home.join("projects").join(&self.slug)
     }
 
+    /// The project's database; it need not be there.
+    pub fn database(&self) -> PathBuf {
+        self.project().join("amplifier.db")
+    }
+
     /// The folder of the sessions.
     pub fn sessions(&self) -> PathBuf {
         self.project().join("sessions")

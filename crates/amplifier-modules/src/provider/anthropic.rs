@@ -14,7 +14,7 @@ use super::{Address, Service, Target};
 /// The version of the protocol that is spoken.
 const VERSION: &str = "2023-06-01";
 
-static SERVICE: Service = Service {
+pub(super) static SERVICE: Service = Service {
     module: "provider-anthropic",
     name: "anthropic",
     key_env: &["ANTHROPIC_API_KEY"],

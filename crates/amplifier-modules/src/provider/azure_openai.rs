@@ -15,7 +15,7 @@ use super::{Address, Service, Target};
 /// The version of the API where nothing names one.
 const API_VERSION: &str = "2024-10-21";
 
-static SERVICE: Service = Service {
+pub(super) static SERVICE: Service = Service {
     module: "provider-azure-openai",
     name: "azure-openai",
     key_env: &["AZURE_OPENAI_API_KEY"],

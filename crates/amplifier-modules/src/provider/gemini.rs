@@ -10,7 +10,7 @@ use super::config::CONFIG_KEYS;
 use super::wire::Wire;
 use super::{Address, Service, Target};
 
-static SERVICE: Service = Service {
+pub(super) static SERVICE: Service = Service {
     module: "provider-gemini",
     name: "gemini",
     key_env: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],

@@ -34,6 +34,7 @@ pub use ollama::Ollama;
 pub use openai::OpenAi;
 pub use openai_compatible::OpenAiCompatible;
 
+use crate::services::ServiceInfo;
 use config::Settings;
 use http::HttpProvider;
 use list::Listed;
@@ -49,6 +50,19 @@ pub fn providers() -> Vec<Arc<dyn Module>> {
         Arc::new(OpenAi),
         Arc::new(OpenAiCompatible),
     ]
+}
+
+/// The services of all provider modules of this folder, in alphabetical order.
+pub(crate) fn services() -> Vec<ServiceInfo> {
+    let all = [
+        &anthropic::SERVICE,
+        &azure_openai::SERVICE,
+        &gemini::SERVICE,
+        &ollama::SERVICE,
+        &openai::SERVICE,
+        &openai_compatible::SERVICE,
+    ];
+    all.map(Service::info).to_vec()
 }
 
 /// What tells one service from another.
@@ -84,6 +98,21 @@ struct Service {
     models_path: Option<&'static str>,
     /// What its models cost at its own address, as far as is known.
     list: &'static [Listed],
+}
+
+impl Service {
+    fn info(&self) -> ServiceInfo {
+        ServiceInfo {
+            module: self.module,
+            name: self.name,
+            key_env: self.key_env,
+            base_env: self.base_env,
+            base_url: self.base_url,
+            default_model: self.default_model,
+            key_required: self.key_required,
+            lists_models: self.models_path.is_some(),
+        }
+    }
 }
 
 /// What an address depends on.

@@ -10,7 +10,7 @@ use super::config::{Api, CONFIG_KEYS};
 use super::wire::Wire;
 use super::{Service, bearer};
 
-static SERVICE: Service = Service {
+pub(super) static SERVICE: Service = Service {
     module: "provider-openai-compatible",
     name: "openai-compatible",
     key_env: &["OPENAI_COMPATIBLE_API_KEY"],

@@ -15,6 +15,7 @@ mod feed;
 mod find;
 mod grant;
 mod handle;
+mod inspect;
 mod issues;
 mod marks;
 mod open;
@@ -47,6 +48,7 @@ use super::{
 use event::Names;
 use fault::{Done, Fault};
 use handle::{Handle, Shared};
+pub use inspect::{Inspection, backup as back_up, inspect};
 use marks::Marks;
 pub use project::{Prepare, ProjectStore, ProjectStoreOptions};
 use queue::Job;

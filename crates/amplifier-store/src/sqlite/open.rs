@@ -151,11 +151,11 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
-fn latest() -> u32 {
+pub(super) fn latest() -> u32 {
     u32::try_from(VERSIONS.len()).unwrap_or(u32::MAX)
 }
 
-fn version(conn: &Connection) -> rusqlite::Result<u32> {
+pub(super) fn version(conn: &Connection) -> rusqlite::Result<u32> {
     conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 

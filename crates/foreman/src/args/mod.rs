@@ -34,6 +34,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Write a commented foreman.yaml to begin with
     Init(InitArgs),
+    /// Print what a shell needs to complete commands and flags
+    #[command(after_help = amplifier_app::completions::help("foreman"))]
+    Completions {
+        /// The shell
+        shell: amplifier_app::completions::Shell,
+    },
     /// Start the daemon: the owner of this project's pools, background sessions and triggers
     Start(StartArgs),
     /// Have the daemon end; what runs may go on for its --drain-timeout

@@ -5,6 +5,7 @@
 
 use super::Change;
 use super::emit;
+use super::module;
 use crate::bundle::node::{Entry, Node, Position, Yaml};
 
 /// The text with the change in the setting's own lines.
@@ -36,6 +37,14 @@ pub(super) fn in_place(text: &str, root: &Node, change: &Change<'_>) -> Option<S
             let kept = lines.iter().enumerate().filter(|(at, _)| !gone.contains(at)).map(|(_, line)| *line);
             Some(kept.collect())
         }
+        Change::Module { path, .. } => module::in_place(&lines, find(root, path)?, change),
+        Change::RemoveModule { path, key } => {
+            let list = find(root, path)?;
+            match list.value.as_seq()? {
+                [_] => removed(&lines, root, path),
+                _ => module::in_place(&lines, list, &Change::RemoveModule { path, key }),
+            }
+        }
     }
 }
 
@@ -60,7 +69,7 @@ fn text_node(value: &str) -> Node {
     Node::new(Yaml::Str(value.to_owned()), Position::START)
 }
 
-fn index(at: Position) -> usize {
+pub(super) fn index(at: Position) -> usize {
     at.line.saturating_sub(1) as usize
 }
 
@@ -70,7 +79,7 @@ fn find<'n>(root: &'n Node, path: &[&str]) -> Option<&'n Entry> {
     if rest.is_empty() { Some(entry) } else { find(&entry.value, rest) }
 }
 
-fn joined(before: &[&str], between: &str, after: &[&str]) -> String {
+pub(super) fn joined(before: &[&str], between: &str, after: &[&str]) -> String {
     let mut text = before.concat();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -166,7 +175,7 @@ fn removed(lines: &[&str], root: &Node, path: &[&str]) -> Option<String> {
 /// The line after the last one that belongs to the entry that begins in line `start` with some
 /// indent. Blank lines and comments at the end belong to what follows. A list may begin below its
 /// key without further indent.
-fn block_end(lines: &[&str], start: usize, indent: usize) -> usize {
+pub(super) fn block_end(lines: &[&str], start: usize, indent: usize) -> usize {
     let mut end = start + 1;
     for (at, line) in lines.iter().enumerate().skip(start + 1) {
         let content = line.trim_start();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Change, EditError};
+use super::{Change, EditError, module};
 use crate::bundle::node::{Entry, Node, Position, Yaml};
 
 /// The tree after the change; `None` if it says so already.
@@ -23,7 +23,8 @@ fn apply(node: &mut Node, path: &[&str], file: &Path, change: &Change<'_>) -> Re
     };
     let Yaml::Map(entries) = &mut node.value else { return Err(shape(node, key, "a map")) };
     let at = entries.iter().position(|entry| entry.key == *key);
-    let removing = matches!(change, Change::Unset { .. } | Change::Remove { .. });
+    let removing =
+        matches!(change, Change::Unset { .. } | Change::Remove { .. } | Change::RemoveModule { .. });
     let at = match at {
         Some(at) => at,
         None if removing => return Ok(false),
@@ -90,6 +91,8 @@ fn end(value: &mut Node, change: &Change<'_>) -> Option<bool> {
             items.retain(|item| item.as_str() != Some(*text));
             Some(items.len() < before)
         }
+        Change::Module { spec, .. } => module::put(value, spec),
+        Change::RemoveModule { key, .. } => module::take(value, key),
     }
 }
 
