@@ -203,6 +203,7 @@ impl Setup {
         let added = self.added_bundles().map(|(name, set)| (name.clone(), set.value.clone()));
         let mut builder = Host::builder()
             .untrusted_project(self.untrusted.then(|| self.project_names()))
+            .neighbours(settings.neighbours(), settings.project_files())
             .modules(amplifier_modules::builtin())
             .modules(amplifier_mcp::modules())
             .providers(providers)

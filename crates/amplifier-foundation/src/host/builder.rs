@@ -18,7 +18,7 @@ use super::quiet::Quiet;
 use super::{
     Host, HostError, HostInner, InMemory, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock,
 };
-use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
+use crate::bundle::{BundleLoader, LoaderOptions, Neighbours, OnNotice, ProjectFiles, Strictness};
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
 use crate::redact::Redactor;
@@ -44,6 +44,7 @@ pub struct HostBuilder {
     bundles: HashMap<String, String>,
     added: BTreeMap<String, String>,
     untrusted: Option<BTreeSet<String>>,
+    neighbours: (Neighbours, ProjectFiles),
     providers: Vec<ModuleSpec>,
     overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     home: Option<PathBuf>,
@@ -74,6 +75,7 @@ impl Default for HostBuilder {
             bundles: HashMap::new(),
             added: BTreeMap::new(),
             untrusted: None,
+            neighbours: Default::default(),
             providers: Vec::new(),
             overrides: HashMap::new(),
             home: None,
@@ -143,6 +145,12 @@ impl HostBuilder {
     /// names, which its settings added, bring in may send no key elsewhere. `None`: it is trusted.
     pub fn untrusted_project(mut self, names: Option<BTreeSet<String>>) -> Self {
         self.untrusted = names;
+        self
+    }
+
+    /// What of other programs every bundle has: their agents, their files of instructions.
+    pub fn neighbours(mut self, agents: Neighbours, files: ProjectFiles) -> Self {
+        self.neighbours = (agents, files);
         self
     }
 
@@ -314,7 +322,7 @@ impl HostBuilder {
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         let untrusted_project = self.untrusted.is_some();
         loader.untrusted = self.untrusted.unwrap_or_default();
-        loader.on_notice = self.on_notice;
+        (loader.on_notice, (loader.neighbours, loader.project_files)) = (self.on_notice, self.neighbours);
         let host = Host::new(HostInner {
             registry: self.registry,
             tools: self.tools,
