@@ -47,13 +47,14 @@ mod tests {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
-        check("amplifier mcp", true);
+        check("amplifier update", true);
+        check("amplifier mcp serve", false);
         check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
         check("amplifier trigger list", false);
         check("amplifier spawn", false);
         check("amplifier bundle update", true);
-        check("amplifier run mcp", false);
+        check("amplifier run update", false);
         check("amplifier session show wait", false);
         check("amplifier", false);
     }

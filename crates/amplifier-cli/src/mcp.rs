@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_a_client_wants_becomes_the_words_of_run() {
-        let Ok(Cli { command: Some(Command::Mcp(McpCommand::Serve(args))) }) =
+        let Ok(Cli { command: Some(Command::Mcp(McpCommand::Serve(args))), .. }) =
             Cli::read(["amplifier", "mcp", "serve", "-B", "own", "-m", "m1"].map(OsString::from).to_vec())
         else {
             panic!("no such command");

@@ -178,7 +178,7 @@ fn the_conformance_suite_finds_no_fault_in_the_client() {
 fn the_inspector_drives_the_server() {
     let Some(npm) = npm("the_inspector_drives_the_server") else { return };
     let place = Place::scripted("- {text: 'answer: {{prompt}}'}");
-    let inspect = |words: &[&str]| {
+    let inspect = |words: &[&str], code: i32| {
         let program = npm.join("mcp-inspector");
         let line = [
             &[program.to_str().unwrap(), "--cli", env!("CARGO_BIN_EXE_amplifier"), "mcp", "serve", "-B", "b"],
@@ -188,13 +188,16 @@ fn the_inspector_drives_the_server() {
             .call_program(&line.concat())
             .env("AMPLIFIER_HOME", place.home().to_str().unwrap())
             .done()
-            .ok()
+            .code(code)
             .json()
     };
-    let tools = inspect(&["--method", "tools/list"]);
+    let tools = inspect(&["--method", "tools/list"], 0);
     assert_eq!(tools["tools"].as_array().unwrap().len(), 12);
-    let told = inspect(&["--method", "tools/call", "--tool-name", "amplifier", "--tool-arg", "prompt=hello"]);
+    let told =
+        inspect(&["--method", "tools/call", "--tool-name", "amplifier", "--tool-arg", "prompt=hello"], 0);
     assert_eq!(told["structuredContent"]["response"], "answer: hello", "{told}");
-    let told = inspect(&["--method", "tools/call", "--tool-name", "status", "--tool-arg", "session_id=ffff"]);
+    // Its own exit code for a result that is an error.
+    let told =
+        inspect(&["--method", "tools/call", "--tool-name", "status", "--tool-arg", "session_id=ffff"], 5);
     assert_eq!(told["isError"], true, "{told}");
 }

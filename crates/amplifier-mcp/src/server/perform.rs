@@ -356,8 +356,9 @@ impl Server {
             return Err(format!("no background session {name} is declared here; {there}"));
         };
         let data = Payload::encode(&args.data).map_err(|error| chain(&error))?;
-        let fired =
-            control::fire(&self.host, found.config.clone(), data).await.map_err(|error| chain(&error))?;
+        let fired = control::fire(&self.host, found.config.clone(), data, Some("mcp"))
+            .await
+            .map_err(|error| chain(&error))?;
         Ok(Fired { run_id: fired.run.to_string(), owned: fired.owned })
     }
 
