@@ -212,6 +212,10 @@ impl Setup {
             .redactor(Redactor::new(self.secrets()))
             .retry(settings.retry_policy(RetryPolicy::default()))
             .clock(Arc::clone(&self.clock));
+        #[cfg(feature = "http-providers")]
+        {
+            builder = builder.fetch(amplifier_modules::fetch::web());
+        }
         for (module, set) in &settings.overrides {
             builder = builder.override_module(module.clone(), set.value.config.clone());
         }

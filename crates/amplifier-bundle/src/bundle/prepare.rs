@@ -256,6 +256,9 @@ pub struct LoaderOptions {
     pub clock: Arc<dyn Clock>,
     /// Hears what a person may want to know while loading.
     pub on_notice: Option<OnNotice>,
+    /// What fetches from the web; `None`: nothing does.
+    #[cfg(feature = "web")]
+    pub fetch: Option<Arc<dyn crate::source::web::Fetch>>,
 }
 
 impl std::fmt::Debug for LoaderOptions {
@@ -288,6 +291,8 @@ impl LoaderOptions {
             offline: false,
             clock,
             on_notice: None,
+            #[cfg(feature = "web")]
+            fetch: None,
         }
     }
 }
@@ -325,6 +330,13 @@ impl BundleLoader {
             git: git_cache(&options),
             #[cfg(feature = "git")]
             fetches: super::locate::Fetches::new(),
+            #[cfg(feature = "web")]
+            web: crate::source::web::WebCache {
+                root: options.home.join("cache"),
+                clock: Arc::clone(&options.clock),
+                fetch: options.fetch,
+                offline: options.offline,
+            },
             amplifier_home: options.home,
             user_home: options.user_home,
             project: options.project_dir,
@@ -449,6 +461,12 @@ impl BundleLoader {
     #[cfg(feature = "git")]
     pub fn git(&self) -> &crate::source::git::GitCache {
         &self.locator.git
+    }
+
+    /// The cache of archives and of what was fetched from the web, to update it.
+    #[cfg(feature = "web")]
+    pub fn web(&self) -> &crate::source::web::WebCache {
+        &self.locator.web
     }
 
     /// How often a file was opened since the loader was made.
