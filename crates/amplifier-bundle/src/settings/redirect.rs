@@ -30,8 +30,17 @@ pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
 /// Keys under which modules are told what no permission judges: programs that they start by themselves
 /// (`hooks` of hooks-shell, `command` and `args` of loop-external, `servers` of tool-mcp), variables of the user's
 /// that programs get although they look like secrets, hosts on this machine and its networks (tool-web).
-const POWERS: [&str; 7] =
-    ["hooks", "command", "args", "servers", "env_passthrough", "allow_hosts", "allow_private"];
+const POWERS: [&str; 9] = [
+    "hooks",
+    "command",
+    "args",
+    "servers",
+    "mcpServers",
+    "mcp_json",
+    "env_passthrough",
+    "allow_hosts",
+    "allow_private",
+];
 
 /// Takes out what reaches further than the session's permissions; the names of what was taken out.
 pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
