@@ -203,6 +203,7 @@ impl Setup {
         let added = self.added_bundles().map(|(name, set)| (name.clone(), set.value.clone()));
         let mut builder = Host::builder()
             .untrusted_project(self.untrusted.then(|| self.project_names()))
+            .neighbours(settings.neighbours(), settings.project_files())
             .modules(amplifier_modules::builtin())
             .providers(providers)
             .added_bundles(added)
@@ -210,6 +211,10 @@ impl Setup {
             .redactor(Redactor::new(self.secrets()))
             .retry(settings.retry_policy(RetryPolicy::default()))
             .clock(Arc::clone(&self.clock));
+        #[cfg(feature = "http-providers")]
+        {
+            builder = builder.fetch(amplifier_modules::fetch::web());
+        }
         for (module, set) in &settings.overrides {
             builder = builder.override_module(module.clone(), set.value.config.clone());
         }

@@ -217,6 +217,11 @@ impl Judge {
 }
 
 impl MentionResolver {
+    /// Where the session works.
+    pub(crate) fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
     /// A resolver for a session that works in `cwd`.
     pub fn new(cwd: impl Into<PathBuf>) -> Self {
         Self {
@@ -382,6 +387,36 @@ impl MentionResolver {
     /// Adds a file that is not mentioned but listed under a name, and what it mentions.
     pub fn include(&self, expansion: &mut Expansion, name: &str, path: &Path) -> Result<(), FailureReason> {
         self.open(expansion, &format!("@{name}"), path, 0).map(|_| ())
+    }
+
+    /// Adds the first `limit_bytes` of a file, and what they mention; its own mentions begin in its folder and stay
+    /// in `root`, links resolved. How many bytes were added.
+    pub(crate) fn include_start(
+        &self,
+        expansion: &mut Expansion,
+        (name, path): (&str, &Path),
+        limit_bytes: usize,
+        root: &Path,
+    ) -> Result<usize, FailureReason> {
+        let loaded = self.memo.text(path, MAX_FILE_BYTES).map_err(|error| reason(&error))?;
+        let end = loaded.text.floor_char_boundary(limit_bytes);
+        let start = &loaded.text[..end];
+        let left_out = loaded.text.len() - end;
+        let shown = match left_out {
+            0 => start.to_owned(),
+            _ => format!("{start}\n[cut here: {left_out} bytes of this file are left out]"),
+        };
+        let hash = if left_out == 0 { loaded.hash } else { blake3::hash(shown.as_bytes()) };
+        expansion.add(hash, &shown, &format!("@{name}"), path);
+        if expansion.visited.insert(path.to_owned()) {
+            expansion.stamps.push((path.to_owned(), loaded.stamp));
+            let roots = self.checkouts.iter().cloned().chain([root.to_owned()]).collect();
+            let origin = Origin { from: path.parent(), checkout: Some(root) };
+            let folder = path.parent().unwrap_or(root).to_owned();
+            let within = Self { cwd: folder, ..self.clone() }.checkouts(roots);
+            within.follow(expansion, start, origin, 1);
+        }
+        Ok(end)
     }
 
     /// The text with the contents of its mentions before it.

@@ -25,6 +25,7 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
         let host = context.host().await?;
         host.prepare(&of).await.map_err(|error| Failure::bundle(&error))
     })?;
+    context::tell(&prepared.diagnostics);
     match command {
         AgentsCommand::List { json: true, .. } => {
             output::print_json(&prepared.agents.values().map(|agent| brief(agent)).collect::<Vec<_>>())
@@ -35,10 +36,10 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
                 return Ok(Code::Success);
             }
             let row = |(name, agent): (&String, &Arc<AgentDef>)| {
-                [name.clone(), first_line(agent.description.as_deref())]
+                [name.clone(), origin(agent).unwrap_or_default(), first_line(agent.description.as_deref())]
             };
-            let rows: Vec<[String; 2]> = prepared.agents.iter().map(row).collect();
-            Ok(output::print(&output::table(["NAME", "DESCRIPTION"], &rows)))
+            let rows: Vec<[String; 3]> = prepared.agents.iter().map(row).collect();
+            Ok(output::print(&output::table(["NAME", "FROM", "DESCRIPTION"], &rows)))
         }
         AgentsCommand::Show { name, json, .. } => match find(&prepared.agents, &name) {
             Some(agent) => show(agent, json),
@@ -91,11 +92,19 @@ fn brief(agent: &AgentDef) -> Value {
         "name": agent.name,
         "description": agent.description,
         "tools": modules,
+        "allowed_tools": agent.tool_names.allowed,
+        "denied_tools": Some(&agent.tool_names.denied).filter(|denied| !denied.is_empty()),
+        "max_turns": agent.max_turns,
         "model_role": agent.model_role,
         "provider_preferences": agent.provider_preferences,
         "permission_mode": agent.permission_mode.map(Mode::as_str),
-        "source": agent.origins.first().map(|origin| origin.file.display().to_string()),
+        "source": origin(agent),
     })
+}
+
+/// The file that says what the agent is: its own, where it has one.
+fn origin(agent: &AgentDef) -> Option<String> {
+    agent.origins.last().map(|origin| origin.file.display().to_string())
 }
 
 fn first_line(text: Option<&str>) -> String {

@@ -104,6 +104,10 @@ fn ask(question: &str, unwanted: &AtomicBool) -> Option<String> {
         if poll(&mut wanted, PollTimeout::from(LOOK_MS)) == Ok(0) {
             continue;
         }
+        // What is typed by now is for somebody else.
+        if unwanted.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut line = String::new();
         return match stdin.lock().read_line(&mut line) {
             Ok(0) | Err(_) => None,

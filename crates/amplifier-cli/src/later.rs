@@ -10,16 +10,11 @@ use crate::exit::Failure;
 /// Commands that come later.
 const COMMANDS: [&str; 2] = ["mcp", "update"];
 
-/// Commands of `bundle` that come later.
-const OF_BUNDLE: [&str; 1] = ["update"];
-
 /// Refuses a command that is not there yet, before arguments are parsed.
 pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
     let word = |at: usize| arguments.get(at).and_then(|word| word.to_str()).unwrap_or_default();
-    let (first, second) = (word(1), word(2));
-    match first {
-        _ if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
-        "bundle" if OF_BUNDLE.contains(&second) => Err(not_yet(&format!("`amplifier bundle {second}`"))),
+    match word(1) {
+        first if COMMANDS.contains(&first) => Err(not_yet(&format!("`amplifier {first}`"))),
         _ => Ok(()),
     }
 }
@@ -52,7 +47,6 @@ mod tests {
         check("amplifier session tree abc", false);
         check("amplifier trigger list", false);
         check("amplifier spawn", false);
-        check("amplifier bundle update", true);
         check("amplifier run mcp", false);
         check("amplifier session show wait", false);
         check("amplifier", false);

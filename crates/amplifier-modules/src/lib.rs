@@ -9,6 +9,8 @@
 
 pub mod context;
 pub mod detect;
+#[cfg(feature = "http-providers")]
+pub mod fetch;
 pub mod hook;
 pub mod notify;
 pub mod orchestrator;

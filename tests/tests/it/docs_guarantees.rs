@@ -1,4 +1,4 @@
-//! `docs/guarantees.md` names tests that exist, for every promise in its tables.
+//! `docs/guarantees.md` and `docs/security.md` name tests that exist, for every promise and every threat.
 //!
 //! `crate::a::b::name` is the test function `name` in `src/a/b.rs` or `tests/a/b.rs` of that crate,
 //! or in a `mod.rs` or `tests.rs` of such a folder; or a case that `each_store!` runs over several stores.
@@ -108,6 +108,21 @@ fn every_promise_names_tests_that_exist() {
     assert!(faults.is_empty(), "docs/guarantees.md:\n{}", faults.join("\n"));
     assert!(rows.len() > 100, "{} promises: the tables are not read", rows.len());
     assert_eq!(self::rows(unproved), [], "what has a test stands before `{UNPROVED}`");
+}
+
+#[test]
+fn every_threat_names_tests_that_exist() {
+    let root = workspace();
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows: Vec<Vec<String>> = page.lines().filter_map(cells).skip(2).collect();
+    assert!(rows.len() > 15, "{} threats: the table is not read", rows.len());
+    for row in rows {
+        let [threat, _, tests, _] = row.as_slice() else { panic!("a row has four cells: {row:?}") };
+        let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {threat}");
+        let faults: Vec<String> = tests.into_iter().filter_map(|test| fault(&root, test)).collect();
+        assert!(faults.is_empty(), "{threat}: {}", faults.join(", "));
+    }
 }
 
 #[test]

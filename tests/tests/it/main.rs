@@ -29,12 +29,14 @@ mod foreman_run;
 mod foreman_terminal;
 mod host;
 mod issue_run;
+mod neighbours;
 mod parity;
 mod peer;
 mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
 mod reach;
+mod reference_formats;
 mod router_events;
 mod spawn;
 mod spawn_bounds;

@@ -262,7 +262,10 @@ impl Approver for AtDesk {
         tokio::select! {
             biased;
             answer = self.asks.request(request) => answer,
-            _ = interrupted.changed() => ApprovalAnswer::Deny { reason: "the person stopped the turn".to_owned() },
+            _ = interrupted.changed() => {
+                super::screen::write_raw("\n");
+                ApprovalAnswer::Deny { reason: "the person stopped the turn".to_owned() }
+            }
         }
     }
 }

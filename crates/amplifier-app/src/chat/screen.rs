@@ -5,6 +5,7 @@
 //! is shown as it was written.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ pub struct Screen {
     progress: Progress,
     stdout: Stdout,
     style: Style,
-    thinking: Thinking,
+    /// Reasoning is written.
+    thinks: AtomicBool,
     // Held while one thing is drawn; never across an await.
     state: Mutex<State>,
 }
@@ -87,7 +89,13 @@ impl Screen {
     pub fn new(desk: Arc<Desk>, clock: Arc<dyn Clock>, verbose: bool, thinking: Thinking) -> Self {
         let progress = Progress::new(verbose).with_results();
         let (stdout, style) = (Stdout::new(), Style::stderr());
-        Self { desk, clock, progress, stdout, style, thinking, state: Mutex::default() }
+        let thinks = AtomicBool::new(thinking == Thinking::Dimmed);
+        Self { desk, clock, progress, stdout, style, thinks, state: Mutex::default() }
+    }
+
+    /// From now on reasoning is written, or not.
+    pub fn think_aloud(&self, thinking: Thinking) {
+        self.thinks.store(thinking == Thinking::Dimmed, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -184,7 +192,7 @@ impl Screen {
     }
 
     fn think(&self, state: &mut State, text: &str) {
-        if self.thinking == Thinking::Dimmed && state.answer.is_none() {
+        if self.thinks.load(Ordering::Relaxed) && state.answer.is_none() {
             self.clear(state);
             self.stdout.write(&self.style.dim(&plain(text)));
             state.thinks = true;

@@ -26,6 +26,7 @@ impl Bundle {
             self.take_origins("agents", later);
         }
         self.context = compose_context(self.context, &later.context);
+        self.project_files = self.project_files.or(later.project_files);
         compose_spawn(&mut self.spawn, &later.spawn);
         add_origins(&mut self.set_by, &later.set_by, "spawn.");
         self.includes.extend(later.includes.iter().cloned());
@@ -131,6 +132,7 @@ impl SessionSection {
 
 fn compose_agents(base: &mut Agents, later: &Agents) {
     merge::replace(&mut base.access, &later.access);
+    base.neighbours = base.neighbours.or(later.neighbours);
     for entry in &later.roster {
         match base.roster.iter_mut().find(|known| known.name == entry.name) {
             Some(known) => known.clone_from(entry),
@@ -186,6 +188,11 @@ impl AgentDef {
         fill(&mut self.model_role, file.model_role);
         fill(&mut self.agents, file.agents);
         fill(&mut self.permission_mode, file.permission_mode);
+        fill(&mut self.tool_names.allowed, file.tool_names.allowed);
+        if self.tool_names.denied.is_empty() {
+            self.tool_names.denied = file.tool_names.denied;
+        }
+        fill(&mut self.max_turns, file.max_turns);
         fill(&mut self.base_path, file.base_path);
         for (key, value) in file.extra.0 {
             self.extra.0.entry(key).or_insert(value);

@@ -68,7 +68,7 @@ struct Want {
 
 /// Everything that one load has found.
 pub(crate) struct Graph<'a> {
-    locator: &'a Locator,
+    pub(crate) locator: &'a Locator,
     name: String,
     pub(crate) inputs: Inputs<'a>,
     pub(crate) nodes: Vec<Node>,

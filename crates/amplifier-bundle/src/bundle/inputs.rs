@@ -60,6 +60,15 @@ impl<'a> Inputs<'a> {
         Ok(Text::File(loaded))
     }
 
+    /// Remembers a folder, so that a file that is added to it is noticed. Its names do not change the hash.
+    pub(crate) fn folder(&mut self, path: &Path) {
+        if let Ok(stamp) = read::stamp(path)
+            && self.seen.insert(path.to_owned())
+        {
+            self.files.push((path.to_owned(), stamp));
+        }
+    }
+
     /// A text that no file holds.
     pub(crate) fn in_memory(&mut self, text: &str) {
         self.hasher.update(blake3::hash(text.as_bytes()).as_bytes());

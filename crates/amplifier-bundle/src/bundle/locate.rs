@@ -17,7 +17,7 @@ use super::error::BundleError;
 use crate::source::file::{self, Places, SUFFIXES};
 use crate::source::registry::{self, Registry};
 use crate::source::uri::{FileUri, NameUri, NamespacedUri};
-use crate::source::{GitUri, SourceError, SourceUri};
+use crate::source::{GitUri, SourceError, SourceUri, WebUri};
 use amplifier_fs::read::{self, Kind};
 
 /// How many sources are fetched at once.
@@ -75,7 +75,9 @@ pub(crate) struct Locator {
     pub(crate) distrusted: Mutex<BTreeSet<PathBuf>>,
     #[cfg(feature = "git")]
     pub(crate) git: crate::source::git::GitCache,
-    #[cfg_attr(not(feature = "git"), allow(dead_code))]
+    #[cfg(feature = "web")]
+    pub(crate) web: crate::source::web::WebCache,
+    #[cfg_attr(not(any(feature = "git", feature = "web")), allow(dead_code))]
     pub(crate) on_notice: Option<OnNotice>,
     #[cfg(feature = "git")]
     pub(crate) fetches: Fetches,
@@ -149,11 +151,12 @@ impl Locator {
         Box::pin(async move {
             match uri {
                 SourceUri::Git(uri) => self.git(&uri, None).await,
+                SourceUri::File(uri) if is_archive_file(&uri) => self.archive(&uri, folder, checkout).await,
                 SourceUri::File(uri) => self.file(&uri, folder, checkout),
                 SourceUri::Name(uri) => self.name(&uri, aliases).await,
                 SourceUri::Namespaced(uri) => self.namespaced(&uri, aliases).await,
-                SourceUri::Zip(uri) => Err(unsupported(format!("zip+{uri}"), "zip").into()),
-                SourceUri::Http(uri) => Err(unsupported(uri.to_string(), "http").into()),
+                SourceUri::Zip(uri) => self.web(&uri, true, checkout).await,
+                SourceUri::Http(uri) => self.web(&uri, false, checkout).await,
             }
         })
     }
@@ -168,6 +171,71 @@ impl Locator {
             }
             None => Ok(local(found)),
         }
+    }
+
+    /// A bundle from the web or from an archive. What was fetched may name no address of this machine's own network.
+    #[cfg(feature = "web")]
+    async fn web(&self, uri: &WebUri, zipped: bool, checkout: Option<&Path>) -> Result<Located, BundleError> {
+        use crate::source::web::{WebCache, is_near};
+        let shown = if zipped { format!("zip+{uri}") } else { uri.to_string() };
+        let local = uri.address().starts_with("file://");
+        if checkout.is_some() && (local || is_near(uri.address())) {
+            return Err(SourceError::Near { uri: shown }.into());
+        }
+        if !local
+            && self.web.cached(uri).is_none()
+            && self.web.may_fetch()
+            && let Some(hear) = &self.on_notice
+        {
+            hear(&Notice::Fetching { name: None, uri: shown.clone() });
+        }
+        let root = self.web.folder(uri, zipped).await?;
+        let root = read::canonical(&root).map_err(SourceError::from)?;
+        let file = WebCache::bundle_file(&root, uri.subdirectory(), &shown)?;
+        Ok(Located { file, checkout: Some(root) })
+    }
+
+    #[cfg(not(feature = "web"))]
+    async fn web(
+        &self,
+        uri: &WebUri,
+        zipped: bool,
+        _checkout: Option<&Path>,
+    ) -> Result<Located, BundleError> {
+        match zipped {
+            true => Err(unsupported(format!("zip+{uri}"), "zip").into()),
+            false => Err(unsupported(uri.to_string(), "http").into()),
+        }
+    }
+
+    /// A bundle in an archive of this machine; within its checkout if it is named in one.
+    #[cfg(feature = "web")]
+    async fn archive(
+        &self,
+        uri: &FileUri,
+        folder: &Path,
+        checkout: Option<&Path>,
+    ) -> Result<Located, BundleError> {
+        use crate::source::web::WebCache;
+        let places = Places { base: folder, home: self.user_home.as_deref() };
+        let path = places.join(&uri.path)?;
+        if checkout.is_some() {
+            file::confined(&path, &uri.path, checkout)?;
+        }
+        let root = self.web.archive(&path).await?;
+        let root = read::canonical(&root).map_err(SourceError::from)?;
+        let file = WebCache::bundle_file(&root, uri.subdirectory.as_deref(), &uri.path)?;
+        Ok(Located { file, checkout: Some(root) })
+    }
+
+    #[cfg(not(feature = "web"))]
+    async fn archive(
+        &self,
+        uri: &FileUri,
+        _folder: &Path,
+        _checkout: Option<&Path>,
+    ) -> Result<Located, BundleError> {
+        Err(unsupported(uri.path.clone(), "zip").into())
     }
 
     #[cfg(feature = "git")]
@@ -335,6 +403,7 @@ fn below(folder: &Path, sub: &str, bundle: &Located, name: &str) -> Result<Locat
     Ok(Located { file, checkout: bundle.checkout.clone() })
 }
 
+#[cfg(not(all(feature = "git", feature = "web")))]
 fn unsupported(uri: String, kind: &'static str) -> SourceError {
     let instead = match kind {
         "git" => "this program was built without git support, use a local folder",
@@ -342,6 +411,11 @@ fn unsupported(uri: String, kind: &'static str) -> SourceError {
         _ => "download it and use the file, or use git+https://",
     };
     SourceError::Unsupported { uri, kind, instead }
+}
+
+/// True for a path that names an archive.
+fn is_archive_file(uri: &FileUri) -> bool {
+    uri.path.to_ascii_lowercase().ends_with(".zip")
 }
 
 fn relative_file(text: &str) -> FileUri {

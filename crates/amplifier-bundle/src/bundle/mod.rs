@@ -17,10 +17,12 @@ mod inputs;
 pub mod locate;
 pub(crate) mod merge;
 pub mod model;
+mod neighbour;
 pub mod node;
 pub mod parse;
 pub mod plan;
 pub mod prepare;
+mod project;
 pub mod prompt;
 pub mod provenance;
 pub mod roster;
@@ -33,10 +35,12 @@ pub use error::BundleError;
 pub use locate::{Located, NameOrigin, Notice, OnNotice};
 pub use model::{
     AgentAccess, AgentDef, AgentEntry, Agents, Bundle, ContextEntry, ContextTarget, Declared, Include,
-    ModuleEntry, ProviderPreference, SessionSection, SpawnSection,
+    ModuleEntry, Neighbours, ProjectFiles, ProviderPreference, SessionSection, SpawnSection, ToolNames,
 };
 pub use node::{Node, Position};
-pub use parse::{FileKind, kind_of, parse_agent, parse_bundle, parse_front};
+pub use parse::{
+    FileKind, kind_of, parse_agent, parse_bundle, parse_claude_agent, parse_codex_agent, parse_front,
+};
 pub use plan::MountPlan;
 pub use prepare::{BundleLoader, LoaderOptions, PreparedBundle};
 pub use prompt::{SystemPrompt, SystemPromptSource};

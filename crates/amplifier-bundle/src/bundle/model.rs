@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use amplifier_core::ModuleSpec;
 use amplifier_core::permission::Mode;
+use amplifier_core::{Limits, ModuleSpec};
 use serde::{Deserialize, Serialize};
 
 use super::node::Node;
@@ -43,6 +43,8 @@ pub struct Bundle {
     pub agents: Agents,
     /// Files that are read into the system prompt, unique by key.
     pub context: Vec<ContextEntry>,
+    /// Files of instructions of wherever a session works.
+    pub project_files: ProjectFiles,
     /// What children of a session may have.
     pub spawn: SpawnSection,
     /// The system prompt: the body of the file. Never blank.
@@ -74,6 +76,7 @@ impl Default for Bundle {
             hooks: Vec::new(),
             agents: Agents::default(),
             context: Vec::new(),
+            project_files: ProjectFiles::default(),
             spawn: SpawnSection::default(),
             instruction: None,
             file: None,
@@ -161,12 +164,55 @@ pub struct Agents {
     pub access: Option<AgentAccess>,
     /// The roster, unique by name.
     pub roster: Vec<AgentEntry>,
+    /// Agents of which other programs belong to the roster too.
+    pub neighbours: Neighbours,
 }
 
 impl Agents {
     /// The agent of a name as the roster writes it.
     pub fn get(&self, name: &str) -> Option<&AgentEntry> {
         self.roster.iter().find(|entry| entry.name == name)
+    }
+}
+
+/// Other programs whose agents are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Neighbours {
+    /// Those of Claude Code: `.claude/agents/*.md`.
+    pub claude: bool,
+    /// Those of Codex: `.codex/agents/*.toml`.
+    pub codex: bool,
+}
+
+impl Neighbours {
+    /// What one of the two wants.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { claude: self.claude || other.claude, codex: self.codex || other.codex }
+    }
+}
+
+/// Files of instructions that belong to the system prompt wherever a session works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ProjectFiles {
+    /// `AGENTS.md`.
+    pub agents_md: bool,
+    /// `CLAUDE.md` where a folder has no `AGENTS.md`; this holds the other too.
+    pub claude_md: bool,
+}
+
+impl ProjectFiles {
+    /// What one of the two wants.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { agents_md: self.agents_md || other.agents_md, claude_md: self.claude_md || other.claude_md }
+    }
+
+    /// True if any is wanted.
+    pub fn any(self) -> bool {
+        self.agents_md || self.claude_md
     }
 }
 
@@ -224,12 +270,63 @@ pub struct AgentDef {
     pub agents: Option<AgentAccess>,
     /// The mode of a permission layer beside its parent's; never `BypassPermissions`.
     pub permission_mode: Option<Mode>,
+    /// Which tools of all that it has it may see, by the names that models call them.
+    pub tool_names: ToolNames,
+    /// Most model calls of one activation.
+    pub max_turns: Option<u32>,
     /// Further keys, kept.
     pub extra: Settings,
     /// The directory of its file, against which its mentions resolve; `None` for an inline definition.
     pub base_path: Option<PathBuf>,
     /// Where it is written; several when a file filled gaps.
     pub origins: Vec<Origin>,
+}
+
+impl AgentDef {
+    /// What the agent holds itself to.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_turns = self.max_turns;
+        limits
+    }
+}
+
+/// A choice among tools by the names that models call them. It only ever takes away.
+///
+/// A name that ends in `*` means all that begin so; `mcp__server` means all tools of that server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ToolNames {
+    /// Only these; `None`: all.
+    pub allowed: Option<Vec<String>>,
+    /// All but these.
+    pub denied: Vec<String>,
+}
+
+impl ToolNames {
+    /// True if nothing is taken away.
+    pub fn is_all(&self) -> bool {
+        self.allowed.is_none() && self.denied.is_empty()
+    }
+
+    /// This choice behind those of the agents above it; one that takes nothing away is left out.
+    pub fn below(&self, above: &[Self]) -> Vec<Self> {
+        above.iter().chain([self]).filter(|one| !one.is_all()).cloned().collect()
+    }
+
+    /// Whether a tool of this name may be seen.
+    pub fn permit(&self, name: &str) -> bool {
+        let among = |names: &[String]| names.iter().any(|pattern| means(pattern, name));
+        self.allowed.as_deref().is_none_or(among) && !among(&self.denied)
+    }
+}
+
+fn means(pattern: &str, name: &str) -> bool {
+    let of_server = |rest: &str| pattern.starts_with("mcp__") && rest.starts_with("__");
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || of_server(rest)),
+    }
 }
 
 /// A provider and model that an agent would rather have.

@@ -5,6 +5,8 @@
 //! caller names, so that should be absolute; nothing is opened.
 
 mod agent;
+mod claude;
+mod codex;
 mod frontmatter;
 mod keys;
 mod module;
@@ -14,6 +16,8 @@ mod sections;
 use std::path::{Component, Path, PathBuf};
 
 pub use self::agent::parse_agent;
+pub use self::claude::parse_claude_agent;
+pub use self::codex::parse_codex_agent;
 pub use self::keys::nearest;
 use self::reader::{Level, Reader};
 use super::diagnostic::{Code, Diagnostic, Parsed, Severity};
@@ -159,7 +163,7 @@ fn read_section(reader: &mut Reader, entry: &Entry, bundle: &mut Bundle) {
         "tools" => bundle.tools = module::list(reader, node, "tools"),
         "hooks" => bundle.hooks = module::list(reader, node, "hooks"),
         "agents" => bundle.agents = agent::roster(reader, node, &mut bundle.set_by),
-        "context" => bundle.context = sections::context(reader, node),
+        "context" => (bundle.context, bundle.project_files) = sections::context(reader, node),
         "spawn" => bundle.spawn = sections::spawn(reader, node, &mut bundle.set_by),
         key if keys::DECLARED.contains(&key) && !node.is_null() => {
             let origin = reader.origin(entry.key_position);

@@ -200,6 +200,10 @@ impl AgentDef {
         put(&mut map, "provider_preferences", self.provider_preferences.as_ref().map(|list| json!(list)));
         put(&mut map, "model_role", self.model_role.as_ref().map(|roles| json!(roles)));
         put(&mut map, "agents", self.agents.as_ref().map(AgentAccess::to_json));
+        put(&mut map, "allowed_tools", self.tool_names.allowed.clone());
+        let denied = &self.tool_names.denied;
+        put(&mut map, "denied_tools", (!denied.is_empty()).then(|| denied.clone()));
+        put(&mut map, "max_turns", self.max_turns);
         put(&mut map, "permissions", self.permission_mode.map(|mode| json!({"mode": mode})));
         map.extend(self.extra.0.clone());
         Value::Object(map)

@@ -18,9 +18,10 @@ use super::error::BundleError;
 use super::include::Graph;
 use super::inputs::{Inputs, Seen};
 use super::locate::{Located, Locator, NameOrigin, OnNotice, in_folder, is_bundle};
-use super::model::{AgentDef, Bundle, SpawnSection};
+use super::model::{AgentDef, Bundle, Neighbours, ProjectFiles, SpawnSection};
 use super::parse::{FileKind, kind_of, parse_bundle};
 use super::plan::MountPlan;
+use super::project::ProjectContext;
 use super::prompt::SystemPromptSource;
 use super::provenance::Origin;
 use super::roster::ContextFile;
@@ -79,6 +80,8 @@ struct Shared {
     fixed: Option<Arc<FixedPrompt>>,
     /// A resolver that works nowhere yet.
     resolver: MentionResolver,
+    /// The instructions of wherever a session works.
+    project: Option<Arc<ProjectContext>>,
 }
 
 impl Shared {
@@ -91,7 +94,7 @@ impl Shared {
             .namespaces(bundle.source_base_paths.clone())
             .named(named)
             .memo(Arc::clone(memo));
-        Self { instruction, context: context.into(), fixed, resolver }
+        Self { instruction, context: context.into(), fixed, resolver, project: None }
     }
 }
 
@@ -173,6 +176,7 @@ impl PreparedBundle {
     pub fn system_prompt(&self, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
         let (instruction, context) = (Arc::clone(&self.shared.instruction), Arc::clone(&self.shared.context));
         SystemPromptSource::new(instruction, context, self.mentions(cwd, home))
+            .project(self.shared.project.clone())
             .within(self.checkout_of(self.bundle.set_by.of("instruction")))
     }
 
@@ -180,6 +184,7 @@ impl PreparedBundle {
     pub fn agent_prompt(&self, agent: &AgentDef, cwd: &Path, home: Option<PathBuf>) -> SystemPromptSource {
         let instruction = agent.instruction.as_deref().unwrap_or_default();
         SystemPromptSource::new(instruction, Vec::new(), self.mentions(cwd, home))
+            .project(self.shared.project.clone())
             .from(agent.base_path.clone())
             .within(self.checkout_of(&agent.origins))
     }
@@ -239,6 +244,10 @@ pub struct LoaderOptions {
     pub added: BTreeMap<String, String>,
     /// Those of the added names that nobody vouches for: see `HostBuilder::untrusted_project`.
     pub untrusted: BTreeSet<String>,
+    /// Other programs whose agents belong to every bundle.
+    pub neighbours: Neighbours,
+    /// Files of instructions that belong to the prompts of every bundle.
+    pub project_files: ProjectFiles,
     /// Whether doubtful input is an error.
     pub strictness: Strictness,
     /// Whether nothing may be fetched.
@@ -247,6 +256,9 @@ pub struct LoaderOptions {
     pub clock: Arc<dyn Clock>,
     /// Hears what a person may want to know while loading.
     pub on_notice: Option<OnNotice>,
+    /// What fetches from the web; `None`: nothing does.
+    #[cfg(feature = "web")]
+    pub fetch: Option<Arc<dyn crate::source::web::Fetch>>,
 }
 
 impl std::fmt::Debug for LoaderOptions {
@@ -273,10 +285,14 @@ impl LoaderOptions {
             project_dir,
             added: BTreeMap::new(),
             untrusted: BTreeSet::new(),
+            neighbours: Neighbours::default(),
+            project_files: ProjectFiles::default(),
             strictness: Strictness::Lenient,
             offline: false,
             clock,
             on_notice: None,
+            #[cfg(feature = "web")]
+            fetch: None,
         }
     }
 }
@@ -284,6 +300,8 @@ impl LoaderOptions {
 /// Makes bundles ready, and keeps them. Cheap to share behind an `Arc`.
 pub struct BundleLoader {
     locator: Locator,
+    neighbours: Neighbours,
+    project_files: ProjectFiles,
     strictness: Strictness,
     memo: Arc<Memo>,
     kept: Slots<Located>,
@@ -312,6 +330,13 @@ impl BundleLoader {
             git: git_cache(&options),
             #[cfg(feature = "git")]
             fetches: super::locate::Fetches::new(),
+            #[cfg(feature = "web")]
+            web: crate::source::web::WebCache {
+                root: options.home.join("cache"),
+                clock: Arc::clone(&options.clock),
+                fetch: options.fetch,
+                offline: options.offline,
+            },
             amplifier_home: options.home,
             user_home: options.user_home,
             project: options.project_dir,
@@ -323,6 +348,8 @@ impl BundleLoader {
         };
         Self {
             locator,
+            neighbours: options.neighbours,
+            project_files: options.project_files,
             strictness: options.strictness,
             memo: Arc::default(),
             kept: Mutex::default(),
@@ -375,10 +402,14 @@ impl BundleLoader {
 
     fn finish(&self, mut graph: Graph<'_>, source: &str) -> Result<PreparedBundle, BundleError> {
         graph.read_agents();
-        let bundle = graph.compose();
+        let mut bundle = graph.compose();
+        graph.add_neighbours(&mut bundle, self.neighbours);
         let context = graph.read_context(&bundle);
         let fallback = graph.nodes.first().map_or_else(|| source.to_owned(), |node| stem(&node.file));
         let mut diagnostics = std::mem::take(&mut graph.diagnostics);
+        let wanted = bundle.project_files.or(self.project_files);
+        let project = wanted.any().then(|| ProjectContext::new(wanted, &self.locator.amplifier_home));
+        diagnostics.extend(project.as_ref().and_then(|project| project.check(&self.locator.cwd)));
         let checkouts = graph.checkouts();
         let seen = graph.inputs.finish();
         self.strictness.apply(&mut diagnostics);
@@ -388,6 +419,10 @@ impl BundleLoader {
         let memo = Arc::clone(&self.memo);
         let mut prepared = PreparedBundle::new(bundle, context, seen, diagnostics, (source, fallback), memo);
         prepared.shared.resolver = prepared.shared.resolver.checkouts(checkouts);
+        if let Some(project) = project {
+            prepared.shared.fixed = None;
+            prepared.shared.project = Some(Arc::new(project));
+        }
         Ok(prepared)
     }
 
@@ -426,6 +461,12 @@ impl BundleLoader {
     #[cfg(feature = "git")]
     pub fn git(&self) -> &crate::source::git::GitCache {
         &self.locator.git
+    }
+
+    /// The cache of archives and of what was fetched from the web, to update it.
+    #[cfg(feature = "web")]
+    pub fn web(&self) -> &crate::source::web::WebCache {
+        &self.locator.web
     }
 
     /// How often a file was opened since the loader was made.

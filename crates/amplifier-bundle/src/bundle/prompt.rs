@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::project::ProjectContext;
 use super::roster::ContextFile;
 use crate::mention::{Expansion, FailureReason, MentionResolver};
 
@@ -18,6 +19,7 @@ pub struct SystemPromptSource {
     resolver: MentionResolver,
     from: Option<PathBuf>,
     checkout: Option<PathBuf>,
+    project: Option<Arc<ProjectContext>>,
 }
 
 /// A system prompt, and what went into it.
@@ -40,7 +42,7 @@ impl SystemPromptSource {
         resolver: MentionResolver,
     ) -> Self {
         let (instruction, context) = (instruction.into(), context.into());
-        Self { instruction, context, resolver, from: None, checkout: None }
+        Self { instruction, context, resolver, from: None, checkout: None, project: None }
     }
 
     /// The same with a folder in which `@./` of the instruction begins.
@@ -57,6 +59,13 @@ impl SystemPromptSource {
         self
     }
 
+    /// The same with the instructions of wherever the session works.
+    #[must_use]
+    pub(crate) fn project(mut self, project: Option<Arc<ProjectContext>>) -> Self {
+        self.project = project;
+        self
+    }
+
     /// The prompt as of now.
     pub fn render(&self) -> SystemPrompt {
         let mut expansion = Expansion::default();
@@ -65,6 +74,9 @@ impl SystemPromptSource {
             if let Err(reason) = self.resolver.include(&mut expansion, &file.key, &file.path) {
                 unreadable.push((file.clone(), reason));
             }
+        }
+        if let Some(project) = &self.project {
+            unreadable.extend(project.add(&self.resolver, &mut expansion));
         }
         let (from, checkout) = (self.from.as_deref(), self.checkout.as_deref());
         self.resolver.expand_within(&mut expansion, &self.instruction, from, checkout);
@@ -85,7 +97,7 @@ impl SystemPromptSource {
 
 impl amplifier_core::SystemPrompt for SystemPromptSource {
     fn render(&self) -> Option<Arc<str>> {
-        if self.context.is_empty() && !self.instruction.contains('@') {
+        if self.context.is_empty() && self.project.is_none() && !self.instruction.contains('@') {
             // Nothing that could change: the same text for every request of every session.
             return (!self.instruction.is_empty()).then(|| Arc::clone(&self.instruction));
         }

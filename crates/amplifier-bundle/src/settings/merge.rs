@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use amplifier_core::ModuleSpec;
 use amplifier_core::permission::{Mode, RuleEffect};
 
-use super::model::{Ignored, LimitSettings, RetrySettings, Settings};
+use super::model::{Ignored, LimitSettings, NeighbourSettings, RetrySettings, Settings};
 use super::redirect;
 use super::scope::{Set, Setter};
 use crate::bundle::merge::maps;
@@ -41,6 +41,7 @@ pub(super) fn layer(base: &mut Settings, mut over: Settings, trusted: bool) {
     }
     limits(&mut base.limits, over.limits);
     retry(&mut base.retry, over.retry);
+    neighbours(&mut base.neighbours, over.neighbours);
     base.ignored.extend(over.ignored);
     base.warnings.extend(over.warnings);
 }
@@ -59,6 +60,13 @@ fn limits(base: &mut LimitSettings, over: LimitSettings) {
     take(&mut base.timeout, over.timeout);
     take(&mut base.max_tokens, over.max_tokens);
     take(&mut base.max_cost_micro_usd, over.max_cost_micro_usd);
+}
+
+fn neighbours(base: &mut NeighbourSettings, over: NeighbourSettings) {
+    take(&mut base.claude, over.claude);
+    take(&mut base.codex, over.codex);
+    take(&mut base.agents_md, over.agents_md);
+    take(&mut base.claude_md, over.claude_md);
 }
 
 fn retry(base: &mut RetrySettings, over: RetrySettings) {
@@ -143,6 +151,18 @@ fn restrict(base: &Settings, over: &mut Settings) {
     lowered(&mut limits.timeout, &lower.timeout, None, "timeout", &mut ignore);
     lowered(&mut limits.max_tokens, &lower.max_tokens, None, "max_tokens", &mut ignore);
     lowered(&mut limits.max_cost_micro_usd, &lower.max_cost_micro_usd, None, "max_budget_usd", &mut ignore);
+    let set = &mut over.neighbours;
+    let switches = [
+        ("agents.claude", &mut set.claude),
+        ("agents.codex", &mut set.codex),
+        ("context.agents_md", &mut set.agents_md),
+        ("context.claude_md", &mut set.claude_md),
+    ];
+    for (name, switch) in switches {
+        if let Some(on) = switch.take_if(|set| set.value) {
+            ignore(name.to_owned(), &on.by);
+        }
+    }
     own_addresses(&mut over.providers, &mut over.overrides, &mut ignore);
     over.ignored = ignored;
 }

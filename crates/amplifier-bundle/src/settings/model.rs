@@ -13,6 +13,7 @@ use amplifier_core::{Limits, ModuleSpec};
 
 use super::scope::{Set, Setter};
 use crate::bundle::diagnostic::Diagnostic;
+use crate::bundle::model::{Neighbours, ProjectFiles};
 
 /// A permission rule as it is written: `write(src/**)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,20 @@ pub struct RetrySettings {
     pub longest_wait: Option<Set<Duration>>,
     /// How long rate limits are waited out.
     pub rate_limit_patience: Option<Set<Duration>>,
+}
+
+/// What of other programs is read, each with who set it. `None`: not set in any scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NeighbourSettings {
+    /// Agents of Claude Code.
+    pub claude: Option<Set<bool>>,
+    /// Agents of Codex.
+    pub codex: Option<Set<bool>>,
+    /// `AGENTS.md`.
+    pub agents_md: Option<Set<bool>>,
+    /// `CLAUDE.md` where there is no `AGENTS.md`.
+    pub claude_md: Option<Set<bool>>,
 }
 
 /// Something in a project's file that does not count, because nobody trusts the directory.
@@ -105,6 +120,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Retries.
     pub retry: RetrySettings,
+    /// What of other programs is read beside what bundles ask for.
+    pub neighbours: NeighbourSettings,
     /// The log filter.
     pub log: Option<Set<String>>,
     /// What does not count for want of trust.
@@ -142,6 +159,20 @@ impl Settings {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         limits.timeout_ms = value(&set.timeout).map(millis);
         limits
+    }
+
+    /// Other programs whose agents are read.
+    pub fn neighbours(&self) -> Neighbours {
+        let set = &self.neighbours;
+        let on = |set| value(set).unwrap_or_default();
+        Neighbours { claude: on(&set.claude), codex: on(&set.codex) }
+    }
+
+    /// Files of instructions that belong to every system prompt.
+    pub fn project_files(&self) -> ProjectFiles {
+        let set = &self.neighbours;
+        let on = |set| value(set).unwrap_or_default();
+        ProjectFiles { agents_md: on(&set.agents_md), claude_md: on(&set.claude_md) }
     }
 
     /// These retries over the given defaults.

@@ -11,13 +11,13 @@ mod reader;
 use amplifier_core::ModuleSpec;
 
 use self::reader::Reader;
-use super::model::Settings;
+use super::model::{NeighbourSettings, Settings};
 use super::scope::Set;
 use crate::bundle::node::{Entry, Node, to_json_map};
 
 pub(super) use self::reader::FileScope;
 
-const TOP: [&str; 9] = [
+const TOP: [&str; 11] = [
     "bundle",
     "config",
     "overrides",
@@ -27,6 +27,8 @@ const TOP: [&str; 9] = [
     "limits",
     "rate_limit_patience",
     "retry",
+    "agents",
+    "context",
 ];
 
 /// Reads the tree of one file. The warnings in the result are those that were noticed, errors too.
@@ -35,6 +37,7 @@ pub(super) fn settings(node: &Node, file: FileScope) -> Settings {
     let mut reader = Reader::new(file);
     for Entry { key, value, .. } in reader.section(node, "the file", &TOP) {
         match key.as_str() {
+            "agents" | "context" => neighbours(&mut reader, key, value, &mut settings.neighbours),
             "bundle" => bundle(&mut reader, value, &mut settings),
             "config" => config(&mut reader, value, &mut settings),
             "overrides" => overrides(&mut reader, value, &mut settings),
@@ -51,6 +54,22 @@ pub(super) fn settings(node: &Node, file: FileScope) -> Settings {
     }
     settings.warnings = reader.finish();
     settings
+}
+
+/// What of other programs is read. The keys of the two sections differ, so one reader does for both.
+fn neighbours(reader: &mut Reader, section: &str, node: &Node, settings: &mut NeighbourSettings) {
+    let known: &[&'static str] =
+        if section == "agents" { &["claude", "codex"] } else { &["agents_md", "claude_md"] };
+    for Entry { key, value, .. } in reader.section(node, &format!("`{section}`"), known) {
+        let place = match key.as_str() {
+            key if !known.contains(&key) => continue,
+            "claude" => &mut settings.claude,
+            "codex" => &mut settings.codex,
+            "agents_md" => &mut settings.agents_md,
+            _ => &mut settings.claude_md,
+        };
+        *place = reader.bool(value, &format!("`{section}.{key}`"));
+    }
 }
 
 fn bundle(reader: &mut Reader, node: &Node, settings: &mut Settings) {

@@ -118,6 +118,42 @@ impl GitCache {
         Ok(Updated { after: commit(&root), root, before })
     }
 
+    /// Asks where a source stands, without changing the cache: the commit that is cached, and the one that the
+    /// repository has now.
+    pub async fn check(&self, uri: &GitUri) -> Result<(Option<String>, Option<String>), SourceError> {
+        self.require_network(uri)?;
+        let before = self.cached(uri).and_then(|root| commit(&root));
+        let references: Vec<&str> = wanted_refs(uri).collect();
+        let arguments = [&["ls-remote", "--quiet", "--", uri.url()][..], &references].concat();
+        let mut command = self.command(Path::new("/"), &arguments);
+        command.stdout(Stdio::piped());
+        let asking = async {
+            let failed = |source| SourceError::Process { uri: uri.to_string(), source };
+            let mut child = Running::start(command).map_err(failed)?;
+            let stdout = child.child.stdout.take();
+            let heard = async {
+                match stdout {
+                    Some(pipe) => bounded(pipe).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            let (heard, ended) = tokio::join!(heard, child.end());
+            let (status, stderr) = ended.map_err(failed)?;
+            match status.success() {
+                true => Ok(String::from_utf8_lossy(&heard.map_err(failed)?).into_owned()),
+                false => Err(SourceError::Git { uri: uri.to_string(), said: said(&stderr, uri) }),
+            }
+        };
+        let deadline = self.clock.monotonic().saturating_add(self.deadline);
+        let listed = tokio::select! {
+            done = asking => done?,
+            () = self.clock.sleep_until(deadline) => {
+                return Err(SourceError::Deadline { uri: uri.to_string(), deadline: self.deadline });
+            }
+        };
+        Ok((before.clone(), remote(&listed, &references, before)))
+    }
+
     /// The bundle's file in a checkout: below its subdirectory if it names one.
     pub fn bundle_file(root: &Path, uri: &GitUri) -> Result<PathBuf, SourceError> {
         let found = match uri.subdirectory() {
@@ -216,6 +252,22 @@ impl GitCache {
         command.process_group(0).kill_on_drop(true);
         command
     }
+}
+
+/// The commit that `git ls-remote` names for the first of the refs that is there: of a tag with a text of its own the
+/// commit behind it. A ref that is a commit is listed nowhere, and stays what it is.
+fn remote(listed: &str, references: &[&str], before: Option<String>) -> Option<String> {
+    let rows: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
+    let of = |reference: &str| {
+        let names = [
+            format!("refs/tags/{reference}^{{}}"),
+            format!("refs/heads/{reference}"),
+            format!("refs/tags/{reference}"),
+        ];
+        let named = names.iter().find_map(|name| rows.iter().find(|(_, row)| row == name));
+        named.or_else(|| rows.iter().find(|(_, row)| *row == reference)).map(|(hash, _)| (*hash).to_owned())
+    };
+    references.iter().find_map(|reference| of(reference)).or(before)
 }
 
 struct Locks(Vec<Locked>);

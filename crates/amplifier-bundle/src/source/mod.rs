@@ -6,12 +6,16 @@
 //! was named; no message holds credentials; every wait has a deadline.
 //! Never here: what a bundle's file says.
 
+#[cfg(feature = "web")]
+pub mod archive;
 pub mod cache;
 pub mod file;
 #[cfg(feature = "git")]
 pub mod git;
 pub mod registry;
 pub mod uri;
+#[cfg(feature = "web")]
+pub mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +23,7 @@ use std::time::Duration;
 use amplifier_fs::read::ReadError;
 use amplifier_fs::tree::TreeError;
 
-pub use uri::{GitUri, SourceUri, UriError};
+pub use uri::{GitUri, SourceUri, UriError, WebUri};
 
 /// Why a source led to no file.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,30 @@ pub enum SourceError {
     )]
     Offline {
         /// The source without credentials.
+        uri: String,
+    },
+    /// A source on the web could not be fetched.
+    #[error("`{uri}` could not be fetched: {why}; check the address and the network")]
+    Web {
+        /// The source, without credentials.
+        uri: String,
+        /// What happened.
+        why: String,
+    },
+    /// An archive cannot be used.
+    #[error("`{uri}` is not unpacked: {why}")]
+    Archive {
+        /// The source, without credentials.
+        uri: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An address of this machine's own network in a bundle that came from elsewhere.
+    #[error(
+        "`{uri}` leads into a network of this machine's own, and a fetched bundle names it; only a person or the settings may"
+    )]
+    Near {
+        /// The source, without credentials.
         uri: String,
     },
     /// There is no `git` program.

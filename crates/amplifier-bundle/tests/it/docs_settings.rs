@@ -1,4 +1,4 @@
-//! The examples of `docs/settings.md` are settings and keys without a fault.
+//! The examples of settings in `docs/` are without a fault.
 
 use amplifier_bundle::settings::environment::ProcessEnv;
 use amplifier_bundle::settings::home::AmplifierHome;
@@ -8,7 +8,8 @@ use crate::docs_bundles::{examples, page};
 
 #[test]
 fn every_example_of_settings_is_read_without_a_warning() {
-    let all = examples(&page("settings.md"));
+    let pages = ["settings.md", "tools.md"];
+    let all: Vec<_> = pages.iter().flat_map(|name| examples(&page(name))).collect();
     let of_settings: Vec<_> = all.iter().filter(|example| example.info == "yaml settings").collect();
     assert!(!of_settings.is_empty(), "no example is ```yaml settings");
     for example in of_settings {

@@ -12,6 +12,7 @@ mod docs_bundles;
 mod docs_settings;
 mod include;
 mod mention;
+mod neighbours;
 mod prepare;
 mod settings;
 mod settings_edit;

@@ -50,6 +50,11 @@ pub(crate) enum BundleCommand {
         #[command(flatten)]
         scope: ScopeArgs,
     },
+    /// Fetch bundles again that come from repositories, archives and the web, with what they include
+    #[command(
+        after_help = "Examples:\n  amplifier bundle update --check\n  amplifier bundle update reviewer\n  amplifier bundle update --all"
+    )]
+    Update(UpdateArgs),
     /// Forget a name that was added
     Remove {
         /// The name
@@ -70,4 +75,20 @@ pub(crate) struct ShowArgs {
     /// Without what it includes
     #[arg(long)]
     pub(crate) no_includes: bool,
+}
+
+/// `amplifier bundle update`
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// The bundle's name or URI; the active one by default
+    pub(crate) name: Option<String>,
+    /// All that were added
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) all: bool,
+    /// Tell what could be updated; change nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

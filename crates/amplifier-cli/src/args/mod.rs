@@ -6,6 +6,7 @@
 pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
+mod examples;
 pub(crate) mod provider;
 pub(crate) mod run;
 pub(crate) mod session;
@@ -15,7 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use amplifier_app::command::args::{RunsArgs, TriggerCommand};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Failure;
 
@@ -186,8 +187,9 @@ pub(crate) enum TrustCommand {
 impl Cli {
     /// Parses the command line.
     pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, Failure> {
-        Self::try_parse_from(arguments)
-            .map_err(|error| Failure::of_command_line(&error.render().to_string(), error.use_stderr()))
+        let parsed = examples::with(Self::command()).try_get_matches_from(arguments);
+        let parsed = parsed.and_then(|found| Self::from_arg_matches(&found));
+        parsed.map_err(|error| Failure::of_command_line(&error.render().to_string(), error.use_stderr()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod names;
 mod show;
+mod update;
 mod validate;
 
 use crate::args::bundle::BundleCommand;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: BundleCommand) -> Result<Code, Failure> {
         }
         BundleCommand::Use { name, scope } => runtime.block_on(names::choose(&name, &scope, &context)),
         BundleCommand::Add { uri, name, scope } => runtime.block_on(names::add(&uri, name, &scope, &context)),
+        BundleCommand::Update(args) => runtime.block_on(update::update(&args, &context)),
         BundleCommand::Remove { name, scope } => names::remove(&name, &scope, &context),
         BundleCommand::Clear { scope } => names::clear(&scope, &context),
         BundleCommand::Current => current(&context),

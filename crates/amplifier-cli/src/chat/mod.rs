@@ -150,7 +150,7 @@ async fn hold(
     }
     let first = args.prompt.take();
     let mut chat = Chat::new(args, context, opener, words, by_project)?;
-    chat.greet(&host, &beginning, attended).await?;
+    chat.greet(&host, &beginning, screen.as_deref()).await?;
     let face = chat.face();
     let mut talk = Conversation::new(host, face, signals, beginning, attended);
     let code = talk.hold(&mut chat, first, &mut input).await;

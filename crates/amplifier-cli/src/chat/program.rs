@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use amplifier_app::chat::editor::Options;
 use amplifier_app::chat::{
-    Beginning, Conversation, Entry, Face, Goal, GoalEnd, Next, Program, Step, Turned, Words,
+    Beginning, Conversation, Entry, Face, Goal, GoalEnd, Next, Program, Screen, Step, Thinking, Turned, Words,
 };
 use amplifier_core::SessionId;
 use amplifier_core::approval::Approver;
@@ -21,6 +21,9 @@ use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Style};
 use crate::run;
+
+/// The hook whose settings say what is drawn.
+const DISPLAY: &str = "hooks-streaming-ui";
 
 /// Sessions whose ids are completed.
 const MAX_SESSIONS: usize = 50;
@@ -93,7 +96,7 @@ impl Chat {
         &self,
         host: &Host,
         beginning: &Beginning,
-        attended: bool,
+        screen: Option<&Screen>,
     ) -> Result<(), Failure> {
         let source = self.source(host, beginning).await?;
         let bundle = prepare(host, &source).await?;
@@ -101,7 +104,10 @@ impl Chat {
         if self.context.is_scripted(&bundle) {
             output::say("notice: provider scripted answers from a script; no model is asked");
         }
-        if attended {
+        if let Some(screen) = screen {
+            if thinks_aloud(&bundle) {
+                screen.think_aloud(Thinking::Dimmed);
+            }
             let version = env!("CARGO_PKG_VERSION");
             let line = format!("amplifier {version} · {} · /help tells what there is", bundle.name);
             output::say(&Style::stderr().dim(&line));
@@ -212,6 +218,19 @@ impl Chat {
 /// A bundle that can be used.
 pub(super) async fn prepare(host: &Host, source: &str) -> Result<Arc<PreparedBundle>, Failure> {
     host.prepare(source).await.map_err(|error| Failure::bundle(&error))
+}
+
+/// True if the bundle's display is told to show what the model thinks.
+pub(super) fn thinks_aloud(bundle: &PreparedBundle) -> bool {
+    let display = bundle.plan.hooks.iter().find(|spec| spec.module == DISPLAY);
+    let Some(config) = display.map(|spec| &spec.config) else { return false };
+    let ui = config.get("ui");
+    let said = [
+        config.get("show_thinking"),
+        ui.and_then(|ui| ui.get("show_thinking")),
+        ui.and_then(|ui| ui.get("show_thinking_stream")),
+    ];
+    said.into_iter().flatten().any(|value| value.as_bool() == Some(true))
 }
 
 /// The editor of a chat.

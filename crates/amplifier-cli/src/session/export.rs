@@ -3,6 +3,7 @@
 //! Guarantees: JSON holds every message as it is stored; metadata goes out redacted, as it is on
 //! disk.
 
+use amplifier_app::terminal::bar::during;
 use amplifier_core::{Message, Role};
 use amplifier_foundation::Host;
 use amplifier_foundation::storage::StoredSession;
@@ -17,7 +18,8 @@ use crate::output;
 pub(super) async fn export(args: ExportArgs, context: &Context, host: Host) -> Result<Code, Failure> {
     let (host, summary) = super::find_anywhere(&args.id, context, host).await?;
     let id = summary.id;
-    let stored = host.storage().load(&id).await?;
+    let reading = host.storage().load(&id);
+    let stored = during("reading the session", host.clock().as_ref(), reading).await?;
     stored.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
     match args.format {
         ExportFormat::Json => {

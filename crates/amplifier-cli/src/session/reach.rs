@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_app::terminal::bar::during;
 use amplifier_core::{CancelLevel, SessionId, SessionOutcome};
 use amplifier_foundation::Host;
 use amplifier_foundation::settings::duration;
@@ -46,7 +47,10 @@ pub(super) async fn wait(args: WaitArgs, context: &Context, host: Host) -> Resul
             .map(|(id, outcome)| (id, Some(outcome)))
             .into_iter()
             .collect(),
-        false => sessions.wait_all(&ids, within).await?,
+        false => {
+            let waiting = sessions.wait_all(&ids, within);
+            during("waiting for sessions", host.clock().as_ref(), waiting).await?
+        }
     };
     let late = ended.is_empty() || ended.iter().any(|(_, outcome)| outcome.is_none());
     let printed = match args.json {

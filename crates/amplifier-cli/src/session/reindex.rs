@@ -2,6 +2,7 @@
 //!
 //! Guarantees: files are read and not changed; what was done is told, damaged sessions with their faults.
 
+use amplifier_app::terminal::bar::during;
 use amplifier_foundation::Host;
 use serde_json::json;
 
@@ -11,7 +12,8 @@ use crate::output;
 
 /// Makes the rows anew; exit code 1 if a session cannot be read.
 pub(super) async fn reindex(args: ReindexArgs, host: &Host) -> Result<Code, Failure> {
-    let done = host.project_sessions().reindex().await?;
+    let sessions = host.project_sessions();
+    let done = during("reading sessions", host.clock().as_ref(), sessions.reindex()).await?;
     let damaged = if done.damaged.is_empty() { Code::Success } else { Code::Failed };
     if args.json {
         let added: Vec<_> =

@@ -13,7 +13,6 @@ fn what_cannot_be_done_is_refused_with_code_2_and_a_reason() {
     // Not there yet.
     check(&[], &["there is no prompt"]);
     check(&["event", "tail", "--from", "x"], &["--from"]);
-    check(&["bundle", "update"], &["`amplifier bundle update` is not there yet"]);
     check(&["spawn", "-B", "b"], &["`amplifier spawn` starts nothing", "amplifier run --background"]);
     check(&["run", "--mode", "chat", "--background", "hi"], &["a chat has no place for --background"]);
     // Not understood.
@@ -183,6 +182,12 @@ fn messages_name_only_commands_and_flags_that_exist() {
     let mut seen = 0;
     for mark in [" --", "`--", "\"--"] {
         for (line, flag) in begins(mark).filter(|(_, flag)| flag.len() > 1) {
+            // A string that is a flag and nothing else is an argument, of another program too.
+            let text =
+                line.split_once("\"--").map_or("", |(_, text)| text.split('"').next().unwrap_or_default());
+            if mark == "\"--" && !text.contains(' ') {
+                continue;
+            }
             assert!(known(&format!("--{flag}")), "{line}");
             seen += 1;
         }

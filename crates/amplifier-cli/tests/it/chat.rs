@@ -233,11 +233,11 @@ fn without_a_provider_the_conversation_stays_and_says_what_to_set() {
 #[test]
 fn a_terminal_that_is_closed_loses_nothing() {
     let place = place();
-    let mut person = Person::calls(&place, &["-B", "b"]);
+    let mut person = Person::calls_with(&place, &["-B", "b"], &[]);
     person.says("one");
     person.sees("you said one");
     person.says("slow two");
-    person.sees("slow two");
+    person.sees("working");
     assert_eq!(person.goes_away(), Some(143));
     let id = place.sessions().remove(0);
     let mut person = Person::calls(&place, &["-c"]);
@@ -264,6 +264,13 @@ fn what_the_model_thinks_is_shown_to_who_wants_it() {
         let (_, screen) = leaves(person, &place);
         assert_eq!(screen.contains("let me see"), seen, "{screen}");
     }
+    let display = "hooks: [{module: hooks-streaming-ui, config: {ui: {show_thinking_stream: true}}}]";
+    place.bundle("b", "- {thinking: let me see, text: the answer}", display);
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("go");
+    person.sees("let me see");
+    person.sees("the answer");
+    leaves(person, &place);
 }
 
 #[test]

@@ -156,6 +156,24 @@ fn the_person_is_asked_and_an_answer_is_remembered() {
 }
 
 #[test]
+fn an_interrupt_is_a_no_and_the_next_line_is_no_answer() {
+    let place = Place::new();
+    let write = "tool_calls: [{tool: write_file, arguments: {path: ../x.txt, content: x}}]";
+    let script =
+        format!("- {{when: {{prompt: go}}, times: 1, {write}}}\n- {{text: 'you said {{{{prompt}}}}'}}");
+    place.bundle("b", &script, "tools: [{module: tool-filesystem}]");
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("go");
+    person.sees("[n]o: ");
+    person.types("\u{3}");
+    person.sees("stopped");
+    person.says("yes");
+    person.sees("you said yes");
+    exits(person);
+    assert!(!place.project().join("../x.txt").exists());
+}
+
+#[test]
 fn a_question_of_the_background_waits_for_nobody_and_spoils_no_line() {
     let place = Place::new();
     let arguments = "{agent: self, instruction: job, context_depth: none, background: true}";

@@ -29,6 +29,8 @@ mod services;
 mod sessions;
 mod signals;
 mod skills;
+#[cfg(feature = "http-providers")]
+mod sources;
 mod stdin;
 mod terminal;
 mod tools;

@@ -18,7 +18,7 @@ use super::quiet::Quiet;
 use super::{
     Host, HostError, HostInner, InMemory, LiveSessions, ModuleRegistry, Owners, RandomIds, SystemClock,
 };
-use crate::bundle::{BundleLoader, LoaderOptions, OnNotice, Strictness};
+use crate::bundle::{BundleLoader, LoaderOptions, Neighbours, OnNotice, ProjectFiles, Strictness};
 use crate::governor::ProcessGovernor;
 use crate::process::{self, ProcessLedger};
 use crate::redact::Redactor;
@@ -44,6 +44,7 @@ pub struct HostBuilder {
     bundles: HashMap<String, String>,
     added: BTreeMap<String, String>,
     untrusted: Option<BTreeSet<String>>,
+    neighbours: (Neighbours, ProjectFiles),
     providers: Vec<ModuleSpec>,
     overrides: HashMap<String, serde_json::Map<String, serde_json::Value>>,
     home: Option<PathBuf>,
@@ -61,6 +62,8 @@ pub struct HostBuilder {
     strict: bool,
     offline: bool,
     unrecorded: bool,
+    #[cfg(feature = "web")]
+    fetch: Option<Arc<dyn crate::source::web::Fetch>>,
     on_notice: Option<OnNotice>,
 }
 
@@ -74,6 +77,7 @@ impl Default for HostBuilder {
             bundles: HashMap::new(),
             added: BTreeMap::new(),
             untrusted: None,
+            neighbours: Default::default(),
             providers: Vec::new(),
             overrides: HashMap::new(),
             home: None,
@@ -91,6 +95,8 @@ impl Default for HostBuilder {
             strict: false,
             offline: false,
             unrecorded: false,
+            #[cfg(feature = "web")]
+            fetch: None,
             on_notice: None,
         }
     }
@@ -143,6 +149,12 @@ impl HostBuilder {
     /// names, which its settings added, bring in may send no key elsewhere. `None`: it is trusted.
     pub fn untrusted_project(mut self, names: Option<BTreeSet<String>>) -> Self {
         self.untrusted = names;
+        self
+    }
+
+    /// What of other programs every bundle has: their agents, their files of instructions.
+    pub fn neighbours(mut self, agents: Neighbours, files: ProjectFiles) -> Self {
+        self.neighbours = (agents, files);
         self
     }
 
@@ -255,6 +267,13 @@ impl HostBuilder {
         self
     }
 
+    /// What fetches bundles from the web; nothing does by default.
+    #[cfg(feature = "web")]
+    pub fn fetch(mut self, fetch: Arc<dyn crate::source::web::Fetch>) -> Self {
+        self.fetch = Some(fetch);
+        self
+    }
+
     /// Hears what a person may want to know while bundles are loaded.
     pub fn on_notice(mut self, on_notice: OnNotice) -> Self {
         self.on_notice = Some(on_notice);
@@ -293,9 +312,7 @@ impl HostBuilder {
         home: Option<AmplifierHome>,
         paths: Option<ProjectPaths>,
     ) -> (Host, Option<Opened>) {
-        let processes = paths
-            .as_ref()
-            .map(|paths| ProcessLedger::of_project(paths, Arc::clone(&self.clock), Arc::clone(&self.ids)));
+        let processes = paths.as_ref().map(|paths| ledger(paths, &self.clock, &self.ids));
         let paths = paths.filter(|_| !self.unrecorded);
         let storage = self.storage.unwrap_or_else(|| default_storage(paths.as_ref(), &self.redactor));
         let owner = OwnerId::fresh(self.ids.as_ref());
@@ -314,7 +331,9 @@ impl HostBuilder {
         loader.strictness = if self.strict { Strictness::Strict } else { Strictness::Lenient };
         let untrusted_project = self.untrusted.is_some();
         loader.untrusted = self.untrusted.unwrap_or_default();
-        loader.on_notice = self.on_notice;
+        (loader.on_notice, (loader.neighbours, loader.project_files)) = (self.on_notice, self.neighbours);
+        #[cfg(feature = "web")]
+        loader.fetch.clone_from(&self.fetch);
         let host = Host::new(HostInner {
             registry: self.registry,
             tools: self.tools,
@@ -361,6 +380,11 @@ impl HostBuilder {
 
 /// Has something done once a store is open.
 type Opened = Box<dyn FnOnce(Box<dyn FnOnce() + Send>)>;
+
+/// The processes of the project.
+fn ledger(paths: &ProjectPaths, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> ProcessLedger {
+    ProcessLedger::of_project(paths, Arc::clone(clock), Arc::clone(ids))
+}
 
 /// Sessions in files; in memory where there is no project.
 fn default_storage(paths: Option<&ProjectPaths>, redactor: &Redactor) -> Arc<dyn SessionStorage> {

@@ -173,6 +173,7 @@ async fn parts(host: &Host, env: &SessionEnv, plan: &SessionPlan) -> Result<Part
     }
     parts.tools.extend(host.0.tools.iter().cloned());
     parts.hooks.extend(host.0.hooks.iter().cloned());
+    parts.tools.retain(|tool| plan.narrowed.iter().all(|names| names.permit(&tool.schema().name)));
     Ok(parts)
 }
 

@@ -17,7 +17,9 @@ use serde_json::{Map, Value};
 use super::SpawnError;
 use super::inherit::{Inherit, Selection, combine};
 use super::roles::Roles;
-use crate::bundle::{AgentAccess, AgentDef, ModuleEntry, PreparedBundle, ProviderPreference, SessionSection};
+use crate::bundle::{
+    AgentAccess, AgentDef, ModuleEntry, PreparedBundle, ProviderPreference, SessionSection, ToolNames,
+};
 use crate::host::Host;
 
 /// The agent name that means the parent's own kind.
@@ -99,6 +101,8 @@ pub(crate) struct SessionPlan {
     /// What the roles of models mean.
     pub(crate) roles: Arc<Roles>,
     pub(crate) section: SessionSection,
+    /// Of all that is mounted, the tools that each of these permits: those of its agent, and of the agents above it.
+    pub(crate) narrowed: Vec<ToolNames>,
     /// The line about modules that were left out.
     pub(crate) left_out: Option<String>,
     /// The line about settings that preferences may not change.
@@ -147,6 +151,7 @@ pub(super) fn of_bundle_child(
     provider: Option<&str>,
 ) -> Result<SessionPlan, SpawnError> {
     let mut plan = of_bundle(&bundle);
+    plan.narrowed.clone_from(&parent.narrowed);
     let providers = match &inherit.providers {
         Some(selection) => selection.clone(),
         None if plan.providers.is_empty() => Selection::All,
@@ -197,6 +202,7 @@ pub(super) fn of_agent(
         },
         roles: Arc::clone(&parent.roles),
         section: parent.section.clone(),
+        narrowed: def.tool_names.below(&parent.narrowed),
         agent: agent.or_else(|| parent.agent.clone()),
         left_out: None,
         protected: None,
@@ -269,6 +275,7 @@ fn of_bundle(bundle: &Arc<PreparedBundle>) -> SessionPlan {
         preferences: Vec::new(),
         roles: Arc::default(),
         section: plan.session.clone(),
+        narrowed: Vec::new(),
         left_out: None,
         protected: None,
     }

@@ -147,6 +147,7 @@ async fn anew(
     let (forked, quoted) = told(&spec.context, parent.as_ref()).await?;
     let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
     let permissions = with_layers(from.clone(), &plan.own_permissions(&cwd));
+    let own_limits = plan.agent.as_ref().map(|agent| agent.def.limits()).unwrap_or_default();
     Ok(Resolved {
         plan: preferring(plan, &spec.preferences),
         bundle_name: named.name,
@@ -155,7 +156,7 @@ async fn anew(
         background: spec.background,
         cwd,
         permissions: with_layers(permissions, &spec.permissions),
-        bounds: bounds(host, above, &spec.limits),
+        bounds: bounds(host, above, &spec.limits.stricter(&own_limits)),
         patience: patience(host, request, parent.as_ref()),
         parent,
         spawned,

@@ -66,6 +66,9 @@ fn read_keys(reader: &mut Reader, entries: &[Entry], def: &mut AgentDef) {
             "model_role" => def.model_role = reader.text_or_texts(value, &name),
             "agents" => def.agents = file_access(reader, value),
             "permissions" => def.permission_mode = permission_mode(reader, value),
+            "allowed_tools" => def.tool_names.allowed = Some(reader.texts(value, &name)),
+            "denied_tools" => def.tool_names.denied = reader.texts(value, &name),
+            "max_turns" => def.max_turns = max_turns(reader, value, &name),
             _ => {
                 def.extra.0.insert(key.clone(), value.to_json());
             }
@@ -118,6 +121,17 @@ fn permission_mode(reader: &mut Reader, node: &Node) -> Option<Mode> {
     mode
 }
 
+/// A bound on model calls; one that cannot be kept is an error, because it was written to hold the agent to it.
+pub(super) fn max_turns(reader: &mut Reader, node: &Node, what: &str) -> Option<u32> {
+    let count = reader.count(node, what)?;
+    let turns = u32::try_from(count).ok().filter(|turns| *turns > 0);
+    if turns.is_none() {
+        let message = format!("{what} cannot be {count}");
+        reader.note(Severity::Error, Code::BadValue, node.position, message, "write a number from 1 on");
+    }
+    turns
+}
+
 /// `agents` of an agent's file: a rule. A map is passed over, as the reference does.
 fn file_access(reader: &mut Reader, node: &Node) -> Option<AgentAccess> {
     match &node.value {
@@ -161,7 +175,11 @@ pub(super) fn roster(reader: &mut Reader, node: &Node, set_by: &mut Provenance) 
         return agents;
     };
     for entry in reader.bounded(entries, node.position, "`agents`") {
-        if entry.key == "include" {
+        if entry.key == "include_claude" && !is_definition(&entry.value) {
+            agents.neighbours.claude = reader.bool(&entry.value, "`agents.include_claude`").unwrap_or(false);
+        } else if entry.key == "include_codex" && !is_definition(&entry.value) {
+            agents.neighbours.codex = reader.bool(&entry.value, "`agents.include_codex`").unwrap_or(false);
+        } else if entry.key == "include" {
             for item in reader.seq(&entry.value, "`agents.include`") {
                 let Some(name) = reader.text(item, "an entry of `agents.include`") else { continue };
                 let origin = reader.origin(item.position);
@@ -174,6 +192,11 @@ pub(super) fn roster(reader: &mut Reader, node: &Node, set_by: &mut Provenance) 
         }
     }
     agents
+}
+
+/// True for what an agent of that name would be.
+fn is_definition(node: &Node) -> bool {
+    matches!(node.value, Yaml::Map(_))
 }
 
 fn add(agents: &mut Agents, entry: AgentEntry) {

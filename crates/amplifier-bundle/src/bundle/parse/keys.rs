@@ -33,7 +33,7 @@ const SESSION: [&str; 8] = [
 const MODULE: [&str; 5] = ["module", "source", "config", "id", "instance_id"];
 const INCLUDE: [&str; 1] = ["bundle"];
 const SPAWN: [&str; 2] = ["exclude_tools", "tools"];
-const AGENT: [&str; 13] = [
+const AGENT: [&str; 16] = [
     "meta",
     "name",
     "description",
@@ -47,6 +47,29 @@ const AGENT: [&str; 13] = [
     "model_role",
     "agents",
     "permissions",
+    "allowed_tools",
+    "denied_tools",
+    "max_turns",
+];
+const CLAUDE_AGENT: [&str; 18] = [
+    "name",
+    "description",
+    "tools",
+    "disallowedTools",
+    "model",
+    "permissionMode",
+    "maxTurns",
+    "color",
+    "skills",
+    "mcpServers",
+    "hooks",
+    "memory",
+    "background",
+    "effort",
+    "isolation",
+    "initialPrompt",
+    "version",
+    "author",
 ];
 const PREFERENCE: [&str; 3] = ["provider", "model", "config"];
 
@@ -60,6 +83,7 @@ pub(super) fn known(level: Level) -> &'static [&'static str] {
         Level::Include => &INCLUDE,
         Level::Spawn => &SPAWN,
         Level::Agent => &AGENT,
+        Level::ClaudeAgent => &CLAUDE_AGENT,
         Level::Preference => &PREFERENCE,
     }
 }

@@ -20,6 +20,7 @@ pub(super) enum Level {
     Include,
     Spawn,
     Agent,
+    ClaudeAgent,
     Preference,
 }
 

@@ -4,7 +4,7 @@ use super::join;
 use super::module;
 use super::reader::{Level, Reader};
 use crate::bundle::diagnostic::{Code, Severity};
-use crate::bundle::model::{ContextEntry, ContextTarget, Include, ModuleEntry, SpawnSection};
+use crate::bundle::model::{ContextEntry, ContextTarget, Include, ModuleEntry, ProjectFiles, SpawnSection};
 use crate::bundle::node::{Entry, Node, Position};
 use crate::bundle::provenance::Provenance;
 
@@ -34,9 +34,11 @@ fn include_map(reader: &mut Reader, item: &Node) -> Option<String> {
     reader.text(item.get("bundle")?, "`bundle` of an entry of `includes`")
 }
 
-/// Context files: those under `include` by their path, others by the name they are given.
-pub(super) fn context(reader: &mut Reader, node: &Node) -> Vec<ContextEntry> {
+/// Context files: those under `include` by their path, others by the name they are given; and whether the
+/// instructions of wherever a session works are wanted.
+pub(super) fn context(reader: &mut Reader, node: &Node) -> (Vec<ContextEntry>, ProjectFiles) {
     let mut all: Vec<ContextEntry> = Vec::new();
+    let mut files = ProjectFiles::default();
     let entries = reader.map(node, "`context`").unwrap_or_default();
     for Entry { key, key_position, value, .. } in reader.bounded(entries, node.position, "`context`") {
         if key == "include" {
@@ -44,11 +46,15 @@ pub(super) fn context(reader: &mut Reader, node: &Node) -> Vec<ContextEntry> {
                 let Some(path) = reader.text(item, "an entry of `context.include`") else { continue };
                 add_context(reader, &mut all, path.clone(), path, item.position);
             }
+        } else if let ("agents_md", Some(wanted)) = (key.as_str(), value.as_bool()) {
+            files.agents_md = wanted;
+        } else if let ("claude_md", Some(wanted)) = (key.as_str(), value.as_bool()) {
+            files.claude_md = wanted;
         } else if let Some(path) = reader.text(value, &format!("`context.{key}`")) {
             add_context(reader, &mut all, key.clone(), path, *key_position);
         }
     }
-    all
+    (all, files)
 }
 
 fn add_context(reader: &mut Reader, all: &mut Vec<ContextEntry>, key: String, path: String, at: Position) {

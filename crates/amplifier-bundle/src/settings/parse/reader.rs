@@ -100,6 +100,12 @@ impl Reader {
         Some(text)
     }
 
+    /// A boolean, with who set it.
+    pub(super) fn bool(&mut self, node: &Node, what: &str) -> Option<Set<bool>> {
+        let value = self.take(node, what, "a boolean", node.as_bool())?;
+        Some(Set::new(value, self.setter(node.position)))
+    }
+
     /// As [`plain_text`](Self::plain_text), with who set it.
     pub(super) fn text(&mut self, node: &Node, what: &str) -> Option<Set<String>> {
         let text = self.plain_text(node, what)?;
