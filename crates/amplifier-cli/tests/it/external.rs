@@ -103,7 +103,8 @@ fn what_claude_says_and_does_is_the_sessions() {
     let messages = place.transcript();
     let expect = [
         "user:please work",
-        "assistant:thinkingtext+Bash",
+        "assistant:thinkingtext",
+        "assistant:+Bash",
         "tool:a.txt\nb.txt",
         "assistant:There are two files.",
     ];
@@ -336,7 +337,7 @@ fn an_agent_that_is_not_there_is_one_clear_line() {
     std::fs::write(place.home().join("bundles/c.yaml"), bundle).unwrap();
     place
         .run(&["run", "-B", "c", "hi"])
-        .code(1)
+        .code(2)
         .says(&["there is no program `no-such-agent`", "set `command`"]);
     std::fs::write(place.home().join("bundles/c.yaml"), bundle.replace("kind: claude, ", "")).unwrap();
     place.run(&["run", "-B", "c", "hi"]).code(2).says(&["`kind` is missing"]);
@@ -346,7 +347,7 @@ fn an_agent_that_is_not_there_is_one_clear_line() {
 fn which_program_runs_is_not_for_an_untrusted_project_to_say() {
     let place = place("claude", "");
     let text = std::fs::read_to_string(place.home().join("bundles/b.md")).unwrap();
-    place.write(".amplifier/bundles/own.yaml", &text.replace("name: b", "name: own"));
+    place.write(".amplifier/bundles/own.md", &text.replace("name: b", "name: own"));
     let done = place.call(&["run", "-B", "own", "please work"]).env("PATH", "/usr/bin:/bin").done();
     done.says(&["not trusted", "command of loop-external"]);
     assert_eq!(place.log("args.log"), "");

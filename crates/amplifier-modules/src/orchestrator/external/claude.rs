@@ -269,5 +269,5 @@ fn shown(content: Option<&Value>) -> String {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
 fn micro_usd(usd: f64) -> Option<u64> {
     let micro = (usd * 1e6).ceil();
-    (micro >= 0.0 && micro < 1e15).then_some(micro as u64)
+    (0.0..1e15).contains(&micro).then_some(micro as u64)
 }
