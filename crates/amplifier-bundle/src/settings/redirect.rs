@@ -48,6 +48,18 @@ pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
     taken.map(|key| (*key).to_owned()).collect()
 }
 
+/// Keys of an orchestrator (`loop-external`) that say which program answers, how, and which of the user's variables it gets.
+const PROGRAM: [&str; 3] = ["command", "args", "env_passthrough"];
+
+/// The same for what drives a session, and besides which program answers in place of a model.
+pub fn strip_loop(config: &mut Map<String, Value>) -> Vec<String> {
+    let mut taken = strip_powers(config);
+    taken.extend(
+        PROGRAM.iter().filter(|key| config.shift_remove(**key).is_some()).map(|key| (*key).to_owned()),
+    );
+    taken
+}
+
 fn has_variable(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains("${"),
@@ -72,7 +84,17 @@ fn is_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, strip, strip_powers};
+    use super::{is_loopback, strip, strip_loop, strip_powers};
+
+    #[test]
+    fn which_program_drives_a_session_is_the_users_to_say() {
+        let config = serde_json::json!({
+            "kind": "claude", "command": ["./x"], "args": ["-v"], "model": "m", "env_passthrough": ["KEY"],
+        });
+        let mut config = config.as_object().unwrap().clone();
+        assert_eq!(strip_loop(&mut config), ["command", "args", "env_passthrough"]);
+        assert_eq!(config.keys().collect::<Vec<_>>(), ["kind", "model"]);
+    }
 
     #[test]
     fn a_projects_own_key_stays_and_a_name_of_the_users_does_not() {

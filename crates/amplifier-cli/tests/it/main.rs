@@ -10,6 +10,7 @@ mod children;
 mod doctor;
 mod events;
 mod explain;
+mod external;
 mod formats;
 mod hooks;
 mod hooks_shell;
