@@ -121,6 +121,11 @@ impl Budget {
         Ok(Reservation { budget: Arc::clone(self), amount: Some(amount) })
     }
 
+    /// Enters what was used without a reservation, here and in every ancestor; it may pass a limit.
+    pub fn charge(&self, actual: Amount) {
+        self.correct(Amount::default(), actual);
+    }
+
     /// What is used and reserved now.
     pub fn used(&self) -> Amount {
         Amount {
@@ -234,6 +239,15 @@ mod tests {
         held.settle(tokens(1));
         assert_eq!((root.used(), child.left().tokens), (tokens(1), 99));
         assert!(!Budget::new("free", None, None, None).is_limited());
+    }
+
+    #[test]
+    fn a_charge_may_pass_a_limit_and_nothing_is_reserved_after_it() {
+        let root = Budget::new("root", Some(100), None, None);
+        let child = Budget::new("child", None, None, Some(Arc::clone(&root)));
+        child.charge(tokens(150));
+        assert_eq!((child.used(), root.used()), (tokens(150), tokens(150)));
+        assert_eq!(child.reserve(tokens(1)).unwrap_err().used, 150);
     }
 
     #[test]

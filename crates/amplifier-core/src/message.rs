@@ -174,6 +174,9 @@ pub struct Message {
 pub const INTERRUPTED: &str = "interrupted";
 /// Key in [`Message::metadata`] of a tool result that reports a failure.
 pub const IS_ERROR: &str = "is_error";
+/// Key in [`Message::metadata`] of what another program's agent said or did, and in [`ToolCall::extra`] of a call
+/// that it made itself: such a call is never run here.
+pub const EXTERNAL: &str = "external";
 /// Key in [`Message::metadata`] of an answer that did not come from the session's first choice: the provider's name.
 pub const PROVIDER: &str = "provider";
 

@@ -159,6 +159,17 @@ fn receiver(pipe: PipeReader) -> io::Result<Receiver> {
     Receiver::from_owned_fd(OwnedFd::from(pipe))
 }
 
+/// Where a program is: below `cwd`, or in one of the folders of `PATH` if its name has no slash.
+pub fn find_program(name: &str, cwd: &Path) -> Option<PathBuf> {
+    let is_file = |path: &Path| matches!(tool_io::kind(path), Ok(Kind::File(_)));
+    if name.contains('/') {
+        let path = cwd.join(name);
+        return is_file(&path).then_some(path);
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| is_file(path))
+}
+
 fn shell() -> &'static str {
     let bash = "/bin/bash";
     if matches!(tool_io::kind(Path::new(bash)), Ok(Kind::File(_))) { bash } else { "sh" }

@@ -25,7 +25,7 @@ mod variables;
 pub use capture::Capture;
 pub use confinement::{Confinement, Enforced, SandboxOff, Unavailable};
 pub use error::RunError;
-pub use launch::{Program, Request};
+pub use launch::{Program, Request, find_program};
 pub use run::{Ended, Report, run};
 pub use running::{Running, start};
 pub use variables::{Variables, is_secret};

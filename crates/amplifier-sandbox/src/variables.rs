@@ -59,6 +59,14 @@ impl Variables {
         self
     }
 
+    /// The same without this one, whoever set it.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.set.retain(|(set, _)| set != name);
+        self.remove.push(name.into());
+        self
+    }
+
     pub(super) fn apply(self, onto: &mut Command) {
         self.remove.iter().for_each(|name| {
             onto.env_remove(name);

@@ -14,7 +14,7 @@ const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 70;
 /// Lines that are neither blank nor a comment; `docs/adr/0003-size-limits.md` says why these.
 const MAX_CRATE: [(&str, usize); 9] = [
-    ("amplifier-core", 5_600),
+    ("amplifier-core", 5_700),
     ("amplifier-fs", 2_500),
     ("amplifier-bundle", 11_000),
     ("amplifier-store", 7_800),
@@ -164,7 +164,7 @@ mod tests {
         let file =
             |path: &str, lines: usize| testing::source(path, &format!("//! a\n{}", "use b;\n".repeat(lines)));
         let mut sources: Vec<Source> =
-            (0..10).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 560)).collect();
+            (0..10).map(|n| file(&format!("crates/amplifier-core/src/{n}.rs"), 570)).collect();
         sources.push(file("crates/amplifier-core/tests/it/main.rs", 5_000));
         let mut found = Vec::new();
         Census::of(&sources).check(&mut found);
@@ -173,7 +173,7 @@ mod tests {
         let census = Census::of(&sources);
         census.check(&mut found);
         assert_eq!(found.len(), 1);
-        let summary = "11 files, 5612 lines of code; a file: median 561, p95 561; amplifier-core 5601 of 5600 (5612 with blanks and comments)";
+        let summary = "11 files, 5712 lines of code; a file: median 571, p95 571; amplifier-core 5701 of 5700 (5712 with blanks and comments)";
         assert_eq!(census.to_string(), summary);
     }
 }

@@ -28,13 +28,36 @@ pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
 }
 
 /// Keys under which modules are told what no permission judges: programs that they start by themselves
-/// (`hooks` of hooks-shell), hosts on this machine and its networks (tool-web).
-const POWERS: [&str; 3] = ["hooks", "allow_hosts", "allow_private"];
+/// (`hooks` of hooks-shell, `command` and `args` of loop-external, `servers` of tool-mcp), variables of the user's
+/// that programs get although they look like secrets, hosts on this machine and its networks (tool-web).
+const POWERS: [&str; 9] = [
+    "hooks",
+    "command",
+    "args",
+    "servers",
+    "mcpServers",
+    "mcp_json",
+    "env_passthrough",
+    "allow_hosts",
+    "allow_private",
+];
 
 /// Takes out what reaches further than the session's permissions; the names of what was taken out.
 pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
     let taken = POWERS.iter().filter(|key| config.shift_remove(**key).is_some());
     taken.map(|key| (*key).to_owned()).collect()
+}
+
+/// Keys of an orchestrator (`loop-external`) that say which program answers, how, and which of the user's variables it gets.
+const PROGRAM: [&str; 3] = ["command", "args", "env_passthrough"];
+
+/// The same for what drives a session, and besides which program answers in place of a model.
+pub fn strip_loop(config: &mut Map<String, Value>) -> Vec<String> {
+    let mut taken = strip_powers(config);
+    taken.extend(
+        PROGRAM.iter().filter(|key| config.shift_remove(**key).is_some()).map(|key| (*key).to_owned()),
+    );
+    taken
 }
 
 fn has_variable(value: &Value) -> bool {
@@ -61,7 +84,17 @@ fn is_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, strip, strip_powers};
+    use super::{is_loopback, strip, strip_loop, strip_powers};
+
+    #[test]
+    fn which_program_drives_a_session_is_the_users_to_say() {
+        let config = serde_json::json!({
+            "kind": "claude", "command": ["./x"], "args": ["-v"], "model": "m", "env_passthrough": ["KEY"],
+        });
+        let mut config = config.as_object().unwrap().clone();
+        assert_eq!(strip_loop(&mut config), ["command", "args", "env_passthrough"]);
+        assert_eq!(config.keys().collect::<Vec<_>>(), ["kind", "model"]);
+    }
 
     #[test]
     fn a_projects_own_key_stays_and_a_name_of_the_users_does_not() {
@@ -76,10 +109,13 @@ mod tests {
 
     #[test]
     fn powers_are_taken_out_and_nothing_else() {
-        let config =
-            serde_json::json!({"allow_hosts": ["x"], "timeout": 3, "hooks": {}, "allowed_domains": ["y"]});
+        let config = serde_json::json!({"allow_hosts": ["x"], "timeout": 3, "hooks": {}, "env_passthrough": ["KEY"],
+                "servers": {}, "command": ["sh"], "allowed_domains": ["y"]});
         let mut config = config.as_object().unwrap().clone();
-        assert_eq!(strip_powers(&mut config), ["hooks", "allow_hosts"]);
+        assert_eq!(
+            strip_powers(&mut config),
+            ["hooks", "command", "servers", "env_passthrough", "allow_hosts"]
+        );
         assert_eq!(config.keys().collect::<Vec<_>>(), ["timeout", "allowed_domains"]);
     }
 

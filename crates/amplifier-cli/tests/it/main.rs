@@ -10,12 +10,15 @@ mod children;
 mod doctor;
 mod events;
 mod explain;
+mod external;
 mod formats;
 mod hooks;
 mod hooks_shell;
 mod issues;
 mod kit;
 mod listening;
+mod mcp;
+mod mcp_official;
 mod permissions;
 mod person;
 #[cfg(feature = "http-providers")]

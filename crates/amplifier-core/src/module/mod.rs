@@ -74,6 +74,11 @@ pub trait Module: Send + Sync + std::fmt::Debug {
     /// What is known of it.
     fn info(&self) -> ModuleInfo;
 
+    /// False for an orchestrator whose sessions ask no model themselves, and need no provider.
+    fn needs_provider(&self) -> bool {
+        true
+    }
+
     /// Puts its parts into a session. `Err` names what is wrong with the configuration.
     async fn mount(&self, spec: &ModuleSpec, mount: &mut Mount<'_>) -> Result<(), MountError>;
 }

@@ -46,12 +46,19 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn account(&mut self, provider: &str, response: &ChatResponse) {
         self.model = Some(format!("{provider}/{}", response.model));
-        self.usage += response.usage.unwrap_or_default();
-        self.unpriced |= response.cost_micro_usd.is_none();
+        self.spent(response.usage.unwrap_or_default(), response.cost_micro_usd);
+        self.said(response.message.text());
+    }
+
+    pub(crate) fn spent(&mut self, usage: Usage, cost_micro_usd: Option<u64>) {
+        self.usage += usage;
+        self.unpriced |= cost_micro_usd.is_none();
         let sum = |cost| self.cost_micro_usd.unwrap_or(0).saturating_add(cost);
-        self.cost_micro_usd = response.cost_micro_usd.map(sum).filter(|_| !self.unpriced);
+        self.cost_micro_usd = cost_micro_usd.map(sum).filter(|_| !self.unpriced);
+    }
+
+    pub(crate) fn said(&mut self, text: String) {
         self.partial.clear();
-        let text = response.message.text();
         if !text.is_empty() {
             self.last_text = text;
         }
@@ -60,7 +67,7 @@ impl Ledger {
     pub(crate) fn track_calls(&mut self, messages: &[Arc<Message>]) {
         for message in messages {
             match message.role {
-                Role::Assistant => self.open_calls.clone_from(&message.tool_calls),
+                Role::Assistant => self.open_calls.extend_from_slice(&message.tool_calls),
                 Role::Tool => {
                     self.open_calls.retain(|call| Some(&call.id) != message.tool_call_id.as_ref());
                 }

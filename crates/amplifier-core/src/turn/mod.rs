@@ -8,6 +8,7 @@
 
 mod attempts;
 mod choice;
+mod external;
 mod gate;
 mod model;
 mod reopened;
@@ -37,6 +38,7 @@ use crate::transcript::TranscriptError;
 pub(crate) use choice::signature;
 
 pub use choice::Choice;
+pub use external::Piece;
 pub use model::ModelOptions;
 pub use reserve::LEAST_OUTPUT;
 pub use retry::RetryPolicy;

@@ -84,7 +84,7 @@ impl Core {
         gate.map(drop).map_err(|denial| self.refused(denial))
     }
 
-    fn count_turn(&self) -> Result<(), LimitReached> {
+    pub(super) fn count_turn(&self) -> Result<(), LimitReached> {
         let mut ledger = self.ledger();
         if let Some(limit) = self.limits.max_turns
             && ledger.turns >= limit

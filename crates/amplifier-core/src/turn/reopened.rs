@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Turn, TurnError, interrupted_result};
 use crate::event::EventType;
-use crate::message::{INTERRUPTED, Message, ToolCall};
+use crate::message::{EXTERNAL, INTERRUPTED, Message, ToolCall};
 use crate::module::tool::Repeat;
 use crate::panic::caught;
 use crate::session::Core;
@@ -37,6 +37,9 @@ impl Core {
     }
 
     async fn may_repeat(&self, call: &ToolCall) -> bool {
+        if call.extra.contains_key(EXTERNAL) {
+            return false;
+        }
         let Some(tool) = self.tools.get(&call.name) else { return false };
         let repeat = caught(async { tool.repeat() }).await;
         matches!(repeat, Ok(Repeat::Pure | Repeat::Idempotent)) && !self.env.cancel.is_cancelled()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use amplifier_core::hook::Verdict;
-use amplifier_core::message::INTERRUPTED;
+use amplifier_core::message::{EXTERNAL, INTERRUPTED};
 use amplifier_core::module::tool::Repeat;
 use amplifier_core::permission::{Access, Layer, Mode, Permissions};
 use amplifier_core::turn::TurnError;
@@ -102,6 +102,21 @@ fn a_session_that_is_asked_to_stop_repeats_nothing() {
         assert_eq!(calls(&bench), [0; 4]);
         assert_calls_have_one_result_each(&bench.held());
     }
+}
+
+#[test]
+fn a_call_that_another_program_made_is_never_run_here() {
+    let kit = Kit { activation: Activation::FIRST.next(), ..mixed() };
+    let mut bench = kit.build_with(|builder| builder);
+    let mut said = Message::assistant("");
+    let mut made = call("c1", "pure");
+    made.extra.insert(EXTERNAL.into(), "claude".into());
+    said.tool_calls = vec![made.clone()];
+    bench.driver.restore(vec![Arc::new(Message::user("go")), Arc::new(said)], vec![made]);
+    bench.turn().unwrap();
+    assert_eq!(calls(&bench), [0; 4]);
+    let results = bench.held().iter().filter(|message| message.metadata.contains_key(INTERRUPTED)).count();
+    assert_eq!(results, 1);
 }
 
 /// Cancels at the n-th poll. False once the turn has fewer polls.

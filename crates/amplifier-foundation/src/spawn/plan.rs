@@ -337,7 +337,10 @@ fn finished(host: &Host, mut plan: SessionPlan, provider: Option<&str>) -> Resul
             require(host, kind, &planned.spec)?;
         }
     }
-    providers(host, &mut plan.providers, provider)?;
+    let orchestrator = plan.orchestrator.as_ref().and_then(|one| host.modules().get(&one.spec.module));
+    if orchestrator.is_none_or(|module| module.needs_provider()) {
+        providers(host, &mut plan.providers, provider)?;
+    }
     let mut missing = Vec::new();
     for list in [&mut plan.providers, &mut plan.tools, &mut plan.hooks] {
         for planned in list.iter().filter(|planned| host.modules().get(&planned.spec.module).is_none()) {

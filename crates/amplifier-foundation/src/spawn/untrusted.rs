@@ -1,7 +1,7 @@
 //! Bundles that a project chose for which nobody vouches.
 //!
 //! Such a bundle runs, but its providers and its agents' send no key elsewhere: their addresses on other machines,
-//! names of keys' variables and values with variables do not count. Nor do its modules start programs by themselves or
+//! names of keys' variables and values with variables do not count. Nor do its modules start programs by themselves, say which program answers, or
 //! reach hosts of the user's own. Who vouches: a person who typed a path or an address,
 //! for that run; the user's own settings and bundles; the program itself.
 //! Guarantees: what a project's folder, settings or added names lead to, directly or through
@@ -52,7 +52,10 @@ pub(super) fn without_redirects(
         }
     }
     let slots = [&mut plan.session.orchestrator, &mut plan.session.context];
-    for entry in slots.into_iter().flatten().chain(stripped.spawn.tools.iter_mut().flatten()) {
+    for entry in slots.into_iter().flatten() {
+        taken.extend(of_entry(entry, &suspects, redirect::strip_loop));
+    }
+    for entry in stripped.spawn.tools.iter_mut().flatten() {
         taken.extend(of_entry(entry, &suspects, redirect::strip_powers));
     }
     for (name, def) in &mut stripped.agents {
@@ -86,7 +89,7 @@ fn of_agent(def: &mut Arc<AgentDef>, suspects: &Suspects<'_>) -> Vec<String> {
     }
     if let Some(session) = &mut stripped.session {
         for entry in [&mut session.orchestrator, &mut session.context].into_iter().flatten() {
-            taken.extend(of_entry(entry, suspects, redirect::strip_powers));
+            taken.extend(of_entry(entry, suspects, redirect::strip_loop));
         }
     }
     if !taken.is_empty() {

@@ -5,7 +5,7 @@
 //! as [`AT_ONCE`]. What it prints goes to the log, and nowhere else.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use amplifier_background::notify::{Argument, Delivery, DeliveryError, Notificati
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::{Clock, SessionId};
 use amplifier_foundation::Host;
-use amplifier_foundation::fs::tool_io::{self, Kind};
 use amplifier_foundation::process::Processes;
-use amplifier_sandbox::{Confinement, Ended, Program, Report, Request, Variables, run};
+use amplifier_sandbox::{Confinement, Ended, Program, Report, Request, Variables, find_program, run};
 use tokio::sync::Semaphore;
 
 /// Commands of all entries that run at once.
@@ -48,7 +47,7 @@ impl Programs {
 
     pub(super) fn command(&self, arguments: Vec<Argument>, timeout: Duration) -> Result<Command, String> {
         let name = arguments.first().and_then(Argument::literal).unwrap_or_default();
-        let Some(program) = self.find(&name) else {
+        let Some(program) = find_program(&name, &self.cwd) else {
             let shown: String = name.escape_debug().take(80).collect();
             return Err(format!("there is no program `{shown}`; install it, or write its path"));
         };
@@ -62,17 +61,6 @@ impl Programs {
             processes: Arc::clone(&self.processes),
             places: Arc::clone(&self.places),
         })
-    }
-
-    /// Where a program is: below the project, or in one of the folders of `PATH`.
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        let is_file = |path: &Path| matches!(tool_io::kind(path), Ok(Kind::File(_)));
-        if name.contains('/') {
-            let path = self.cwd.join(name);
-            return is_file(&path).then_some(path);
-        }
-        let folders = std::env::var_os("PATH")?;
-        std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| is_file(path))
     }
 }
 

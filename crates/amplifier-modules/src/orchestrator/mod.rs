@@ -6,6 +6,7 @@
 //! starts no other; a call whose arguments may be cut off is never run.
 //! Never here: retries, permissions, budgets, durability; the kernel's `Turn` has them.
 
+mod external;
 pub mod foreman;
 mod loop_basic;
 mod loop_streaming;
@@ -24,6 +25,7 @@ use amplifier_core::turn::{Turn, TurnError};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
+pub use external::LoopExternal;
 pub use foreman::OrchestratorForeman;
 pub use loop_basic::LoopBasic;
 pub use loop_streaming::LoopStreaming;
@@ -36,7 +38,7 @@ const MAX_CUT_ANSWERS: u32 = 3;
 
 /// The orchestrators of this build.
 pub fn orchestrators() -> Vec<Arc<dyn Module>> {
-    vec![Arc::new(LoopBasic), Arc::new(LoopStreaming), Arc::new(OrchestratorForeman)]
+    vec![Arc::new(LoopBasic), Arc::new(LoopStreaming), Arc::new(OrchestratorForeman), Arc::new(LoopExternal)]
 }
 
 /// The loop, with its settings.

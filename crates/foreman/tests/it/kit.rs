@@ -55,6 +55,12 @@ impl Place {
         self.start(args).done()
     }
 
+    /// The same with this folder ahead of the others in `PATH`.
+    pub(crate) fn run_behind(&self, folder: &std::path::Path, args: &[&str]) -> Done {
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        Running(Some(self.command(args).env("PATH", path).spawn().unwrap())).done()
+    }
+
     /// The same with something on standard input.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Done {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![allow(clippy::disallowed_methods, reason = "tests look at real files")]
 
+mod external;
 mod issues;
 mod kit;
 
