@@ -16,6 +16,7 @@ mod ci;
 mod crash;
 mod docs;
 mod error;
+mod mcp;
 mod pages;
 mod run;
 mod test;
@@ -44,6 +45,7 @@ Usage: cargo xtask <task>
       --owner program|library   who is killed: `amplifier background start`, or the library alone
   pages [FOLDER]            the dashboard in headless Chromium, both themes, desk and phone; pictures go to
                             FOLDER (default: target/pages)
+  mcp                       MCP with official servers, conformance suite and inspector, fetched with npm and pip
   docs                      number of tests of each suite
 ";
 
@@ -69,6 +71,7 @@ fn dispatch(args: &[String]) -> Result<(), Error> {
         "tidy" => no_arguments(task, rest).and_then(|()| tidy::run()),
         "bench" => bench::run(rest),
         "crash" => crash::run(rest),
+        "mcp" => no_arguments(task, rest).and_then(|()| mcp::run()),
         "pages" => pages::run(rest),
         "docs" => no_arguments(task, rest).and_then(|()| docs::run()),
         bench::process::MEASURE => bench::process::measure_here(rest),
@@ -98,6 +101,7 @@ mod tests {
             "nonsense",
             "tidy --fast",
             "docs x",
+            "mcp x",
             "ci --fast",
             "crash --fast",
             "bench --runs",

@@ -161,9 +161,20 @@ pub struct Detached {
 impl Detached {
     /// Starts an owner, and hands over. It has this process's environment, directory, stdout and stderr.
     pub fn start(handover: &Handover) -> io::Result<Self> {
+        Self::with_streams(handover, Stdio::inherit(), Stdio::inherit())
+    }
+
+    /// The same for a starter whose stdout is for something else: what the owner says until it leaves comes
+    /// through the pipe.
+    pub fn start_aside(handover: &Handover) -> io::Result<(Self, PipeReader)> {
+        let (said, theirs) = io::pipe()?;
+        Ok((Self::with_streams(handover, Stdio::null(), Stdio::from(theirs))?, said))
+    }
+
+    fn with_streams(handover: &Handover, stdout: Stdio, stderr: Stdio) -> io::Result<Self> {
         let (mut stream, theirs) = UnixStream::pair()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.arg(ARGUMENT).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout).stderr(stderr);
         let child = command.spawn()?;
         // The parent's copy of the other end would keep it open.
         drop(command);
@@ -190,6 +201,11 @@ impl Detached {
     /// Hands a signal on. An owner that is gone hears nothing.
     pub fn signal(&mut self, signal: Signalled) {
         let _ = Frame::Signal(signal).write(&mut self.stream);
+    }
+
+    /// Waits for the owner's end, so that the system forgets it: for a starter that lives on. Blocks.
+    pub fn collect(mut self) {
+        let _ = self.child.wait();
     }
 
     /// The owner's process id.

@@ -205,6 +205,7 @@ impl Setup {
             .untrusted_project(self.untrusted.then(|| self.project_names()))
             .neighbours(settings.neighbours(), settings.project_files())
             .modules(amplifier_modules::builtin())
+            .modules(amplifier_mcp::modules())
             .providers(providers)
             .added_bundles(added)
             .variables(Arc::clone(&self.keys) as Arc<_>)

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use crate::exit::Failure;
 
 /// Commands that come later.
-const COMMANDS: [&str; 2] = ["mcp", "update"];
+const COMMANDS: [&str; 1] = ["update"];
 
 /// Refuses a command that is not there yet, before arguments are parsed.
 pub(crate) fn check(arguments: &[OsString]) -> Result<(), Failure> {
@@ -42,12 +42,13 @@ mod tests {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(check(&words).is_err(), refused, "{line}");
         };
-        check("amplifier mcp", true);
+        check("amplifier update", true);
+        check("amplifier mcp serve", false);
         check("amplifier session wait abc", false);
         check("amplifier session tree abc", false);
         check("amplifier trigger list", false);
         check("amplifier spawn", false);
-        check("amplifier run mcp", false);
+        check("amplifier run update", false);
         check("amplifier session show wait", false);
         check("amplifier", false);
     }

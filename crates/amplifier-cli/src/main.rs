@@ -16,6 +16,7 @@ mod event;
 mod exit;
 mod init;
 mod later;
+mod mcp;
 mod module;
 mod output;
 mod provider;
@@ -77,6 +78,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Agents(command)) => agents::run(command),
         Some(Command::Trigger(command)) => background::trigger(command),
         Some(Command::Runs(args)) => command::runs(&context::here()?, &args),
+        Some(Command::Mcp(command)) => mcp::run(command),
         Some(Command::Trust(args)) => trust::run(args),
         Some(Command::Provider(command)) => provider::run(command),
         Some(Command::Tool(command)) => tool::run(command),

@@ -68,8 +68,13 @@ pub enum Access {
     Shell(String),
     /// Talk to a host.
     Network(String),
-    /// Use a tool of an MCP server.
+    /// Use an MCP server (`server`), or one of its tools (`server/tool`).
     Mcp(String),
+}
+
+/// The server of [`Access::Mcp`].
+pub(crate) fn mcp_server(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(server, _)| server)
 }
 
 impl fmt::Display for Access {
@@ -79,7 +84,10 @@ impl fmt::Display for Access {
             Self::Write(path) => write!(f, "write {}", path.as_path().display()),
             Self::Shell(command) => write!(f, "run `{}`", command.chars().take(200).collect::<String>()),
             Self::Network(host) => write!(f, "connect to {host}"),
-            Self::Mcp(server) => write!(f, "use MCP server {server}"),
+            Self::Mcp(name) => match name.split_once('/') {
+                Some((server, tool)) => write!(f, "use {tool} of MCP server {server}"),
+                None => write!(f, "use MCP server {name}"),
+            },
         }
     }
 }
@@ -187,6 +195,8 @@ impl Layer {
             (_, Access::Write(path)) if inside(path) => Ruling::Allow,
             (Mode::Default | Mode::AcceptEdits, _) => Ruling::Ask,
             (Mode::DontAsk, Access::Shell(_)) => Ruling::Sandboxed,
+            // Servers are there only if a bundle that somebody vouches for has declared them.
+            (Mode::DontAsk, Access::Mcp(_)) => Ruling::Allow,
             (Mode::DontAsk, _) => Ruling::Deny,
         }
     }

@@ -29,6 +29,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Serialize;
 
+/// What the last words of a process that is gone may take to arrive.
+const CLOSING: Duration = Duration::from_secs(10);
+
 /// What a campaign has tried and found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -154,13 +157,13 @@ impl Worker {
         let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.child.wait();
         self.ended = true;
-        self.rest(Duration::from_secs(2))
+        self.rest(CLOSING)
     }
 
     /// Waits for its end, at most so long; then it is killed. Its lines, its complaints, and how it ended;
     /// `None`: it had to be killed.
     pub fn end(mut self, within: Duration) -> (Vec<String>, Vec<String>, Option<ExitStatus>) {
-        let said = self.rest(within);
+        let mut said = self.rest(within);
         let deadline = Instant::now() + within;
         let mut status = self.child.try_wait().unwrap();
         while status.is_none() && Instant::now() < deadline {
@@ -168,6 +171,8 @@ impl Worker {
             status = self.child.try_wait().unwrap();
         }
         self.ended = status.is_some();
+        // What a slow one has said since: half of a history would be told as a loss.
+        said.extend(self.rest(CLOSING));
         let complaints = self.errors.try_iter().collect();
         (said, complaints, status)
     }

@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -57,9 +57,21 @@ const ARROWS: [(&str, &[&str]); 17] = [
         ],
     ),
     (
+        "amplifier-mcp",
+        &[
+            "amplifier-core",
+            "amplifier-fs",
+            "amplifier-sandbox",
+            "amplifier-foundation",
+            "amplifier-background",
+            "amplifier-issue",
+        ],
+    ),
+    (
         "amplifier-app",
         &[
             "amplifier-core",
+            "amplifier-mcp",
             "amplifier-foundation",
             "amplifier-background",
             "amplifier-crew",
@@ -82,6 +94,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
         "amplifier-cli",
         &[
             "amplifier-core",
+            "amplifier-mcp",
             "amplifier-foundation",
             "amplifier-background",
             "amplifier-crew",
@@ -136,11 +149,12 @@ const KERNEL: [(&str, Option<&[&str]>); 14] = [
 ];
 
 /// Libraries that belong to few crates.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("croner", &["amplifier-trigger"]),
     ("landlock", &["amplifier-sandbox"]),
     ("notify", &["amplifier-trigger"]),
     ("process-wrap", &["amplifier-sandbox"]),
+    ("rmcp", &["amplifier-mcp"]),
     ("rusqlite", &["amplifier-store"]),
     ("seccompiler", &["amplifier-sandbox"]),
     ("serde_yaml", &["amplifier-bundle"]),

@@ -28,8 +28,19 @@ pub fn strip(config: &mut Map<String, Value>) -> Vec<String> {
 }
 
 /// Keys under which modules are told what no permission judges: programs that they start by themselves
-/// (`hooks` of hooks-shell), hosts on this machine and its networks (tool-web).
-const POWERS: [&str; 3] = ["hooks", "allow_hosts", "allow_private"];
+/// (`hooks` of hooks-shell, `command` and `args` of loop-external, `servers` of tool-mcp), variables of the user's
+/// that programs get although they look like secrets, hosts on this machine and its networks (tool-web).
+const POWERS: [&str; 9] = [
+    "hooks",
+    "command",
+    "args",
+    "servers",
+    "mcpServers",
+    "mcp_json",
+    "env_passthrough",
+    "allow_hosts",
+    "allow_private",
+];
 
 /// Takes out what reaches further than the session's permissions; the names of what was taken out.
 pub fn strip_powers(config: &mut Map<String, Value>) -> Vec<String> {
@@ -98,10 +109,13 @@ mod tests {
 
     #[test]
     fn powers_are_taken_out_and_nothing_else() {
-        let config =
-            serde_json::json!({"allow_hosts": ["x"], "timeout": 3, "hooks": {}, "allowed_domains": ["y"]});
+        let config = serde_json::json!({"allow_hosts": ["x"], "timeout": 3, "hooks": {}, "env_passthrough": ["KEY"],
+                "servers": {}, "command": ["sh"], "allowed_domains": ["y"]});
         let mut config = config.as_object().unwrap().clone();
-        assert_eq!(strip_powers(&mut config), ["hooks", "allow_hosts"]);
+        assert_eq!(
+            strip_powers(&mut config),
+            ["hooks", "command", "servers", "env_passthrough", "allow_hosts"]
+        );
         assert_eq!(config.keys().collect::<Vec<_>>(), ["timeout", "allowed_domains"]);
     }
 

@@ -6,7 +6,7 @@ use amplifier_bundle::bundle::validate::check;
 use amplifier_bundle::bundle::{Diagnostic, Strictness, parse_agent, parse_bundle};
 
 /// Pages whose examples of YAML and markdown are bundles or agents.
-const PAGES: [&str; 3] = ["bundles.md", "providers.md", "tools.md"];
+const PAGES: [&str; 4] = ["bundles.md", "providers.md", "tools.md", "mcp.md"];
 
 /// A fenced block that says what it is.
 pub(crate) struct Example {

@@ -7,6 +7,7 @@ pub(crate) mod background;
 pub(crate) mod bundle;
 pub(crate) mod event;
 mod examples;
+pub(crate) mod mcp;
 pub(crate) mod provider;
 pub(crate) mod run;
 pub(crate) mod session;
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     /// Tell when triggers would fire, and what became of their firings
     #[command(subcommand)]
     Trigger(TriggerCommand),
+    /// Let MCP clients work with sessions, events and issues
+    #[command(subcommand)]
+    Mcp(mcp::McpCommand),
     /// Trust a directory's own settings to widen permissions
     Trust(TrustArgs),
     /// Configure, list and test model services

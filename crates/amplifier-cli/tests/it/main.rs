@@ -17,6 +17,8 @@ mod hooks_shell;
 mod issues;
 mod kit;
 mod listening;
+mod mcp;
+mod mcp_official;
 mod permissions;
 mod person;
 #[cfg(feature = "http-providers")]

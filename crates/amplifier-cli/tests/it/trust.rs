@@ -130,3 +130,35 @@ fn the_default_bundle_of_an_untrusted_project_is_used_only_when_it_is_named() {
     place.run(&["trust"]).ok();
     assert_eq!(of_project(&[]), (true, false));
 }
+
+/// A bundle whose command shows a variable that looks like a secret.
+const PASSING: &str = "bundle: {name: passing}\n\
+    session: {orchestrator: loop-streaming, context: context-simple}\n\
+    providers:\n  - module: provider-scripted\n    config:\n      script:\n        \
+    - tool_calls: [{tool: bash, arguments: {command: 'echo key=[$OTHER_TOKEN]'}}]\n        - text: done\n\
+    tools: [{module: tool-bash, config: {env_passthrough: [OTHER_TOKEN]}}]\n";
+
+#[test]
+fn a_bundle_of_an_untrusted_project_hands_no_secret_to_a_command() {
+    let place = Place::new();
+    place.write(".amplifier/bundles/b.yaml", PASSING);
+    let told = "env_passthrough of tool-bash";
+    let run = || {
+        let args = [
+            "run",
+            "-B",
+            "b",
+            "--permission-mode",
+            "bypassPermissions",
+            "--output-format",
+            "stream-json",
+            "hi",
+        ];
+        place.call(&args).env("OTHER_TOKEN", "not-shown-to-you").done()
+    };
+    let done = run().ok().says(&[told, "amplifier trust"]);
+    assert!(done.stdout.contains("key=[]"), "{}", done.stdout);
+    place.run(&["trust"]).ok();
+    let done = run().ok();
+    assert!(!done.stdout.contains("key=[]") && !done.stderr.contains(told), "{}", done.stdout);
+}

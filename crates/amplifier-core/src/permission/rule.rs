@@ -33,14 +33,14 @@ pub enum RuleKind {
     Shell,
     /// [`Access::Network`]; `*` in the pattern stands for any text.
     Network,
-    /// [`Access::Mcp`]; `*` in the pattern stands for any text.
+    /// [`Access::Mcp`]; `*` in the pattern stands for any text, `server` also for `server/tool`.
     Mcp,
 }
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no permission rule; write read(GLOB), write(GLOB), shell(PATTERN), network(HOST) or mcp(SERVER)"
+    "`{text}` is no permission rule; write read(GLOB), write(GLOB), shell(PATTERN), network(HOST), mcp(SERVER) or mcp(SERVER/TOOL)"
 )]
 pub struct InvalidRule {
     /// The text.
@@ -100,11 +100,17 @@ impl Rule {
                 self.matches_path(path.as_path())
             }
             (RuleKind::Shell, Access::Shell(command)) => self.matches_command(command),
-            (RuleKind::Network, Access::Network(name)) | (RuleKind::Mcp, Access::Mcp(name)) => {
-                text_matches(&self.pattern.to_ascii_lowercase(), &name.to_ascii_lowercase())
+            (RuleKind::Network, Access::Network(name)) => self.matches_name(name),
+            // A pattern that names a server speaks of all its tools.
+            (RuleKind::Mcp, Access::Mcp(name)) => {
+                self.matches_name(name) || self.matches_name(super::mcp_server(name))
             }
             _ => false,
         }
+    }
+
+    fn matches_name(&self, name: &str) -> bool {
+        text_matches(&self.pattern.to_ascii_lowercase(), &name.to_ascii_lowercase())
     }
 
     /// A pattern that names a folder speaks of what lies in it too.

@@ -19,22 +19,43 @@ fn the_table_of_modes() {
         Access::Write(path("/projector/a")),
         Access::Shell("ls".into()),
         Access::Network("example.org".into()),
+        Access::Mcp("git/git_log".into()),
     ];
-    let check = |mode, asked, expect: [Ruling; 5]| {
+    let check = |mode, asked, expect: [Ruling; 6]| {
         let layer = Layer::of_mode("test", mode, vec![PathBuf::from("/proj")]);
         let got: Vec<Ruling> = accesses.iter().map(|access| layer.rule(access, asked)).collect();
         assert_eq!(got, expect, "{mode:?}, asked: {asked}");
     };
-    let headless = [Allow, Allow, Deny, Sandboxed, Deny];
-    check(Mode::Default, true, [Allow, Allow, Ask, Ask, Ask]);
+    let headless = [Allow, Allow, Deny, Sandboxed, Deny, Allow];
+    check(Mode::Default, true, [Allow, Allow, Ask, Ask, Ask, Ask]);
     check(Mode::Default, false, headless);
-    check(Mode::Plan, true, [Allow, Deny, Deny, Deny, Deny]);
-    check(Mode::Plan, false, [Allow, Deny, Deny, Deny, Deny]);
-    check(Mode::AcceptEdits, true, [Allow, Allow, Ask, Ask, Ask]);
+    check(Mode::Plan, true, [Allow, Deny, Deny, Deny, Deny, Deny]);
+    check(Mode::Plan, false, [Allow, Deny, Deny, Deny, Deny, Deny]);
+    check(Mode::AcceptEdits, true, [Allow, Allow, Ask, Ask, Ask, Ask]);
     check(Mode::AcceptEdits, false, headless);
     check(Mode::DontAsk, true, headless);
     check(Mode::DontAsk, false, headless);
-    check(Mode::BypassPermissions, false, [Allow; 5]);
+    check(Mode::BypassPermissions, false, [Allow; 6]);
+}
+
+#[test]
+fn a_rule_speaks_of_a_server_with_all_its_tools_or_of_one() {
+    let check = |text: &str, access: &str, expect: bool| {
+        let matches = rule(RuleEffect::Deny, text).matches(&Access::Mcp(access.into()));
+        assert_eq!(matches, expect, "{text} {access}");
+    };
+    for (text, of_git, of_log, of_other) in [
+        ("mcp", true, true, true),
+        ("mcp(Git)", true, true, false),
+        ("mcp(git/git_log)", false, true, false),
+        ("mcp(*/git_*)", false, true, false),
+        ("mcp(gi)", false, false, false),
+    ] {
+        check(text, "git", of_git);
+        check(text, "git/git_log", of_log);
+        check(text, "files/read", of_other);
+    }
+    assert_eq!(Access::Mcp("git/git_log".into()).to_string(), "use git_log of MCP server git");
 }
 
 #[test]

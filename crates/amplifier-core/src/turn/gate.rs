@@ -10,7 +10,7 @@ use super::TurnError;
 use crate::approval::{ApprovalAnswer, ApprovalRequest};
 use crate::event::EventType;
 use crate::hook::Round;
-use crate::permission::{Access, Ruling};
+use crate::permission::{Access, Ruling, mcp_server};
 use crate::session::Core;
 use crate::until::until;
 
@@ -162,5 +162,8 @@ impl Core {
 
 /// What "for the rest of the session" covers: a command as typed, a path, a host, a server.
 fn session_key(access: &Access) -> String {
-    access.to_string()
+    match access {
+        Access::Mcp(name) => Access::Mcp(mcp_server(name).to_owned()).to_string(),
+        other => other.to_string(),
+    }
 }

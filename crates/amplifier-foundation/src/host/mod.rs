@@ -344,6 +344,11 @@ impl Host {
         &self.0.ids
     }
 
+    /// True if what would be a warning is an error.
+    pub fn is_strict(&self) -> bool {
+        self.0.strict
+    }
+
     /// What starts programs in the name of something that is no session; recorded like those of sessions.
     pub fn processes(&self, of: SessionId) -> Arc<Processes> {
         let ledger = self.0.processes.as_ref().map(|ledger| Arc::new(ledger.for_session(of)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use amplifier_core::budget::Budget;
 use amplifier_core::causes::chain;
 use amplifier_core::module::tool::{ToolContext, ToolError};
-use amplifier_core::{SessionId, SessionOutcome};
+use amplifier_core::{Permissions, SessionId, SessionOutcome};
 use async_trait::async_trait;
 
 use super::error::{SessionFailed, SpawnError};
@@ -102,6 +102,11 @@ impl Spawner {
     /// The session's bundle.
     pub fn bundle(&self) -> &Arc<PreparedBundle> {
         &self.node.plan.bundle
+    }
+
+    /// The session's permissions, for a module that opens something as it is mounted.
+    pub fn permissions(&self) -> &Permissions {
+        &self.node.permissions
     }
 
     /// True if settings of the project named the bundle, and no person.
