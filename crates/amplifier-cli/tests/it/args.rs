@@ -118,8 +118,8 @@ fn broken_settings_and_keys_stop_a_command_with_their_place() {
 fn source_lines(folder: &std::path::Path, lines: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // `later.rs` refuses flags that are not there, `git.rs` calls another program.
-        let skipped = ["later.rs", "git.rs", "args"].iter().any(|name| path.ends_with(name));
+        // `later.rs` refuses flags that are not there, `git.rs` and `external` call other programs.
+        let skipped = ["later.rs", "git.rs", "external", "args"].iter().any(|name| path.ends_with(name));
         if path.is_dir() && !skipped {
             source_lines(&path, lines);
         } else if !skipped && path.extension().is_some_and(|suffix| suffix == "rs") {
