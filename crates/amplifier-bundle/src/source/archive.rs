@@ -18,7 +18,7 @@ pub const MAX_ENTRIES: usize = 5_000;
 pub const MAX_FILE_BYTES: u64 = 32 << 20;
 /// Most bytes of all of them.
 pub const MAX_BYTES: u64 = 128 << 20;
-/// How many times as large as the archive its content may be, from [`FREE_BYTES`] on.
+/// How many times as large as the archive its content may be, once that is over 4 MiB.
 pub const MAX_RATIO: u64 = 100;
 /// So much is unpacked however small the archive is.
 const FREE_BYTES: u64 = 4 << 20;
