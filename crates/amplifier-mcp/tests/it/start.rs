@@ -60,7 +60,10 @@ async fn with_nobody_to_ask_a_server_runs_in_the_sandbox() {
     let bench = Bench::fake(&[]);
     let host = bench.builder().permissions(permissions(Mode::DontAsk, &bench.cwd(), &[]));
     let host = host.open(bench.cwd()).await.unwrap();
-    let outside = tempfile::Builder::new().tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Below the folder for temporary files everything can be written.
+    let target = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let within = if target.starts_with(std::env::temp_dir()) { "/var/tmp".into() } else { target };
+    let outside = tempfile::Builder::new().tempdir_in(within).unwrap();
     let write = |path: std::path::PathBuf| ("mcp__fake__write", json!({ "path": path }));
     let told = bench.run_on(&host, &[write(bench.cwd().join("in")), write(outside.path().join("out"))]).await;
     if bench.offered().is_empty() && bench.notices().iter().any(|line| line.contains("sandbox not available"))
