@@ -91,6 +91,12 @@ fn build(profile: &Path, package: &str, binary: &str) {
     assert!(built.success(), "{binary} could not be built");
 }
 
+/// True while a process runs; one that has ended and that nobody has collected does not.
+pub fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+}
+
 /// A call of the binary that was not made yet.
 #[derive(Debug)]
 #[must_use]

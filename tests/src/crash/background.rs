@@ -6,7 +6,7 @@
 //! Guarantees: another process finishes what was left, and a third looks at the closed files.
 //! Never here: a kill at random; that is [`kills`](super::kills).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use amplifier_core::Clock;
@@ -46,11 +46,7 @@ impl Side {
         let trace = place.around().join("trace");
         match self {
             Self::Files => Tracer::new(ON_FILES, trace),
-            Self::Database => {
-                let folder = ProjectPaths::resolve(&place.home(), &place.project()).unwrap().project();
-                let files = ["amplifier.db", "amplifier.db-wal", "amplifier.db-shm"];
-                Tracer::on_files(ON_DATABASE, files.map(|file| folder.join(file)).into(), trace)
-            }
+            Self::Database => database_tracer(place, trace),
         }
     }
 
@@ -70,6 +66,13 @@ impl Side {
             Self::Files => "files",
         }
     }
+}
+
+/// What traces the calls on the database of a place.
+pub(super) fn database_tracer(place: &Place, trace: PathBuf) -> Tracer {
+    let folder = ProjectPaths::resolve(&place.home(), &place.project()).unwrap().project();
+    let files = ["amplifier.db", "amplifier.db-wal", "amplifier.db-shm"];
+    Tracer::on_files(ON_DATABASE, files.map(|file| folder.join(file)).into(), trace)
 }
 
 /// One life of the workload.

@@ -10,14 +10,17 @@
 //! Never here: a kill that hits nothing; each meets a process that was started for it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use amplifier_foundation::store::OwnerId;
 use serde_json::{Value, json};
 
+use super::background::database_tracer;
 use super::fleet::Place;
 use super::foreman_verdict::{History, flaws, left_behind};
+use super::points::can_trace;
 use super::{Dice, Report, Worker, folder, program};
 use crate::bundle::BundleText;
 use crate::on_disk;
@@ -32,6 +35,8 @@ const AHEAD: usize = 16;
 const SURELY: usize = 8;
 /// What workers do, in the ids of their issues.
 const KINDS: [&str; 4] = ["answers", "waits", "reports", "commands"];
+/// Writes that fail while a disk is full.
+const FULL: usize = 6;
 /// When a process that does not end is killed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What a daemon says that is at work.
@@ -57,6 +62,43 @@ pub async fn kill(issues: usize, kills: usize, seed: u64, progress: impl Fn(usiz
     let starting = report.tried - campaign.ready;
     report.checked = format!("{looked}; {starting} kills while it started");
     report.judge(format!("--seed {seed} --kills {kills}"), campaign.flaws, campaign.folder);
+    report.seconds = began.elapsed().as_secs_f64();
+    report
+}
+
+/// Lets the disk of the daemon's database be full for a while, from its `from`-th write on, during a run of so many
+/// issues. It may end of it or go on; what it has taken in by then is finished by another.
+pub async fn fill_disk(issues: usize, from: usize, seed: u64) -> Report {
+    let began = Instant::now();
+    let mut report = Report::of("foreman, disk full for a while");
+    if let Err(why) = can_trace() {
+        return Report::skipped(&report.campaign, why);
+    }
+    let mut campaign = Campaign::new(issues, seed);
+    (report.of, report.tried) = (1, 1);
+    campaign.feed(1, 1);
+    let inject = format!("pwrite64:error=ENOSPC:when={from}..{}", from + FULL);
+    let trace = campaign.place.around().join("trace");
+    let mut command =
+        database_tracer(&campaign.place, trace.clone()).command(&program("foreman"), Some(&inject));
+    command.args(["start", "--foreground", "--json"]);
+    let mut daemon = Worker::start(campaign.surrounded(command));
+    campaign.daemons.insert(daemon.group());
+    let full = |trace: &Path| std::fs::read_to_string(trace).unwrap_or_default().matches("ENOSPC").count();
+    while full(&trace) == 0 && !daemon.is_over() && began.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+    }
+    report.hit = usize::from(full(&trace) > 0);
+    // It is told to end in order; it may have ended of that already, or end while it is told.
+    let _ = Worker::start(campaign.program("foreman", &["stop"])).end(PATIENCE);
+    let (said, complaints, status) = daemon.end(PATIENCE);
+    if status.is_none() {
+        campaign.flaws.push(format!("the daemon did not end: {said:?} {complaints:?}"));
+    }
+    campaign.finish();
+    report.acknowledged = campaign.imported;
+    report.checked = campaign.judge().await;
+    report.judge(format!("--full-disk {from} --seed {seed}"), campaign.flaws, campaign.folder);
     report.seconds = began.elapsed().as_secs_f64();
     report
 }
@@ -92,7 +134,13 @@ impl Campaign {
 
     fn program(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program(name));
-        command.args(args).current_dir(self.place.project()).env_clear();
+        command.args(args);
+        self.surrounded(command)
+    }
+
+    /// A command with the project around it, and nothing else of the machine.
+    fn surrounded(&self, mut command: Command) -> Command {
+        command.current_dir(self.place.project()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.place.around().join("user")).env("AMPLIFIER_HOME", self.place.home());
         command

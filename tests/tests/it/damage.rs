@@ -265,7 +265,16 @@ fn the_example_guarded_loads_its_skill_and_asks_its_guard() {
     assert!(!done.stderr.contains("hooks-shell"), "{}", done.stderr);
 }
 
-/// Each example is run by one of the tests above.
+#[test]
+fn the_example_mcp_is_sound() {
+    let bundle = workspace().join("docs/examples/mcp/bundle.yaml");
+    let project = TempProject::new();
+    run(&project, ["bundle", "validate", bundle.to_str().unwrap()]).exits(0);
+    let shown = run(&project, ["bundle", "show", bundle.to_str().unwrap(), "--json"]).exits(0).stdout;
+    assert!(shown.contains("tool-mcp") && shown.contains("server-everything"), "{shown}");
+}
+
+/// Each example is run by one of the tests above, or where it says so.
 #[test]
 fn every_example_is_tested() {
     let folder = std::fs::read_dir(workspace().join("docs/examples")).unwrap();
@@ -278,6 +287,8 @@ fn every_example_is_tested() {
         names,
         [
             "chain",
+            // With an agent that is not the real one: `amplifier_cli::it::external`.
+            "claude-worker",
             "code-review",
             "crew",
             "delegate",
@@ -285,6 +296,8 @@ fn every_example_is_tested() {
             "hello",
             "issues",
             "local-model",
+            // Its server comes from the network: a run of it is for a person.
+            "mcp",
             "nightly",
             "pipeline"
         ]

@@ -5,10 +5,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use amplifier_tests::bundle::BundleText;
-use amplifier_tests::process::{Done, Running, call_foreman};
+use amplifier_tests::process::{Done, Running, call_foreman, runs};
 use amplifier_tests::project::TempProject;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const POOLS: &str = "worker_pools:\n  - {name: workers, worker_bundle: plain, max_concurrent: 2}\n  - {name: readers, \
@@ -96,10 +95,10 @@ fn a_daemon_outlives_who_started_it_and_ends_when_it_is_asked() {
     assert_eq!(pools(&project), both(false));
     let log = std::fs::read_to_string(ready["log"].as_str().unwrap()).unwrap();
     assert!(log.contains("stopped"), "{log}");
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let pid = i32::try_from(pid).unwrap();
     let gone = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-        kill(pid, None).is_err()
+        !runs(pid)
     });
     assert!(gone, "the daemon is still there");
 }
