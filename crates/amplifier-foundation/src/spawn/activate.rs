@@ -56,8 +56,15 @@ pub(super) async fn open(
         (Err(StoreError::StillRunning { owner, .. }), Some(commit))
             if owner == host.0.owner || !host.lives(&owner) =>
         {
-            let commit = both(Box::pin(settling(host, env, recorded)).await?, commit);
-            opened(host, &of, (env, recorded), bounded(host, host.store().commit(commit)).await).await
+            let settled = both(Box::pin(settling(host, env, recorded)).await?, commit.clone());
+            let receipt = match bounded(host, host.store().commit(settled)).await {
+                // Somebody else has settled it meanwhile, and so nothing of this was written.
+                Ok(Receipt::Repeated(Repeated::Settled { .. })) => {
+                    bounded(host, host.store().commit(commit)).await
+                }
+                other => other,
+            };
+            opened(host, &of, (env, recorded), receipt).await
         }
         (Err(StoreError::Stale { .. }), Some(commit)) => {
             let forget = Write::Forget { session: of.session.clone() };
