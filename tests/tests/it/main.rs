@@ -30,6 +30,7 @@ mod peer;
 #[cfg(target_os = "linux")]
 mod processes;
 mod reach;
+mod regressions;
 mod router_events;
 mod spawn;
 mod spawn_bounds;
