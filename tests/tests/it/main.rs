@@ -18,6 +18,7 @@ mod delegate_default;
 mod delegate_faults;
 mod delegate_resume;
 mod docs_guarantees;
+mod docs_promises;
 mod foreman_chat;
 #[cfg(target_os = "linux")]
 mod foreman_crash;
