@@ -17,6 +17,7 @@ mod delegate_context;
 mod delegate_default;
 mod delegate_faults;
 mod delegate_resume;
+mod docs_book;
 mod docs_guarantees;
 mod docs_promises;
 mod foreman_chat;
