@@ -20,6 +20,7 @@ mod delegate_faults;
 mod delegate_resume;
 mod docs_commands;
 mod docs_guarantees;
+mod files_damaged;
 mod foreman_chat;
 #[cfg(target_os = "linux")]
 mod foreman_crash;
