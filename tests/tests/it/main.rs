@@ -8,36 +8,33 @@ mod approval;
 mod background;
 #[cfg(target_os = "linux")]
 mod background_crash;
-mod background_examples;
+mod consumers;
 mod crash;
 mod crew;
 mod damage;
 mod delegate;
-mod delegate_cli;
 mod delegate_context;
 mod delegate_default;
 mod delegate_faults;
 mod delegate_resume;
-mod docs_commands;
+mod docs_book;
 mod docs_guarantees;
+mod docs_promises;
+#[cfg(target_os = "linux")]
 mod files_damaged;
 mod foreman_chat;
 #[cfg(target_os = "linux")]
 mod foreman_crash;
 mod foreman_crew;
-mod foreman_daemon;
-mod foreman_run;
 mod foreman_terminal;
 mod host;
 mod issue_run;
 mod neighbours;
-mod parity;
 mod peer;
-mod pipeline;
 #[cfg(target_os = "linux")]
 mod processes;
 mod reach;
-mod reference_formats;
+mod regressions;
 mod router_events;
 mod spawn;
 mod spawn_bounds;

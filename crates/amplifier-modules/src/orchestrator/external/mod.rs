@@ -16,6 +16,7 @@ mod failure;
 #[cfg(test)]
 mod fuzz;
 mod lines;
+mod own;
 mod prompt;
 mod record;
 mod run;
