@@ -15,6 +15,8 @@ pub mod clock;
 pub mod coordinator;
 pub mod env;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod governor;
 pub mod hook;
 pub mod id;

@@ -9,6 +9,8 @@
 mod answer;
 mod command;
 mod config;
+#[cfg(test)]
+mod fuzz;
 mod input;
 mod names;
 
