@@ -100,7 +100,12 @@ impl EventRouter {
         N: TryInto<CustomName>,
         EmitError: From<N::Error>,
     {
-        self.publish(NewEvent::custom(name.try_into()?, payload)).await
+        // Made here, where it stays: an event is large, and a future that carries one is too.
+        let event = self.complete(NewEvent::custom(name.try_into()?, payload))?;
+        match self.append(event) {
+            Ok(id) => Ok(id),
+            Err(refused) => self.otherwise(refused).await,
+        }
     }
 
     /// Emits a custom event in answer to another one: it has that as its cause, and is one hop further.
@@ -309,15 +314,30 @@ impl EventRouter {
 
     /// Records an event of any type. For the owners of sessions alone.
     pub(crate) async fn publish(&self, event: NewEvent) -> Result<EventId, EmitError> {
-        if self.0.feed.is_closed() {
-            return Err(EmitError::Closed);
-        }
         let event = self.complete(event)?;
-        let id = event.id;
-        match self.0.store.append_now(event) {
-            Ok(()) => Ok(id),
-            Err(Declined(event)) => Box::pin(self.commit(Box::new(Arc::unwrap_or_clone(event)))).await,
+        match self.append(event) {
+            Ok(id) => Ok(id),
+            Err(refused) => self.otherwise(refused).await,
         }
+    }
+
+    /// Appends an event, where the store takes it at once. `None`: nothing is emitted any more.
+    #[inline]
+    fn append(&self, event: Arc<SessionEvent>) -> Result<EventId, Option<Declined>> {
+        if self.0.feed.is_closed() {
+            return Err(None);
+        }
+        let id = event.id;
+        self.0.store.append_now(event).map(|()| id).map_err(Some)
+    }
+
+    /// What becomes of an event that the store does not take at once. In a box, for the others' sake.
+    #[cold]
+    fn otherwise(&self, refused: Option<Declined>) -> BoxFuture<'_, Result<EventId, EmitError>> {
+        Box::pin(async move {
+            let Declined(event) = refused.ok_or(EmitError::Closed)?;
+            self.commit(Box::new(Arc::unwrap_or_clone(event))).await
+        })
     }
 
     async fn commit(&self, event: Box<SessionEvent>) -> Result<EventId, EmitError> {
@@ -373,6 +393,7 @@ impl EventRouter {
     }
 
     /// At its last place at once: an event is large, and moved as seldom as can be.
+    #[inline(always)]
     fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
         event.payload.check()?;
         let now = self.0.clock.now();
