@@ -36,9 +36,12 @@ pub(crate) fn row(what: &str, unit: &str, wanted: Wanted, runs: &[f64]) {
     println!("{}", json!({"what": what, "unit": unit, "wanted": wanted.json(), "runs": runs}));
 }
 
-/// Prints a figure beside its rival, run by run.
+/// Prints a figure beside its rival, run by run; alone, where the rival is nothing that can be measured.
 #[allow(dead_code, reason = "not every benchmark has a rival")]
 pub(crate) fn against(what: &str, unit: &str, wanted: Wanted, runs: &[f64], rival: &Rival<'_>) {
+    if rival.runs.contains(&0.0) {
+        return row(what, unit, wanted, runs);
+    }
     let ratios: Vec<f64> = runs.iter().zip(rival.runs).map(|(own, other)| own / other).collect();
     with_ratios(what, unit, (wanted, runs), rival, &ratios);
 }
