@@ -31,7 +31,7 @@ use amplifier_core::env::{EmitError, EventSink};
 use amplifier_core::until::until;
 use amplifier_core::{
     Cause, Clock, CustomName, Event, EventId, EventType, Ids, MonoTime, NewEvent, Payload, SessionEvent,
-    SessionId,
+    SessionId, Timestamp,
 };
 use amplifier_store::{Commit, Declined, MemoryStore, Store, StoreError, Write};
 
@@ -100,10 +100,13 @@ impl EventRouter {
         N: TryInto<CustomName>,
         EmitError: From<N::Error>,
     {
-        // Made here, where it stays: an event is large, and a future that carries one is too.
-        let event = self.complete(NewEvent::custom(name.try_into()?, payload))?;
+        // Made here, where it stays: an event is large, and a future that carries one is too. Its stamp first: what
+        // was handed over a moment ago is slow to read at once.
+        let stamp = self.stamp();
+        let event = self.sealed(NewEvent::custom(name.try_into()?, payload), stamp)?;
+        let id = event.id;
         match self.append(event) {
-            Ok(id) => Ok(id),
+            Ok(()) => Ok(id),
             Err(refused) => self.otherwise(refused).await,
         }
     }
@@ -315,20 +318,20 @@ impl EventRouter {
     /// Records an event of any type. For the owners of sessions alone.
     pub(crate) async fn publish(&self, event: NewEvent) -> Result<EventId, EmitError> {
         let event = self.complete(event)?;
+        let id = event.id;
         match self.append(event) {
-            Ok(id) => Ok(id),
+            Ok(()) => Ok(id),
             Err(refused) => self.otherwise(refused).await,
         }
     }
 
     /// Appends an event, where the store takes it at once. `None`: nothing is emitted any more.
     #[inline]
-    fn append(&self, event: Arc<SessionEvent>) -> Result<EventId, Option<Declined>> {
+    fn append(&self, event: Arc<SessionEvent>) -> Result<(), Option<Declined>> {
         if self.0.feed.is_closed() {
             return Err(None);
         }
-        let id = event.id;
-        self.0.store.append_now(event).map(|()| id).map_err(Some)
+        self.0.store.append_now(event).map_err(Some)
     }
 
     /// What becomes of an event that the store does not take at once. In a box, for the others' sake.
@@ -392,12 +395,25 @@ impl EventRouter {
         self.complete(event).map(Arc::unwrap_or_clone)
     }
 
+    fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
+        self.sealed(event, self.stamp())
+    }
+
+    /// What an event that is made now is known by.
+    #[inline(always)]
+    fn stamp(&self) -> (EventId, Timestamp) {
+        let now = self.0.clock.now();
+        (EventId(self.0.ids.v7(now)), now)
+    }
+
     /// At its last place at once: an event is large, and moved as seldom as can be.
     #[inline(always)]
-    fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
+    fn sealed(
+        &self,
+        event: NewEvent,
+        (id, now): (EventId, Timestamp),
+    ) -> Result<Arc<SessionEvent>, EmitError> {
         event.payload.check()?;
-        let now = self.0.clock.now();
-        let id = EventId(self.0.ids.v7(now));
         Ok(Arc::new(SessionEvent::seal(event, id, None, self.scope(), now)))
     }
 
