@@ -4,6 +4,8 @@
 # prompt and some of its variables in its working directory, where it can.
 
 printf '%s\n' "$*" >>args.log 2>/dev/null
+# Where it may write to its own folder alone.
+{ mkdir -p "$HOME/.claude" && printf '%s\n' "$*" >>"$HOME/.claude/args.log"; } 2>/dev/null
 prompt=$(cat)
 printf '%s\n===\n' "$prompt" >>prompts.log 2>/dev/null
 env | grep -E '^(SOME_|ANTHROPIC_|CLAUDECODE|HOME=)' >variables.log 2>/dev/null
@@ -165,7 +167,13 @@ case $word in
   writes)
     echo x >inside.txt
     echo x >../outside.txt
+    echo x >"$HOME/outside.txt"
+    echo x >"$HOME/.amplifier/outside.txt"
     mkdir -p "$HOME/.claude/projects" && echo x >"$HOME/.claude/projects/kept"
+    ;;
+  settles)
+    mkdir -p "$HOME/.claude/hooks" && echo '{"hooks":{}}' >"$HOME/.claude/settings.json"
+    echo x >"$HOME/.claude/hooks/later.sh"
     ;;
 esac
 work

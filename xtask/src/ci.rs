@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::{run, tidy};
+use crate::{docs, run, tidy};
 
 /// What a step does.
 enum Work {
@@ -15,6 +15,8 @@ enum Work {
     Cargo(&'static [&'static str], &'static [(&'static str, &'static str)]),
     /// The rules of [`tidy`].
     Tidy,
+    /// The counts of [`docs`].
+    Counts,
     /// `cargo test` of the crate that uses the library from outside the workspace.
     Consumer,
 }
@@ -46,6 +48,7 @@ const STEPS: &[Step] = &[
         work: Work::Cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"], &[]),
     },
     Step { name: "doc tests", is_test: true, work: Work::Cargo(&["test", "--workspace", "--doc"], &[]) },
+    Step { name: "counts of tests", is_test: false, work: Work::Counts },
     Step { name: "consumer", is_test: false, work: Work::Consumer },
     Step {
         name: "documentation",
@@ -92,6 +95,7 @@ fn work(work: &Work) -> Result<Ended, Error> {
             run::show(run::cargo(*args).envs(variables.iter().copied()))?;
         }
         Work::Tidy => tidy::run()?,
+        Work::Counts => docs::run()?,
         Work::Consumer if !Path::new(&run::root()).join(CONSUMER).exists() => {
             return Ok(Ended::Skipped(format!("{CONSUMER} is not there yet")));
         }

@@ -52,7 +52,7 @@ Usage: cargo xtask <task>
   pages [FOLDER]            the dashboard in headless Chromium, both themes, desk and phone; pictures go to
                             FOLDER (default: target/pages)
   mcp                       MCP with official servers, conformance suite and inspector, fetched with npm and pip
-  docs                      number of tests of each suite
+  docs                      number of tests of each program and suite; fails below the floors of docs/promises.md
 ";
 
 fn main() -> ExitCode {

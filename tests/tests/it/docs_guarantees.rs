@@ -19,7 +19,7 @@ struct Row {
     tests: Vec<String>,
 }
 
-fn workspace() -> PathBuf {
+pub(super) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
@@ -46,6 +46,20 @@ fn rows(page: &str) -> Vec<Row> {
 fn cells(line: &str) -> Option<Vec<String>> {
     let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?.replace("\\|", "\u{0}");
     Some(inner.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect())
+}
+
+/// The rows of the tables with this header, whatever their number of cells.
+pub(super) fn rows_below(page: &str, header: &[&str]) -> Vec<Vec<String>> {
+    let (mut found, mut inside) = (Vec::new(), false);
+    for line in page.lines() {
+        match cells(line) {
+            None => inside = false,
+            Some(cells) if cells == header => inside = true,
+            Some(cells) if inside && !cells[0].starts_with("---") => found.push(cells),
+            Some(_) => {}
+        }
+    }
+    found
 }
 
 /// The folder of a crate, by its name in code.
@@ -80,7 +94,7 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 /// Why a test's name is wrong; `None` if the test exists.
-fn fault(root: &Path, test: &str) -> Option<String> {
+pub(super) fn fault(root: &Path, test: &str) -> Option<String> {
     let parts: Vec<&str> = test.split("::").collect();
     let [krate, modules @ .., name] = parts.as_slice() else {
         return Some(format!("`{test}` is no path of a test"));
@@ -110,19 +124,43 @@ fn every_promise_names_tests_that_exist() {
     assert_eq!(self::rows(unproved), [], "what has a test stands before `{UNPROVED}`");
 }
 
+/// What the page of threats must speak of.
+const THREATS: [&str; 17] = [
+    "Prompt injection",
+    "event data",
+    "repository",
+    "git sources",
+    "zip sources",
+    "http sources",
+    "Path traversal",
+    "SSRF",
+    "Secrets in logs",
+    "HTTP surface",
+    "Forged events",
+    "zip bomb",
+    "YAML bombs",
+    "Symlinks",
+    "Hooks and commands of bundles",
+    "MCP servers",
+    "External agents",
+];
+
 #[test]
 fn every_threat_names_tests_that_exist() {
     let root = workspace();
     let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
-    let rows: Vec<Vec<String>> = page.lines().filter_map(cells).skip(2).collect();
-    assert!(rows.len() > 15, "{} threats: the table is not read", rows.len());
-    for row in rows {
+    let rows = rows_below(&page, &["threat", "what is done", "test", "what remains"]);
+    assert!(rows.len() > 25, "{} threats: the tables are not read", rows.len());
+    for row in &rows {
         let [threat, _, tests, _] = row.as_slice() else { panic!("a row has four cells: {row:?}") };
         let tests: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
         assert!(!tests.is_empty(), "no test: {threat}");
         let faults: Vec<String> = tests.into_iter().filter_map(|test| fault(&root, test)).collect();
         assert!(faults.is_empty(), "{threat}: {}", faults.join(", "));
     }
+    let said: String = rows.iter().map(|row| format!("{}\n", row[0])).collect();
+    let missing: Vec<&str> = THREATS.into_iter().filter(|threat| !said.contains(threat)).collect();
+    assert!(missing.is_empty(), "not answered: {missing:?}");
 }
 
 #[test]

@@ -53,6 +53,19 @@ async fn a_glob_without_a_match_is_refused_and_names_what_is_near() {
     assert!(error.to_string().contains("x-*"), "{error}");
 }
 
+/// As with `run -m`: it was sent as it is.
+#[tokio::test]
+async fn a_glob_that_is_asked_for_as_the_model_means_the_newest_match_too() {
+    let ask = |model: &str| SpawnRequest::new("three", "hi").provider("a").model(model);
+    let answered = spawn_bundle(&host(), ask("M-5.*")).await.unwrap();
+    assert_eq!(answered.output().await.unwrap(), "from a");
+    assert_eq!(answered.session().model().as_deref(), Some("a/m-5.9"));
+    let error = answer(ask("x-*")).await.unwrap_err();
+    assert!(matches!(&error, SpawnError::Preference(_)), "{error:?}");
+    assert!(error.to_string().contains("m-5.9"), "{error}");
+    assert_eq!(answer(ask("anything")).await.unwrap(), "from a", "a plain name means itself");
+}
+
 #[tokio::test]
 async fn an_agents_own_preference_counts_and_the_callers_counts_more() {
     let host = host();

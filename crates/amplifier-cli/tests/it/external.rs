@@ -291,31 +291,100 @@ fn an_agent_whose_session_is_killed_is_ended_and_resumed() {
     assert_eq!(results, 2, "one of each run: {:#?}", shape(&messages));
 }
 
+/// Asks with a folder for temporary files of its own: everything below that may be written, and the place lies in the
+/// machine's.
+fn confined(place: &Place, more: &[&str]) -> Done {
+    let tmp = place.project().join("../tmp");
+    std::fs::create_dir_all(&tmp).unwrap();
+    // Somebody has used the agent before: the sandbox lets nobody make the folder.
+    std::fs::create_dir_all(place.project().join("../home/.claude")).unwrap();
+    let line = [&["run", "-B", "b", "--output-format", "stream-json"], more].concat();
+    place.call(&line).env("TMPDIR", tmp.to_str().unwrap()).done()
+}
+
+/// Which of the files that the agent tries to write are there: in the project, beside it, in the user's folder, in
+/// Amplifier's, in the agent's own.
+fn written(place: &Place) -> [bool; 5] {
+    let user = place.project().join("../home");
+    let files = [
+        place.project().join("inside.txt"),
+        place.project().join("../outside.txt"),
+        user.join("outside.txt"),
+        user.join(".amplifier/outside.txt"),
+        user.join(".claude/projects/kept"),
+    ];
+    files.map(|file| file.exists())
+}
+
+/// The last command line of the agent.
+fn last_line(place: &Place) -> String {
+    let log = std::fs::read_to_string(place.project().join("../home/.claude/args.log")).unwrap();
+    log.lines().last().unwrap().to_owned()
+}
+
 #[test]
 fn permissions_hold_the_agent() {
     let place = place("claude", "");
-    let outside = place.project().join("../outside.txt");
-    let sandbox = place.ask(&["it writes"]);
-    // Everything below the folder for temporary files may be written, where this test lies.
-    if sandbox.code == Some(1) && sandbox.stderr.contains("sandbox not available") {
-        return eprintln!("skipped: {}", sandbox.stderr);
+    let done = confined(&place, &["it writes"]);
+    if done.code == Some(1) && done.stderr.contains("sandbox not available") {
+        return eprintln!("skipped: {}", done.stderr);
     }
-    assert_eq!(sandbox.code, Some(0), "{sandbox:#?}");
-    assert!(place.project().join("inside.txt").exists());
-    assert!(place.project().join("../home/.claude/projects/kept").exists() || outside.exists());
-    let args = |place: &Place| place.log("args.log").lines().last().unwrap().to_owned();
-    assert!(
-        args(&place).contains("--allowedTools Bash")
-            && args(&place).contains("--permission-mode acceptEdits")
-    );
-    place.ask(&["--permission-mode", "plan", "please work"]).ok();
-    assert!(!args(&place).contains("--permission-mode bypassPermissions"));
-    place.ask(&["--permission-mode", "bypassPermissions", "please work"]).ok();
-    assert!(args(&place).contains("--permission-mode bypassPermissions"), "{}", args(&place));
-    place.write_home("settings.yaml", "permissions: {deny: ['shell(bash *)']}\n");
-    place.ask(&["please work"]).says(&["permission denied"]);
-    place.write_home("settings.yaml", "permissions: {deny: [network]}\n");
-    place.ask(&["please work"]).code(1).says(&["denies every host"]);
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    assert_eq!(written(&place), [true, false, false, false, true]);
+    let line = last_line(&place);
+    assert!(line.contains("--allowedTools Bash") && line.contains("--permission-mode acceptEdits"), "{line}");
+}
+
+#[test]
+fn in_plan_mode_the_agent_writes_to_its_own_folder_alone() {
+    let place = place("claude", "");
+    let done = confined(&place, &["--permission-mode", "plan", "it writes"]);
+    if done.code == Some(1) && done.stderr.contains("sandbox not available") {
+        return eprintln!("skipped: {}", done.stderr);
+    }
+    assert_eq!(written(&place), [false, false, false, false, true], "{done:#?}");
+    assert!(last_line(&place).contains("--permission-mode plan"), "{}", last_line(&place));
+}
+
+#[test]
+fn an_agent_in_the_sandbox_that_changes_its_own_settings_is_told() {
+    let place = place("claude", "");
+    let quiet = confined(&place, &["it writes"]);
+    if quiet.code == Some(1) && quiet.stderr.contains("sandbox not available") {
+        return eprintln!("skipped: {}", quiet.stderr);
+    }
+    assert!(!quiet.stderr.contains("its own settings"), "{quiet:#?}");
+    confined(&place, &["it settles"]).ok().says(&[
+        "it has changed its own settings",
+        ".claude/hooks/later.sh",
+        ".claude/settings.json",
+    ]);
+    // The same again changes nothing; outside of the sandbox it may do what it likes.
+    assert!(!confined(&place, &["it settles"]).ok().stderr.contains("its own settings"));
+}
+
+#[test]
+fn an_agent_outside_of_the_sandbox_needs_a_rule_or_a_flag() {
+    let free = place("claude", "");
+    confined(&free, &["--permission-mode", "bypassPermissions", "it writes"]).ok();
+    assert_eq!(written(&free), [true; 5]);
+    assert!(last_line(&free).contains("--permission-mode bypassPermissions"), "{}", last_line(&free));
+    let allowed = place("claude", "");
+    allowed.write_home("settings.yaml", "permissions: {allow: ['shell(bash *)']}\n");
+    confined(&allowed, &["it writes"]).ok();
+    assert_eq!(written(&allowed), [true; 5]);
+    assert!(last_line(&allowed).contains("--permission-mode acceptEdits"), "{}", last_line(&allowed));
+}
+
+#[test]
+fn a_rule_against_its_command_or_every_host_keeps_an_agent_from_starting() {
+    let place = place("claude", "");
+    for (rule, says) in [("'shell(bash *)'", "permission denied"), ("network", "denies every host")] {
+        place.write_home("settings.yaml", &format!("permissions: {{deny: [{rule}]}}\n"));
+        let done = confined(&place, &["it writes"]).says(&[says]);
+        assert_ne!(done.code, Some(0), "{done:#?}");
+        assert_eq!(written(&place), [false; 5]);
+    }
 }
 
 #[test]

@@ -65,16 +65,58 @@ fn bundle(answer: &str) -> String {
 
 /// A stored (not compressed) archive: names, contents, and the mode of each.
 fn zip(entries: &[(&str, &[u8], u32)]) -> Vec<u8> {
+    let entry = |(name, content, mode): &(&str, &[u8], u32)| Entry {
+        name: (*name).to_owned(),
+        mode: *mode,
+        method: 0,
+        crc: crc32(content),
+        says_bytes: content.len() as u32,
+        packed: content.to_vec(),
+    };
+    archive(&entries.iter().map(entry).collect::<Vec<_>>())
+}
+
+/// An entry of an archive, and what that says of it.
+struct Entry {
+    name: String,
+    mode: u32,
+    method: u16,
+    crc: u32,
+    says_bytes: u32,
+    packed: Vec<u8>,
+}
+
+/// So many zeros, packed: the fixed codes of deflate, of which one of thirteen bits stands for 258 bytes.
+fn zeros(name: &str, bytes: usize, says_bytes: u32) -> Entry {
+    let (mut packed, mut byte, mut filled) = (Vec::new(), 0u8, 0);
+    let mut bit = |value: u32| {
+        byte |= ((value & 1) as u8) << filled;
+        filled += 1;
+        if filled == 8 {
+            packed.push(std::mem::take(&mut byte));
+            filled = 0;
+        }
+    };
+    // The last block, of fixed codes; a zero; then its repetitions (length 258, distance 1); the end.
+    let first: [u32; 11] = [1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0];
+    first.into_iter().for_each(&mut bit);
+    let repeated: [u32; 13] = [1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
+    for _ in 0..bytes / 258 {
+        repeated.into_iter().for_each(&mut bit);
+    }
+    (0..7 + 7).for_each(|_| bit(0));
+    Entry { name: name.into(), mode: FILE, method: 8, crc: 0, says_bytes, packed }
+}
+
+fn archive(entries: &[Entry]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, content, mode) in entries {
+    for Entry { name, mode, method, crc, says_bytes, packed } in entries {
         let offset = file.len() as u32;
-        let crc = crc32(content);
-        let size = content.len() as u32;
         let common = |out: &mut Vec<u8>| {
-            for part in [20u16, 0, 0, 0, 0x21] {
+            for part in [20u16, 0, *method, 0, 0x21] {
                 out.extend(part.to_le_bytes());
             }
-            for part in [crc, size, size] {
+            for part in [*crc, packed.len() as u32, *says_bytes] {
                 out.extend(part.to_le_bytes());
             }
             out.extend((name.len() as u16).to_le_bytes());
@@ -83,7 +125,7 @@ fn zip(entries: &[(&str, &[u8], u32)]) -> Vec<u8> {
         file.extend(0x0403_4b50u32.to_le_bytes());
         common(&mut file);
         file.extend(name.as_bytes());
-        file.extend(*content);
+        file.extend(packed);
         directory.extend(0x0201_4b50u32.to_le_bytes());
         directory.extend((3u16 << 8 | 20).to_le_bytes());
         common(&mut directory);
@@ -194,6 +236,35 @@ fn an_archive_that_is_a_trap_is_refused_and_leaves_nothing() {
     check(&zip(&many), "5001 entries");
     let large = vec![b'x'; (32 << 20) + 1];
     check(&zip(&[("bundle.md", &large, FILE)]), "has more than 32 MiB");
+}
+
+/// A few kilobytes that unpack to many megabytes, whatever they say of themselves.
+#[test]
+fn an_archive_that_swells_is_refused_before_it_is_unpacked() {
+    // Sound, each of them; only together they are too much.
+    let whole = (1 << 20) / 258 * 258 + 1;
+    let crc = crc32(&vec![0; whole]);
+    let part = |n: u32| Entry { crc, ..zeros(&format!("f{n}"), 1 << 20, whole as u32) };
+    for (entries, says) in [
+        (vec![zeros("bundle.md", 16 << 20, 16 << 20)], "it may be a trap"),
+        (vec![zeros("bundle.md", 16 << 20, 10)], ""),
+        ((0..64).map(part).collect(), "it may be a trap"),
+    ] {
+        let (place, trap) = (Place::new(), archive(&entries));
+        assert!(trap.len() < 1 << 20, "{} bytes", trap.len());
+        std::fs::write(place.project().join("trap.zip"), trap).unwrap();
+        place.run(&["run", "-B", "./trap.zip", "hi"]).code(2).says(&["trap.zip", says]);
+        fn bytes(folder: &std::path::Path) -> u64 {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+            entries
+                .map(|entry| match entry.file_type().unwrap().is_dir() {
+                    true => bytes(&entry.path()),
+                    false => entry.metadata().unwrap().len(),
+                })
+                .sum()
+        }
+        assert!(bytes(&place.home()) < 1 << 20, "nothing of it is left");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use amplifier_background::{BackgroundConfig, BackgroundError, BackgroundSessionManager, BackgroundStatus};
-use amplifier_core::{CancelLevel, CancelReason, CancelToken};
+use amplifier_core::{CancelLevel, CancelReason, CancelToken, CustomName};
 use amplifier_foundation::storage::ProjectPaths;
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_issue::{Actor, IssueQueue, QueueError};
@@ -31,6 +31,10 @@ use work::PoolWork;
 
 /// The key of a pool's trigger.
 const TRIGGER: &str = "issues";
+/// What every pool says when a worker has completed its run: the name that configurations of the reference system wait for.
+const WORKER_COMPLETED: &str = "worker:completed";
+/// What it says when a worker's run has ended otherwise, and is not tried again.
+const WORKER_FAILED: &str = "worker:failed";
 /// Whose changes those are that no person and no session makes.
 pub const ACTOR: &str = "foreman";
 
@@ -184,6 +188,8 @@ fn pool_session(shared: &Arc<Shared>, pool: &PoolConfig, blocks: bool) -> Backgr
     config.permissions = Some(crew.permissions_of(pool));
     config.queue.attempts = crew.retry.attempts;
     config.chosen_by_project = crew.chosen_by_project;
+    config.on_complete_emit = CustomName::new(WORKER_COMPLETED).ok();
+    config.on_error_emit = CustomName::new(WORKER_FAILED).ok();
     config.work = Some(Arc::new(PoolWork::new(Arc::clone(shared), pool.clone(), blocks)));
     config
 }

@@ -1,6 +1,6 @@
 //! Step 6, the providers: which of those that are mounted answer, in which order, with which model.
 //!
-//! Guarantees: a glob of models is never sent to a service; where a preference names a provider that is
+//! Guarantees: a glob of models is never sent to a service, whoever names it; where a preference names a provider that is
 //! not here it is skipped; without preferences the session keeps its usual order.
 
 use std::sync::Arc;
@@ -46,6 +46,22 @@ pub(super) async fn preferred(
         })
     };
     Ok(usable.into_iter().filter_map(choice).collect())
+}
+
+/// The model that somebody has asked for by itself, as the provider that answers first knows it.
+pub(super) async fn model(
+    env: &SessionEnv,
+    wanted: Option<&str>,
+    providers: &[Arc<dyn Provider>],
+) -> Result<Option<String>, SpawnError> {
+    let first = providers.iter().min_by_key(|provider| provider.info().priority);
+    let (Some(glob), Some(provider)) = (wanted.filter(|model| preferences::is_glob(model)), first) else {
+        return Ok(wanted.map(str::to_owned));
+    };
+    let models = listed(env, provider).await;
+    let preference = [ProviderPreference::new(provider.info().name.clone(), Some(glob.to_owned()))];
+    let usable = preferences::usable(&preference, |_| Some(&models))?;
+    Ok(usable.first().and_then(|usable| usable.model).map(str::to_owned))
 }
 
 fn provider<'a>(

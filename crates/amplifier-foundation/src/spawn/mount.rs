@@ -74,7 +74,8 @@ pub(super) async fn mount(
             choices::only(&mut parts.providers, wanted)?;
         }
         let choices = choices::preferred(&env, &resolved.plan, &parts.providers).await?;
-        build(host, resolved, recorded, env.clone(), &node, (parts, choices))
+        let model = choices::model(&env, resolved.wish.model.as_deref(), &parts.providers).await?;
+        build(host, resolved, recorded, env.clone(), &node, (parts, choices, model))
     };
     let result = until(mounted, cancel.cancelled()).await.unwrap_or(Err(SpawnError::Abandoned));
     match result {
@@ -183,10 +184,10 @@ fn build(
     recorded: &Recorded,
     env: SessionEnv,
     node: &Node,
-    (parts, choices): (Parts, Vec<Choice>),
+    (parts, choices, model): (Parts, Vec<Choice>, Option<String>),
 ) -> Result<(AmplifierSession, SessionDriver), SpawnError> {
     let mut options = ModelOptions::default();
-    options.model.clone_from(&resolved.wish.model);
+    options.model = model;
     options.max_output_tokens = resolved.wish.max_output_tokens;
     let plan = &resolved.plan;
     options.raw_events = plan.section.raw.unwrap_or(false);

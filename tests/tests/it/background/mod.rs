@@ -18,6 +18,7 @@ mod overlap;
 mod own;
 mod policies;
 mod pool;
+mod regressions;
 mod report;
 mod time;
 mod together;

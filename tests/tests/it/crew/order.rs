@@ -1,8 +1,9 @@
 //! Which issue begins when and where.
 
 use amplifier_background::trigger::TriggerRegistry;
+use amplifier_core::module::provider::ProviderErrorKind;
 use amplifier_crew::CrewConfig;
-use amplifier_foundation::store::RunState;
+use amplifier_foundation::store::{RunRow, RunState};
 use amplifier_issue::IssueStatus::{Blocked, Completed, Open};
 use amplifier_issue::{Edit, IssueStatus, IssueType, Priority};
 use amplifier_tests::fake::Step;
@@ -185,6 +186,43 @@ async fn an_ordinary_background_session_hears_of_issues_of_its_types() {
         };
         let told = amplifier_tests::soon("a session", told).await;
         assert!(told[0].contains("look at") && told[0].contains("bug"), "{told:?}");
+        life.end().await;
+    }
+}
+
+#[tokio::test]
+async fn fault_48_an_ordinary_background_session_hears_of_the_end_of_a_worker() {
+    for world in World::both() {
+        let on = |name: &str, event: &str| {
+            json!({"name": name, "bundle": "plain", "instruction_template": "look at {trigger.data}",
+                "triggers": [{"type": "session_event", "config": {"event_names": [event]}}]})
+        };
+        let mut config = one_pool(json!({}));
+        config["background_sessions"] =
+            json!([on("completion-handler", "worker:completed"), on("failure-handler", "worker:failed")]);
+        config["retry"] = json!({"attempts": 1});
+        let life = world.begin(config).await;
+        world.stage.brain.then(Step::Fail(ProviderErrorKind::Auth));
+        life.add(new("bad")).await;
+        life.ends("bad", IssueStatus::Failed).await;
+        life.add(new("good")).await;
+        life.ends("good", Completed).await;
+        for (handler, issue) in [("completion-handler", "good"), ("failure-handler", "bad")] {
+            let told = async {
+                loop {
+                    let runs = life.runs().await;
+                    let of = |run: &&RunRow| run.id.as_str().starts_with(&format!("{handler}:"));
+                    if let [run] = runs.iter().filter(of).collect::<Vec<_>>()[..]
+                        && run.state == RunState::Completed
+                    {
+                        return life.told(run.session.as_ref().unwrap()).await;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
+            };
+            let told = amplifier_tests::soon("a session", told).await;
+            assert!(told[0].contains(&format!("\"{issue}\"")), "{handler}: {told:?}");
+        }
         life.end().await;
     }
 }

@@ -29,6 +29,7 @@ mod consumers;
 mod faults;
 mod filters;
 mod hooks;
+mod regressions;
 mod replay;
 mod sessions;
 mod subscriptions;

@@ -14,6 +14,7 @@ mod config;
 mod event;
 mod failure;
 mod lines;
+mod own;
 mod prompt;
 mod record;
 mod run;

@@ -27,6 +27,7 @@ use super::config::{Config, Kind};
 use super::event::{End, Event, Fault};
 use super::failure;
 use super::lines::{Line, Lines};
+use super::own::Settings;
 use super::prompt::Prompt;
 use super::record::Recorder;
 use super::stance::{self, Stance};
@@ -83,6 +84,7 @@ impl Run<'_, '_> {
         stance: Stance,
     ) -> Result<Option<String>, TurnError> {
         let clock = &self.turn.env().clock;
+        let settings = Settings::now(self.turn, self.config.kind);
         let mut running = self.start(argv, stance).await?;
         let agent = (self.config.kind, self.turn.model().or(self.config.model.as_deref()));
         let mut recorder = Recorder::new(self.turn, agent, self.price, self.prompt.before.as_ref());
@@ -98,6 +100,9 @@ impl Run<'_, '_> {
             until(running.wait(), clock.sleep(LEAVE)).await;
         }
         let status = running.end(clock.as_ref()).await;
+        if matches!(stance, Stance::Plan | Stance::Sandboxed) {
+            self.tell_changes(&settings, &recorder);
+        }
         telling.inspect(|telling| telling.abort());
         if let Some(listening) = listening {
             until(listening, clock.sleep(DRAIN)).await;
@@ -115,6 +120,20 @@ impl Run<'_, '_> {
             Stopped::Cancelled => Err(TurnError::Cancelled),
             Stopped::Silent(span) => Err(self.silent(span)),
             Stopped::Failed(error) => Err(error),
+        }
+    }
+
+    /// Tells what an agent in the sandbox has done to its own settings.
+    fn tell_changes(&self, before: &Settings, recorder: &Recorder<'_, '_>) {
+        let changed = before.changed(&Settings::now(self.turn, self.config.kind));
+        if !changed.is_empty() {
+            let names: Vec<String> = changed.iter().take(5).map(|path| path.display().to_string()).collect();
+            let more = changed.len().saturating_sub(names.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            recorder.notice(&format!(
+                "it has changed its own settings, which it heeds outside of the sandbox too; look at {}{more}",
+                names.join(", ")
+            ));
         }
     }
 

@@ -9,6 +9,9 @@
 //!   scripted;
 //! * `event emit`, `event replay` and `trigger simulate`;
 //! * `background start … &`, with such a bundle: it runs beside the rest of its block;
+//! * `foreman start` in a folder of `docs/examples` (behind a `cd` of its block), at a port that is free; behind it every
+//!   other call of `foreman` but `chat`;
+//! * `foreman init`, `add`, `import`, `export`, `ps` and `issue …` without a daemon too;
 //! * `continue`, `resume`, `run --resume` and `session …` behind such a run in the same block;
 //! * `bundle`, `agents`, `trust`, `background`, `runs`, `trigger`, `tool`, `module`, `completions`, `schema`, `store`
 //!   and `event wait --from` in a block of which something runs anyway.
@@ -32,11 +35,13 @@ impl Program {
     fn run<S: AsRef<std::ffi::OsStr>>(
         self,
         project: &TempProject,
+        dir: &Path,
         words: impl IntoIterator<Item = S>,
     ) -> Done {
+        let dir = project.path().join(dir);
         match self {
-            Self::Amplifier => call(project, words).done(),
-            Self::Foreman => call_foreman(project, words).done(),
+            Self::Amplifier => call(project, words).cwd(&dir).done(),
+            Self::Foreman => call_foreman(project, words).cwd(&dir).done(),
         }
     }
 }
@@ -51,6 +56,8 @@ struct Line {
     piped: bool,
     /// True before a `&`: it goes on while the next lines run.
     beside: bool,
+    /// Where it is called, seen from the project: what a `cd` further up in its block says.
+    dir: PathBuf,
 }
 
 fn workspace() -> PathBuf {
@@ -70,13 +77,17 @@ fn pages() -> Vec<PathBuf> {
 /// The calls of each `sh` block.
 fn blocks(page: &str) -> Vec<Vec<Line>> {
     let (mut blocks, mut open) = (Vec::new(), None::<Vec<Line>>);
-    let mut other = false;
+    let (mut other, mut dir) = (false, PathBuf::new());
     for (at, line) in page.lines().enumerate() {
         match (line.strip_prefix("```"), open.as_mut()) {
-            (Some("sh"), None) if !other => open = Some(Vec::new()),
+            (Some("sh"), None) if !other => (open, dir) = (Some(Vec::new()), PathBuf::new()),
             (Some(_), None) => other = !other,
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (None, Some(lines)) => lines.extend(calls(at + 1, line)),
+            (None, Some(lines)) => match line.strip_prefix("cd ") {
+                Some(to) => dir.push(to.trim()),
+                None => lines
+                    .extend(calls(at + 1, line).into_iter().map(|line| Line { dir: dir.clone(), ..line })),
+            },
             (None, None) => {}
         }
     }
@@ -92,7 +103,7 @@ fn calls(at: usize, line: &str) -> Vec<Line> {
         let (program, mut words) = arguments(words)?;
         let beside = words.last().is_some_and(|word| word == "&");
         words.truncate(words.len() - usize::from(beside));
-        Some(Line { at, program, words, piped: part > 0, beside })
+        Some(Line { at, program, words, piped: part > 0, beside, dir: PathBuf::new() })
     };
     parts.filter_map(line).collect()
 }
@@ -114,7 +125,7 @@ fn arguments(words: &[String]) -> Option<(Program, Vec<String>)> {
 }
 
 /// The words of a line of shell: quotes hold together, `#` begins a comment.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {
@@ -140,6 +151,43 @@ fn is_scripted(words: &[String]) -> bool {
     let folder = value("-C").unwrap_or_default().join(bundle);
     let text = std::fs::read_to_string(workspace().join(&folder).join("bundle.md")).unwrap_or_default();
     folder.starts_with("docs/examples") && text.contains("module: provider-scripted")
+}
+
+/// True if a call of `foreman` needs nothing that is not there. `owned`: its block has started a daemon.
+fn can_foreman_run(line: &Line, owned: bool) -> bool {
+    match line.words.first().map(String::as_str) {
+        _ if line.piped => false,
+        Some("run") => is_scripted(&line.words),
+        Some("start") => line.dir.starts_with("docs/examples"),
+        Some("init" | "add" | "import" | "export" | "ps" | "issue") => true,
+        Some(word) => owned && word != "chat",
+        None => false,
+    }
+}
+
+/// Runs a call of `foreman`; a port that is named becomes one that is free.
+fn run_foreman(project: &TempProject, line: &Line) -> Done {
+    let words: Vec<String> =
+        line.words.iter().map(|word| word.replace("127.0.0.1:8733", "127.0.0.1:0")).collect();
+    let begin = std::time::Instant::now();
+    loop {
+        let done = Program::Foreman.run(project, &line.dir, &words);
+        // A person answers when there is a question; here it may not have been asked yet.
+        let early = words.get(1).is_some_and(|word| word == "answer") && done.code != Some(0);
+        if !early || begin.elapsed() > amplifier_tests::PATIENCE {
+            return done;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Ends the daemon of a block, however the block ends.
+struct Daemon<'a>(&'a TempProject, PathBuf);
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        Program::Foreman.run(self.0, &self.1, ["stop", "--now"]);
+    }
 }
 
 /// True if a call needs nothing that is not there. `begun`: a run of its block has made a session.
@@ -187,8 +235,19 @@ fn failed_tools(project: &TempProject) -> Vec<serde_json::Value> {
 /// Runs what can run; how many calls did.
 fn run_block(name: &str, block: &[Line]) -> usize {
     let project = project();
-    let (mut ran, mut beside) = (0, Vec::new());
+    let (mut ran, mut beside, mut daemon) = (0, Vec::new(), None);
     for line in block {
+        if line.program == Program::Foreman {
+            if can_foreman_run(line, daemon.is_some()) {
+                let done = run_foreman(&project, line);
+                assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
+                ran += 1;
+                if line.words[0] == "start" {
+                    daemon = Some(Daemon(&project, line.dir.clone()));
+                }
+            }
+            continue;
+        }
         if !can_run(line, ran > 0) {
             continue;
         }
@@ -199,10 +258,11 @@ fn run_block(name: &str, block: &[Line]) -> usize {
             ran += 1;
             continue;
         }
-        let done = line.program.run(&project, &line.words);
+        let done = line.program.run(&project, &line.dir, &line.words);
         assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
         ran += 1;
     }
+    drop(daemon);
     // The block itself has stopped it.
     beside.into_iter().for_each(|running| drop(running.wait().exits(0)));
     assert_eq!(
@@ -221,7 +281,7 @@ fn each_command_is_understood() {
         let name = page.file_name().unwrap().to_string_lossy().into_owned();
         for line in blocks(&std::fs::read_to_string(&page).unwrap()).concat() {
             let words = line.words.iter().map(String::as_str).chain(["--help"]);
-            let done = line.program.run(&project, words);
+            let done = line.program.run(&project, Path::new("."), words);
             assert_eq!(done.code, Some(0), "{name}:{}: {done:#?}", line.at);
             count += 1;
         }
@@ -231,13 +291,13 @@ fn each_command_is_understood() {
 
 #[test]
 fn each_command_that_needs_no_model_does_what_it_says() {
-    for (name, at_least) in [("README.md", 3), ("docs/cli.md", 12)] {
+    for (name, at_least) in [("README.md", 18), ("docs/cli.md", 12), ("docs/foreman.md", 8)] {
         let page = std::fs::read_to_string(workspace().join(name)).unwrap();
         let ran: usize = blocks(&page).iter().map(|block| run_block(name, block)).sum();
         assert!(ran >= at_least, "{name}: {ran} commands ran");
     }
-    let others =
-        pages().into_iter().filter(|page| !page.ends_with("README.md") && !page.ends_with("docs/cli.md"));
+    let counted = ["README.md", "docs/cli.md", "docs/foreman.md"];
+    let others = pages().into_iter().filter(|page| !counted.iter().any(|name| page.ends_with(name)));
     for page in others {
         let text = std::fs::read_to_string(&page).unwrap();
         for block in blocks(&text) {
