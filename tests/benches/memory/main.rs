@@ -5,6 +5,7 @@
 //! [`kit`]. What is held is counted in a process of its own each time.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
