@@ -45,6 +45,8 @@ pub struct Told {
     last: Vec<Operation>,
     /// Lines that are no news of an operation.
     pub others: Vec<String>,
+    /// All that was read.
+    pub text: String,
 }
 
 /// One operation of one writer.
@@ -71,7 +73,7 @@ impl Told {
     /// Reads the lines `begin <writer> <n>` and `ok <writer> <n>`. A last line that was cut off counts
     /// for nothing.
     pub fn read(text: &str) -> Self {
-        let mut told = Self::default();
+        let mut told = Self { text: text.to_owned(), ..Self::default() };
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             let words: Vec<&str> = line.split(' ').collect();
             match (words.as_slice(), words.get(2).and_then(|n| n.parse().ok())) {

@@ -26,6 +26,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("store", &["store"]),
     ("background", &["database", "files", "faults", "kills"]),
     ("foreman", &["foreman"]),
+    ("power", &["power"]),
+    ("damage", &["damage"]),
+    ("controls", &["controls"]),
 ];
 
 /// What was asked for.
@@ -47,12 +50,15 @@ impl Asked {
             match flag.as_str() {
                 "--only" => {
                     let known = ONLY.iter().find(|(name, _)| *name == value);
-                    asked.campaigns = known.ok_or_else(|| usage("store, background or foreman"))?.1.to_vec();
+                    asked.campaigns = known
+                        .ok_or_else(|| usage("store, background, foreman, power, damage or controls"))?
+                        .1
+                        .to_vec();
                 }
                 "--points" if value == "all" || value.parse::<usize>().is_ok() => asked.pass(flag, value),
                 "--points" => return Err(usage("a number, or `all`")),
-                "--kills" | "--seed" if value.parse::<u64>().is_ok() => asked.pass(flag, value),
-                "--kills" | "--seed" => return Err(usage("a number")),
+                "--kills" | "--damages" | "--seed" if value.parse::<u64>().is_ok() => asked.pass(flag, value),
+                "--kills" | "--damages" | "--seed" => return Err(usage("a number")),
                 "--owner" if matches!(value, "library" | "program") => asked.pass(flag, value),
                 "--owner" => return Err(usage("library or program")),
                 _ => return Err(Error::Usage(format!("`crash` takes no argument `{flag}`"))),
@@ -163,9 +169,10 @@ mod tests {
         let asked = parse("--only background --points 20 --kills 5 --seed 7").unwrap();
         assert_eq!(asked.campaigns, ["database", "files", "faults", "kills"]);
         assert_eq!(asked.flags, ["--points", "20", "--kills", "5", "--seed", "7"]);
-        assert_eq!(parse("").unwrap().campaigns.len(), 6);
+        assert_eq!(parse("").unwrap().campaigns.len(), 9);
         assert_eq!(parse("--only foreman").unwrap().campaigns, ["foreman"]);
-        for line in ["--only nothing", "--points few", "--kills", "--seed x", "--fast"] {
+        assert_eq!(parse("--only damage --damages 9").unwrap().flags, ["--damages", "9"]);
+        for line in ["--only nothing", "--points few", "--kills", "--damages x", "--seed x", "--fast"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

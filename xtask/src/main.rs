@@ -16,6 +16,7 @@ mod ci;
 mod crash;
 mod docs;
 mod error;
+mod fuzz;
 mod mcp;
 mod pages;
 mod run;
@@ -47,8 +48,12 @@ Usage: cargo xtask <task>
       --points N|all        system calls that are tried of each campaign (default: all)
       --kills N             kills of a busy owner of background sessions (default: 1000)
       --seed S              of the moments of these kills (default: 1)
-      --only store|background
+      --damages N           of each format of files (default: 40)
+      --only store|background|foreman|power|damage|controls
       --owner program|library   who is killed: `amplifier background start`, or the library alone
+  fuzz [target…] [options]  attack what reads files and requests with damaged ones; prints a table
+      --executions N        of each target (default: 1000000)
+      --seed S              repeat the one case of a seed
   pages [FOLDER]            the dashboard in headless Chromium, both themes, desk and phone; pictures go to
                             FOLDER (default: target/pages)
   mcp                       MCP with official servers, conformance suite and inspector, fetched with npm and pip
@@ -77,6 +82,7 @@ fn dispatch(args: &[String]) -> Result<(), Error> {
         "tidy" => no_arguments(task, rest).and_then(|()| tidy::run()),
         "bench" => bench::run(rest),
         "crash" => crash::run(rest),
+        "fuzz" => fuzz::run(rest),
         "mcp" => no_arguments(task, rest).and_then(|()| mcp::run()),
         "pages" => pages::run(rest),
         "docs" => no_arguments(task, rest).and_then(|()| docs::run()),
@@ -110,6 +116,7 @@ mod tests {
             "mcp x",
             "ci --fast",
             "crash --fast",
+            "fuzz --fast",
             "bench --runs",
             "bench --runs x",
         ] {

@@ -1,6 +1,7 @@
 //! `cargo xtask mcp`: MCP against official servers, the official conformance suite and the official inspector.
 //!
-//! Guarantees: what cannot be fetched is said to be skipped, and is no failure.
+//! Guarantees: what cannot be fetched is said to be skipped, and is no failure; programs and caches lie in the folder of
+//! build results.
 
 use crate::error::Error;
 use crate::run;

@@ -2,13 +2,14 @@
 //!
 //! Guarantees: nothing is written. What is amiss in settings is told once.
 
+use std::io::IsTerminal;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use amplifier_core::Clock;
 use amplifier_core::permission::Permissions;
-use amplifier_foundation::bundle::{Diagnostic, Notice};
+use amplifier_foundation::bundle::{Diagnostic, Notice, PreparedBundle};
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::settings::{Flags, Scope};
 use amplifier_foundation::{Host, HostBuilder};
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Failure;
 use crate::setup::{Active, Setup, worth_telling};
+use crate::terminal::bar::during;
 use crate::terminal::{chain, logging, say};
 
 /// Which program it is, for people who are told what to type.
@@ -134,6 +136,17 @@ impl Context {
     pub fn tell_warnings(&self) {
         self.warnings().iter().for_each(|line| say(line));
     }
+}
+
+/// A bundle that can be used. On a terminal it is shown that something goes on, where it has to be fetched; elsewhere
+/// the notice of the fetch is all.
+pub async fn prepared(host: &Host, source: &str) -> Result<Arc<PreparedBundle>, Failure> {
+    let preparing = host.prepare(source);
+    let prepared = match std::io::stderr().is_terminal() {
+        true => during("reading the bundle", host.clock().as_ref(), preparing).await,
+        false => preparing.await,
+    };
+    prepared.map_err(|error| Failure::bundle(&error))
 }
 
 /// Warnings of files, one after the other.

@@ -23,7 +23,7 @@ pub(crate) fn run(command: AgentsCommand) -> Result<Code, Failure> {
     };
     let prepared = context::small_runtime()?.block_on(async {
         let host = context.host().await?;
-        host.prepare(&of).await.map_err(|error| Failure::bundle(&error))
+        context::prepared(&host, &of).await
     })?;
     context::tell(&prepared.diagnostics);
     match command {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_app::context::Program;
-pub(crate) use amplifier_app::context::{Context, runtime, small_runtime, tell};
+pub(crate) use amplifier_app::context::{Context, prepared, runtime, small_runtime, tell};
 use amplifier_core::Clock;
 use amplifier_foundation::settings::{Flags, Scope};
 

@@ -215,7 +215,7 @@ pub enum InvalidName {
     /// Empty, or too long.
     #[error("event name `{name}` must have 1 to {max} bytes")]
     Length {
-        /// The name's beginning.
+        /// The name's beginning, control characters escaped.
         name: String,
         /// The bound in bytes.
         max: usize,
@@ -264,7 +264,8 @@ impl CustomName {
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
         let name = name.as_ref();
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            return Err(InvalidName::Length { name: name.chars().take(40).collect(), max: MAX_NAME_BYTES });
+            let name = name.escape_debug().take(40).collect();
+            return Err(InvalidName::Length { name, max: MAX_NAME_BYTES });
         }
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if let Some(found) = name.chars().find(|c| !word(*c) && !matches!(c, '.' | ':' | '_' | '-')) {
@@ -458,6 +459,16 @@ pub trait Event: Serialize + serde::de::DeserializeOwned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_a_name_that_is_too_long_shows_no_control_character() {
+        let long = "\u{1b}[31m".repeat(MAX_NAME_BYTES);
+        let errors = [CustomName::new(&long).unwrap_err(), crate::EventPattern::new(&long).unwrap_err()];
+        for error in errors {
+            let shown = error.to_string();
+            assert!(shown.contains("\\u{1b}") && !shown.contains(char::is_control), "{shown}");
+        }
+    }
 
     #[test]
     fn the_table_has_the_reference_taxonomy_and_two_terminal_events() {

@@ -100,6 +100,8 @@ impl Injection {
 pub struct Question {
     /// One sentence.
     pub prompt: String,
+    /// What an answer for the session covers: each later question of the hook about the same. The prompt, unless it is cut.
+    pub about: String,
     /// How long an answer is waited for; then it is a denial.
     pub timeout: Duration,
 }
@@ -107,7 +109,8 @@ pub struct Question {
 impl Question {
     /// A question that waits five minutes, as the reference system does.
     pub fn new(prompt: impl Into<String>) -> Self {
-        Self { prompt: prompt.into(), timeout: Duration::from_secs(300) }
+        let prompt = prompt.into();
+        Self { about: prompt.clone(), prompt, timeout: Duration::from_secs(300) }
     }
 }
 

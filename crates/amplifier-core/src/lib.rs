@@ -15,6 +15,8 @@ pub mod clock;
 pub mod coordinator;
 pub mod env;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod governor;
 pub mod hook;
 pub mod id;
@@ -39,7 +41,7 @@ pub use env::SessionEnv;
 pub use event::{Cause, CustomName, Event, EventType, NewEvent, SessionEvent};
 pub use id::{Activation, EventId, IssueId, RunId, SessionId, TriggerId};
 pub use limits::Limits;
-pub use message::{Content, ContentBlock, KnownBlock, Message, Role, ToolCall, Usage};
+pub use message::{Content, ContentBlock, ImageSource, KnownBlock, Message, Role, ToolCall, Usage};
 pub use module::ModuleSpec;
 pub use outcome::{OutcomeKind, SessionOutcome, SessionStatus};
 pub use pattern::EventPattern;

@@ -76,13 +76,32 @@ pub enum KnownBlock {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
     },
-    /// An image, as base64.
+    /// An image.
     Image {
+        /// The image itself.
+        source: ImageSource,
+    },
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ImageSource {
+    /// In the message.
+    Base64 {
         /// For example `image/png`.
         media_type: String,
         /// The base64 text.
         data: String,
     },
+}
+
+impl ImageSource {
+    /// An image as base64 text.
+    pub fn base64(media_type: impl Into<String>, data: impl Into<String>) -> Self {
+        Self::Base64 { media_type: media_type.into(), data: data.into() }
+    }
 }
 
 impl ContentBlock {
@@ -94,6 +113,11 @@ impl ContentBlock {
     /// A block of reasoning.
     pub fn thinking(thinking: impl Into<String>, signature: Option<String>) -> Self {
         Self::Known(KnownBlock::Thinking { thinking: thinking.into(), signature })
+    }
+
+    /// An image.
+    pub fn image(source: ImageSource) -> Self {
+        Self::Known(KnownBlock::Image { source })
     }
 }
 
@@ -219,6 +243,18 @@ impl Message {
             message.metadata.insert(IS_ERROR.into(), Value::Bool(true));
         }
         message
+    }
+
+    /// The same with images behind its text.
+    #[must_use]
+    pub fn with_images(mut self, images: Vec<ImageSource>) -> Self {
+        if !images.is_empty() {
+            let text = ContentBlock::text(self.text());
+            self.content = Content::Blocks(
+                std::iter::once(text).chain(images.into_iter().map(ContentBlock::image)).collect(),
+            );
+        }
+        self
     }
 
     /// Notes when the message was said, unless that is known in whatever form.
@@ -353,6 +389,22 @@ mod tests {
             r#"{"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":"s"},{"type":"text","text":"b"},{"type":"new","z":1}]}"#,
         );
         assert_eq!(m.text(), "b");
+    }
+
+    #[test]
+    fn an_image_has_the_shape_of_the_reference() {
+        let line = r#"{"role":"tool","content":[{"type":"text","text":"see"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aW1n"}}],"tool_call_id":"c1"}"#;
+        let read = round_trip(line);
+        let mut made =
+            Message::new(Role::Tool, "see").with_images(vec![ImageSource::base64("image/png", "aW1n")]);
+        made.tool_call_id = Some("c1".into());
+        assert_eq!(made, read);
+        assert_eq!((made.text().as_str(), made.estimated_tokens()), ("see", 1_505));
+        // One that lies elsewhere is kept as it was.
+        let m = round_trip(
+            r#"{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://h/x.png"}}]}"#,
+        );
+        assert!(matches!(&m.content, Content::Blocks(blocks) if matches!(blocks[0], ContentBlock::Other(_))));
     }
 
     #[test]

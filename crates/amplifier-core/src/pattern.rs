@@ -32,7 +32,7 @@ impl EventPattern {
         let text = text.as_ref();
         if text.is_empty() || text.len() > MAX_PATTERN_BYTES {
             return Err(InvalidName::Length {
-                name: text.chars().take(40).collect(),
+                name: text.escape_debug().take(40).collect(),
                 max: MAX_PATTERN_BYTES,
             });
         }

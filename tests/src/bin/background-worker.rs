@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundError, BackgroundSessionManager};
 use amplifier_core::{Ids, Timestamp};
 use amplifier_foundation::host::{RandomIds, SystemClock};
 use amplifier_foundation::{Host, Shutdown};
+use amplifier_tests::crash::caller;
 use amplifier_tests::crash::fleet::{Place, QuickClock, Seen, WORK, data, name};
 use amplifier_tests::ids::SeededIds;
 use serde_json::json;
@@ -45,6 +47,7 @@ async fn act(args: &[&str], quick: Option<i64>) {
         ["own", folder] => {
             let fleet = Fleet::open(folder, quick, None).await;
             fleet.start().await;
+            println!("{}", json!({"type": "listening", "address": caller::serve(fleet.manager.hooks())}));
             println!("ready");
             until_stdin_ends().await;
             fleet.end().await;
@@ -116,7 +119,8 @@ impl Fleet {
             None => builder.clock(Arc::new(SystemClock::new())),
         };
         let host = builder.open(place.project()).await.unwrap();
-        let manager = BackgroundSessionManager::new(&host);
+        let secret = |name: &str| (name == caller::SECRET_ENV).then(|| caller::SECRET.to_owned());
+        let manager = BackgroundSessionManager::with(&host, TriggerRegistry::new(), secret);
         Self { place, host, manager }
     }
 

@@ -1,6 +1,7 @@
 //! Runs campaigns of crashes, one line of JSON on stdout for each: what `cargo xtask crash` runs.
 //!
-//! `crash-campaign store|database|files|faults|kills|foreman [--points N|all] [--kills N] [--seed S] [--owner library|program] [--at CALL:N]`.
+//! `crash-campaign store|database|files|faults|kills|foreman|power|damage|controls [--points N|all] [--kills N]
+//! [--damages N] [--seed S] [--owner library|program] [--at CALL:N]`.
 //! Progress goes to stderr. Exit 1: something was wrong, and what repeats it was printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for developers")]
@@ -10,13 +11,15 @@ use std::process::ExitCode;
 use amplifier_tests::crash::background::Side;
 use amplifier_tests::crash::kills::Owner;
 use amplifier_tests::crash::points::{Point, Wanted};
-use amplifier_tests::crash::{Report, background, foreman, kills, store};
+use amplifier_tests::crash::power::Fsyncs;
+use amplifier_tests::crash::{Report, background, controls, damage, foreman, judge, kills, power, store};
 
 /// What was asked for.
 #[derive(Debug)]
 struct Asked {
     points: Wanted,
     kills: Option<usize>,
+    damages: usize,
     seed: u64,
     owner: Owner,
     at: Option<Point>,
@@ -27,6 +30,8 @@ const FAULTS: usize = 10;
 /// How often who owns background sessions is killed, and a foreman.
 const KILLS: usize = 1_000;
 const FOREMAN_KILLS: usize = 200;
+/// How often each format of files is damaged.
+const DAMAGES: usize = 40;
 /// A foreman has one issue for each kill, and so many at least.
 const FEWEST_ISSUES: usize = 8;
 
@@ -34,12 +39,25 @@ const FEWEST_ISSUES: usize = 8;
 async fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let campaign = args.next().expect("a campaign");
-    let mut asked = Asked { points: Wanted::All, kills: None, seed: 1, owner: Owner::Program, at: None };
+    if campaign == judge::WORD {
+        let case = serde_json::from_reader(std::io::stdin()).expect("a case");
+        println!("{}", serde_json::to_string(&judge::judge(case).await).unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let mut asked = Asked {
+        points: Wanted::All,
+        kills: None,
+        damages: DAMAGES,
+        seed: 1,
+        owner: Owner::Program,
+        at: None,
+    };
     while let Some(flag) = args.next() {
         let value = args.next().expect("each flag has a value");
         match flag.as_str() {
             "--points" => asked.points = Wanted::parse(&value).expect("a number, or `all`"),
             "--kills" => asked.kills = Some(value.parse().expect("a number")),
+            "--damages" => asked.damages = value.parse().expect("a number"),
             "--seed" => asked.seed = value.parse().expect("a number"),
             "--owner" => owner_of(&value, &mut asked),
             "--at" => {
@@ -93,6 +111,9 @@ async fn run(campaign: &str, asked: Asked) -> Report {
             let kills = asked.kills.unwrap_or(FOREMAN_KILLS);
             foreman::kill(kills.max(FEWEST_ISSUES), kills, asked.seed, |done| told(done, kills)).await
         }
+        ("power", _) => power::lose(Fsyncs::Made, "honestly", asked.points, asked.seed, told),
+        ("damage", _) => damage::damage_all(asked.damages, asked.seed, told),
+        ("controls", _) => controls::all(asked.seed).await,
         (other, _) => panic!("no campaign is called {other}"),
     }
 }

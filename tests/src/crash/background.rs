@@ -14,8 +14,9 @@ use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::storage::ProjectPaths;
 
 use super::fleet::{Place, Timers};
+use super::judge::{self, Case, Judgement};
 use super::points::{Point, Tracer, Wanted, can_trace};
-use super::verdict::{Acknowledged, Looked, flaws};
+use super::verdict::{Acknowledged, Looked};
 use super::{Report, Worker, folder, program, was_killed};
 
 /// Firings and events, each.
@@ -123,7 +124,9 @@ impl Life {
         if !status.is_some_and(|status| status.success()) {
             found.push(format!("what was left was not finished: {status:?} {said:?} {complaints:?}"));
         }
-        let (more, looked) = flaws(&place, &self.told).await;
+        let around = place.around().to_owned();
+        let Judgement { flaws: more, looked } =
+            judge::ask(&Case::Background { around, told: self.told.clone() });
         found.extend(more);
         (found, looked)
     }

@@ -1,7 +1,7 @@
-//! Four pools of background sessions that are killed: what they are, and when they have nothing left to do.
+//! Five pools of background sessions that are killed: what they are, and when they have nothing left to do.
 //!
 //! `tick` has timers, `react` answers what somebody emits and writes files, `chain` answers `react`, and `hand`
-//! is fired by hand: its sessions write, fail, or leave a process behind, as the firing says.
+//! is fired by hand: its sessions write, fail, or leave a process behind, as the firing says. `hook` has a webhook.
 //!
 //! Guarantees: the same declarations for the library and for the built program.
 //! Never here: a judgement; that is [`verdict`](super::verdict).
@@ -21,10 +21,11 @@ use amplifier_foundation::store::{
 };
 use serde_json::{Value, json};
 
+use super::caller;
 use crate::bundle::BundleText;
 
 /// The background sessions.
-pub const NAMES: [&str; 4] = ["chain", "hand", "react", "tick"];
+pub const NAMES: [&str; 5] = ["chain", "hand", "hook", "react", "tick"];
 /// What `react` answers.
 pub const WORK: &str = "work:new";
 /// What it emits, and `chain` answers.
@@ -39,9 +40,9 @@ const PAGE: usize = 1_000;
 /// Which of the background sessions start themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timers {
-    /// `tick` has its timers.
+    /// `tick` has its timers, and `hook` its webhook.
     On,
-    /// Nothing fires by the clock.
+    /// Nothing fires by the clock, and nobody calls.
     Off,
 }
 
@@ -138,6 +139,13 @@ fn declared(timers: Timers) -> Value {
         Timers::Off => json!([]),
     };
     let hand = json!([{"type": "manual", "name": "call"}]);
+    let hook = match timers {
+        Timers::On => {
+            let config = json!({"path": caller::PATH, "scheme": "bearer", "secret_env": caller::SECRET_ENV});
+            json!([{"type": "webhook", "name": "call", "config": config}])
+        }
+        Timers::Off => json!([]),
+    };
     let one = |name: &str, bundle: &str, pool: u32, triggers: Value| {
         json!({
             "name": name, "bundle": bundle, "pool_size": pool, "triggers": triggers,
@@ -150,6 +158,7 @@ fn declared(timers: Timers) -> Value {
         one("react", "writes", 3, on(WORK)),
         one("chain", "quick", 2, on(DONE)),
         one("hand", "hands", 4, hand),
+        one("hook", "quick", 2, hook),
     ])
 }
 

@@ -14,16 +14,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use amplifier_foundation::store::OwnerId;
 use serde_json::{Value, json};
 
 use super::background::database_tracer;
 use super::fleet::Place;
-use super::foreman_verdict::{History, flaws, left_behind};
+use super::foreman_verdict::{History, left_behind};
+use super::judge::{self, Case};
 use super::points::can_trace;
 use super::{Dice, Report, Worker, folder, program};
 use crate::bundle::BundleText;
-use crate::on_disk;
 
 /// How long a life lasts at most once it is at work, in milliseconds.
 const LIFE: u64 = 400;
@@ -240,19 +239,16 @@ impl Campaign {
             sessions: list(&read(sessions)),
             runs: list(&read(runs)["runs"]),
         };
-        self.flaws.extend(flaws(&history));
+        let looked = history.to_string();
         self.flaws.extend(left_behind(&self.place.project(), &self.daemons, &history));
+        self.flaws.extend(judge::ask(&Case::Foreman { store: self.place.store(), history }).flaws);
         let ran = std::fs::read_to_string(self.place.project().join("ran.txt")).unwrap_or_default();
         let (ran, of) = (ran.lines().count(), self.issues.iter().filter(|one| is(one, "commands")).count());
         // Whoever goes on after a crash does not run it again; but not all were cut off.
         if ran == 0 && of > SURELY {
             self.flaws.push(format!("no command of {of} ran"));
         }
-        if let Some(folder) = self.place.store() {
-            let store = on_disk::shared(&folder, &OwnerId::new("checker").unwrap());
-            self.flaws.extend(store.check().await.unwrap());
-        }
-        format!("{history}; {ran} commands ran to their end")
+        format!("{looked}; {ran} commands ran to their end")
     }
 }
 

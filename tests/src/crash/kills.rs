@@ -1,6 +1,7 @@
-//! An owner of four pools of background sessions, killed again and again at random moments.
+//! An owner of five pools of background sessions, killed again and again at random moments.
 //!
-//! Beside it another process fires by hand, emits events and works on the runs; it is killed too, now and then.
+//! Beside it another process fires by hand, emits events and works on the runs; it is killed too, now and then. A sender
+//! of webhooks sends each delivery until it is answered.
 //! What either has acknowledged is written down and flushed outside before it counts. At the end a fresh
 //! process finishes what is left, and [`verdict`](super::verdict) looks at the closed files.
 //!
@@ -14,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::caller::{self, Caller};
 use super::fleet::{Place, Timers, data};
-use super::verdict::{Acknowledged, flaws, standing};
+use super::judge::{self, Case, Judgement};
+use super::verdict::{Acknowledged, standing};
 use super::{Dice, Report, Worker, folder, program};
 
 /// How long a life lasts at most once it is at work, in milliseconds.
@@ -26,6 +29,8 @@ const BIRTH: u64 = 250;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to end what others have left.
 const ORPHANS: Duration = Duration::from_secs(10);
+/// Lives in which somebody must have called.
+const SURELY: usize = 10;
 /// How often it is looked at what was said.
 const LOOK: Duration = Duration::from_millis(3);
 
@@ -55,11 +60,19 @@ pub async fn kill(owner: Owner, kills: usize, seed: u64, progress: impl Fn(usize
     campaign.finish();
     report.hit = campaign.ready;
     report.acknowledged = campaign.told.total();
-    let (found, looked) = flaws(&campaign.place, &campaign.told).await;
+    let around = campaign.place.around().to_owned();
+    let Judgement { flaws: found, looked } =
+        judge::ask(&Case::Background { around, told: campaign.told.clone() });
     campaign.flaws.extend(found);
     campaign.nothing_runs();
+    let deliveries = campaign.told.runs.iter().filter(|run| run.starts_with("hook:")).count();
+    if deliveries == 0 && campaign.ready >= SURELY {
+        campaign.flaws.push("no delivery of a webhook was answered".to_owned());
+    }
     let (starting, refused) = (report.tried - campaign.ready, campaign.refused);
-    report.checked = format!("{looked}; {starting} kills while it started, {refused} calls refused");
+    report.checked = format!(
+        "{looked}; {starting} kills while it started, {refused} calls refused, {deliveries} deliveries taken in"
+    );
     report.judge(format!("--seed {seed} --kills {kills}"), campaign.flaws, campaign.folder);
     report.seconds = began.elapsed().as_secs_f64();
     report
@@ -75,6 +88,7 @@ struct Campaign {
     /// Who fires beside it, and how many there were.
     feeder: Option<Worker>,
     feeders: usize,
+    caller: Option<Caller>,
     /// Calls of `background fire` that have not come back yet.
     firing: Vec<Worker>,
     fired: usize,
@@ -102,6 +116,7 @@ impl Campaign {
             ledger,
             feeder: None,
             feeders: 0,
+            caller: Some(Caller::start()),
             firing: Vec::new(),
             fired: 0,
             refused: 0,
@@ -120,7 +135,7 @@ impl Campaign {
     fn own(&self) -> Command {
         match self.owner {
             Owner::Library => self.worker("own"),
-            Owner::Program => self.amplifier(&["background", "start", "--json"]),
+            Owner::Program => self.amplifier(&["background", "start", "--json", "--listen", "127.0.0.1:0"]),
         }
     }
 
@@ -129,6 +144,7 @@ impl Campaign {
         command.args(args).current_dir(self.place.project()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.place.around().join("user")).env("AMPLIFIER_HOME", self.place.home());
+        command.env(caller::SECRET_ENV, caller::SECRET);
         command
     }
 
@@ -144,7 +160,12 @@ impl Campaign {
         while (if in_birth { Some(began) } else { ready }).is_none_or(|from| from.elapsed() < span) {
             std::thread::sleep(LOOK);
             self.hear();
-            if ready.is_none() && owner.said().iter().any(|line| line.contains("ready")) {
+            let said = owner.said();
+            if let (Some(address), Some(caller)) = (said.iter().find_map(|line| address(line)), &self.caller)
+            {
+                caller.call(&address);
+            }
+            if ready.is_none() && said.iter().any(|line| line.contains("ready")) {
                 ready = Some(Instant::now());
                 self.no_orphans();
             }
@@ -214,7 +235,8 @@ impl Campaign {
     }
 
     fn hear(&mut self) {
-        let said = self.feeder.as_ref().map(Worker::said).unwrap_or_default();
+        let mut said = self.feeder.as_ref().map(Worker::said).unwrap_or_default();
+        said.extend(self.caller.iter().flat_map(Caller::said));
         self.note(&said);
     }
 
@@ -258,6 +280,8 @@ impl Campaign {
 
     /// Lets who fires end in order, and a fresh process finish what is left.
     fn finish(&mut self) {
+        let answered = self.caller.take().map(Caller::end).unwrap_or_default();
+        self.note(&answered);
         if let Some(mut feeder) = self.feeder.take() {
             feeder.release();
             let (said, complaints, status) = feeder.end(PATIENCE);
@@ -275,4 +299,10 @@ impl Campaign {
             self.flaws.push(format!("what was left was not finished: {status:?} {said:?} {complaints:?}"));
         }
     }
+}
+
+/// Where an owner says that it listens.
+fn address(line: &str) -> Option<String> {
+    let said: Value = serde_json::from_str(line).ok()?;
+    (said["type"] == "listening").then(|| said["address"].as_str().map(str::to_owned))?
 }

@@ -3,18 +3,25 @@
 //! [`points`] finds the system calls of a workload and has `strace` kill or fail one of them; [`store`] does so
 //! to a writer of a store, [`background`] to background sessions, and [`kills`] ends a busy owner of background
 //! sessions at random; [`foreman`] does so to the daemon of a crew. [`verdict`] and [`foreman_verdict`] say what is
-//! wrong with what they have left.
+//! wrong with what they have left. [`power`] takes the power away, by a trace of what was written ([`disk`]);
+//! [`damage`] flips and cuts files; [`controls`] breaks promises on purpose, to see that it is noticed.
 //!
-//! Guarantees: what is judged was written by processes that are gone; a campaign is repeated by its seed or its
+//! Guarantees: what is judged was written by processes that are gone, and it is judged by another one ([`judge`]); a campaign is repeated by its seed or its
 //! point; every process that it starts has a group of its own and is ended with it, also if the campaign fails.
-//! Never here: a loss of power.
+//! Never here: a disk that lies.
 
 pub mod background;
+pub mod caller;
+pub mod controls;
+pub mod damage;
+pub mod disk;
 pub mod fleet;
 pub mod foreman;
 pub mod foreman_verdict;
+pub mod judge;
 pub mod kills;
 pub mod points;
+pub mod power;
 pub mod store;
 pub mod verdict;
 

@@ -124,10 +124,15 @@ impl Wanted {
 
     /// As many as are asked for, spread evenly.
     pub fn of(self, points: Vec<Point>) -> Vec<Point> {
-        let Self::Some(wanted) = self else { return points };
-        let (all, wanted) = (points.len(), wanted.min(points.len()));
-        let place = |at: usize| (2 * at + 1) * all / (2 * wanted);
-        (0..wanted).map(|at| points[place(at)].clone()).collect()
+        self.spread(&points)
+    }
+
+    /// The same of anything.
+    pub fn spread<T: Clone>(self, all: &[T]) -> Vec<T> {
+        let Self::Some(wanted) = self else { return all.to_vec() };
+        let (count, wanted) = (all.len(), wanted.min(all.len()));
+        let place = |at: usize| (2 * at + 1) * count / (2 * wanted);
+        (0..wanted).map(|at| all[place(at)].clone()).collect()
     }
 }
 

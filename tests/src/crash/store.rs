@@ -12,6 +12,7 @@ use std::time::Instant;
 use amplifier_foundation::store::{Instance, OwnerId, Store};
 use tempfile::TempDir;
 
+use super::judge::{self, Case};
 use super::points::{Point, Tracer, Wanted, can_trace};
 use super::{Report, Worker, folder, program};
 use crate::history::{self, Flaw, Told};
@@ -88,6 +89,11 @@ pub async fn flaws(folder: &Path, told: &Told) -> Vec<Flaw> {
     flaws
 }
 
+/// The same, as another process says it.
+pub fn judged(folder: &Path, told: &Told) -> Vec<String> {
+    judge::ask(&Case::Store { folder: folder.to_owned(), said: told.text.clone() }).flaws
+}
+
 /// The next operations, as if nothing had happened.
 async fn goes_on(store: &dyn Store, told: &Told, present: &BTreeMap<String, usize>) -> Vec<Flaw> {
     let mut told = told.clone();
@@ -122,11 +128,11 @@ pub async fn kill_at_points(wanted: Wanted, progress: impl Fn(usize, usize)) -> 
     let points = wanted.of(points);
     for point in &points {
         let (folder, told, killed) = killed_at(point, "honestly");
-        let flaws = flaws(folder.path(), &told).await;
+        let flaws = judged(folder.path(), &told);
         report.tried += 1;
         report.hit += usize::from(killed);
         report.acknowledged += told.total();
-        report.judge(point.to_string(), flaws.iter().map(|flaw| format!("{flaw:?}")).collect(), folder);
+        report.judge(point.to_string(), flaws, folder);
         progress(report.tried, points.len());
     }
     report.checked = "rows of all kinds against a store in memory; order; integrity; going on".to_owned();

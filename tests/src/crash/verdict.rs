@@ -12,14 +12,14 @@ use std::time::Duration;
 use amplifier_background::trigger::TriggerEventId;
 use amplifier_core::{OutcomeKind, SessionEvent, SessionId, Timestamp};
 use amplifier_foundation::store::{OwnerId, RunRow, RunState, Store};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fleet::{DONE, EACH, NAMES, ONCE, Place, Seen, WORK};
 use crate::on_disk;
 
 /// What was acknowledged, by the lines that were said.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// Runs of firings by hand.
     pub runs: BTreeSet<String>,
@@ -51,7 +51,7 @@ impl Acknowledged {
 }
 
 /// What was looked at.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Looked {
     /// Rows of runs.
     pub runs: usize,

@@ -20,6 +20,8 @@ mod delegate_resume;
 mod docs_book;
 mod docs_guarantees;
 mod docs_promises;
+#[cfg(target_os = "linux")]
+mod files_damaged;
 mod foreman_chat;
 #[cfg(target_os = "linux")]
 mod foreman_crash;

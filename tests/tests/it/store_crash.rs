@@ -4,7 +4,9 @@
 //! of them are tried, spread over all; with `AMPLIFIER_CRASH_POINTS=all`, or a number, as many. Needs
 //! `strace`, and the right to trace one's own children.
 
+use amplifier_tests::crash::controls::{Lag, power_lost_early, slow_reader, without_fsync};
 use amplifier_tests::crash::points::{Point, Wanted, can_trace};
+use amplifier_tests::crash::power::{self, Fsyncs};
 use amplifier_tests::crash::store::{EACH, WRITERS, flaws, kill_at_points, killed_at, plain, traced, work};
 use amplifier_tests::history::Flaw;
 use amplifier_tests::skipped;
@@ -68,6 +70,35 @@ async fn a_worker_that_cheats_is_found_out() {
     let (told, _) = work(plain(), folder.path(), "honestly");
     assert_eq!(flaws(folder.path(), &told).await, [], "and an honest one is not");
     assert_eq!(told.total(), EACH * WRITERS.len());
+}
+
+/// Moments at which the power is lost, unless more are asked for.
+const LOSSES: usize = 8;
+
+#[test]
+fn the_power_lost_at_any_acknowledgement_loses_nothing_of_what_was_acknowledged() {
+    if !traces("the_power_lost_at_any_acknowledgement") {
+        return;
+    }
+    let report = power::lose(Fsyncs::Made, "honestly", Wanted::from_env(LOSSES), 1, |_, _| {});
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert_eq!(report.of, EACH * WRITERS.len(), "each operation was acknowledged");
+    assert!(report.tried >= LOSSES && report.acknowledged > LOSSES, "{report:?}");
+}
+
+#[test]
+fn a_loss_of_power_without_fsyncs_is_found_out() {
+    if !traces("a_loss_of_power_without_fsyncs") {
+        return;
+    }
+    assert!(without_fsync(1) > 0, "nothing was made durable, and nothing is missed");
+    assert!(power_lost_early(1) > 0, "acknowledged before it was durable, and nothing is missed");
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_drops_the_count_of_what_it_missed_is_found_out() {
+    assert_eq!(slow_reader(Lag::Counted).await, 0, "an honest one is not");
+    assert!(slow_reader(Lag::Dropped).await > 0);
 }
 
 /// The kinds of errors that a worker met, which carries on until each operation is there.

@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::finding::Finding;
 
 /// Which of the workspace's crates each crate may depend on.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("amplifier-core", &[]),
     ("amplifier-fs", &["amplifier-core"]),
     ("amplifier-bundle", &["amplifier-core", "amplifier-fs"]),
@@ -126,6 +126,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "amplifier-modules",
         ],
     ),
+    ("amplifier-fuzz", &[]),
     ("xtask", &[]),
 ];
 

@@ -5,6 +5,7 @@
 //! A program brings its slash commands and its requests, as a [`Program`].
 
 mod command;
+mod compact;
 mod conversation;
 mod desk;
 pub mod editor;
@@ -15,6 +16,7 @@ mod plain;
 mod screen;
 
 pub use command::{Said, help, said};
+pub use compact::summary;
 pub use conversation::{Beginning, Conversation, Face, Figures, GIVE_UP, Next, Program, Turned, first_turn};
 pub use desk::{AtDesk, Desk, GiveBack};
 pub use editor::{Argument, Editor, Entry, Words};

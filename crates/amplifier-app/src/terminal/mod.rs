@@ -89,6 +89,11 @@ pub fn hand_lines_to(lines: Option<Arc<dyn Lines>>) {
     *LINES.write().unwrap_or_else(PoisonError::into_inner) = lines;
 }
 
+/// True if somebody has the terminal.
+pub(crate) fn is_taken() -> bool {
+    LINES.read().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
 /// Writes a line to stderr, or shows it where somebody has the terminal. A stderr that is gone changes nothing.
 pub fn say(line: &str) {
     let lines = LINES.read().unwrap_or_else(PoisonError::into_inner).clone();

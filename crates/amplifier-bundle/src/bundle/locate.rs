@@ -116,12 +116,24 @@ impl Locator {
         let path = self.cwd.join(text.trim());
         if !text.trim().is_empty() && is_bundle(&path) {
             let found = local(file::bundle_file(&path)?);
-            if !is_place(text) {
+            if !self.points(text) {
                 self.distrust(&found);
             }
             return Ok(found);
         }
         self.written(text, &self.cwd, None).await
+    }
+
+    /// True if a person who types this points at a place: it says so, or it is a path of several parts whose first
+    /// is no bundle's name.
+    fn points(&self, text: &str) -> bool {
+        is_place(text)
+            || match text.parse() {
+                Ok(SourceUri::Name(name)) if name.sub.is_some() => {
+                    !self.names().iter().any(|(known, _)| *known == name.name)
+                }
+                _ => false,
+            }
     }
 
     /// What a file says, relative to its folder; within its checkout if it is in one.

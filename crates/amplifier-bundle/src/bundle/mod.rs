@@ -12,6 +12,8 @@ pub mod builtin;
 mod compose;
 pub mod diagnostic;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod include;
 mod inputs;
 pub mod locate;

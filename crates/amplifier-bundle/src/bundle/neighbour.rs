@@ -1,6 +1,6 @@
-//! Agents of other programs in a bundle's roster: where their files lie.
+//! Agents in a bundle's roster that the bundle does not bring: the project's own, and those of other programs.
 //!
-//! They lie in `.claude/agents` and `.codex/agents` of the project's folder, of the folders above it up to the
+//! The project's own lie in its `.amplifier/agents` and are in every bundle's roster. Those of other programs lie in `.claude/agents` and `.codex/agents` of the project's folder, of the folders above it up to the
 //! repository's root, and of the user's home; the nearest file of a name counts. A bundle's own agent of that name
 //! stands before them.
 //!
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Code, Diagnostic, Parsed, Severity};
 use super::include::{Graph, describe};
 use super::model::{AgentDef, AgentEntry, Bundle, Neighbours};
-use super::parse::{parse_claude_agent, parse_codex_agent};
+use super::parse::{parse_agent, parse_claude_agent, parse_codex_agent};
 use super::yaml;
 use crate::source::file;
 use amplifier_fs::read::{self, Kind};
@@ -33,6 +33,7 @@ struct Program {
     parse: fn(&str, &Path, &str) -> Parsed<AgentDef>,
 }
 
+const OWN: Program = Program { folder: ".amplifier/agents", suffix: "md", parse: parse_agent };
 const CLAUDE: Program = Program { folder: ".claude/agents", suffix: "md", parse: parse_claude_agent };
 const CODEX: Program = Program { folder: ".codex/agents", suffix: "toml", parse: parse_codex_agent };
 
@@ -44,8 +45,11 @@ struct Place {
 }
 
 impl Graph<'_> {
-    /// Adds the agents of other programs that the bundle or the settings want.
+    /// Adds the project's agents, and those of other programs that the bundle or the settings want.
     pub(crate) fn add_neighbours(&mut self, bundle: &mut Bundle, by_settings: Neighbours) {
+        let project = self.locator.project.clone();
+        let own = Place { root: read::canonical(&project).ok(), folder: project };
+        self.add_agents_of(&OWN, &own, bundle);
         let local = self.nodes.iter().filter(|node| node.checkout.is_none());
         let by_person = local.fold(by_settings, |all, node| all.or(node.bundle.agents.neighbours));
         let by_bundle = bundle.agents.neighbours;

@@ -8,6 +8,8 @@
 //! Never here: a file that is no YAML or no map is an error and is left as it is.
 
 mod emit;
+#[cfg(test)]
+mod fuzz;
 mod lines;
 mod module;
 mod tree;

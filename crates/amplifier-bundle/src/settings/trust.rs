@@ -88,6 +88,9 @@ pub struct TrustedDirectory {
 struct File {
     version: u32,
     directories: Vec<TrustedDirectory>,
+    /// Those about which a person was asked and said no.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    declined: Vec<TrustedDirectory>,
 }
 
 /// The list of a user.
@@ -104,16 +107,22 @@ impl TrustList {
 
     /// Every trusted directory, in the order in which they were added.
     pub fn list(&self) -> Result<Vec<TrustedDirectory>, TrustError> {
+        self.read().map(|file| file.directories)
+    }
+
+    fn read(&self) -> Result<File, TrustError> {
         let path = self.home.trust_file();
         let text = match read::text(&path, MAX_TRUST_BYTES) {
             Ok((text, _)) => text,
-            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            Err(error) if error.is_missing() => {
+                return Ok(File { version: VERSION, directories: Vec::new(), declined: Vec::new() });
+            }
             Err(error) => return Err(error.into()),
         };
         let file: File = serde_json::from_str(&text)
             .map_err(|source| TrustError::Damaged { path: path.clone(), source })?;
         match file.version {
-            VERSION => Ok(file.directories),
+            VERSION => Ok(file),
             found => Err(TrustError::Version { path, found }),
         }
     }
@@ -142,39 +151,57 @@ impl TrustList {
         if path.to_str().is_none() {
             return Err(TrustError::NotText { path });
         }
-        self.change(|list| {
-            let new = !list.iter().any(|trusted| trusted.path == path);
-            if new {
-                list.push(TrustedDirectory { path: path.clone(), since: now });
-            }
-            new
-        })?;
+        self.change(|file| insert(&mut file.directories, &path, now))?;
         Ok(path)
+    }
+
+    /// True if a person was asked about this directory and said no. It is not asked again; it may be added all the same.
+    pub fn is_declined(&self, directory: &Path) -> Result<bool, TrustError> {
+        let (declined, directory) = (self.read()?.declined, read::canonical(directory)?);
+        Ok(declined.iter().any(|asked| asked.path == directory))
+    }
+
+    /// Remembers that a person said no. `Ok`: durable.
+    pub fn decline(&self, directory: &Path, now: Timestamp) -> Result<(), TrustError> {
+        let path = read::canonical(directory)?;
+        if path.to_str().is_none() {
+            return Err(TrustError::NotText { path });
+        }
+        self.change(|file| insert(&mut file.declined, &path, now)).map(drop)
     }
 
     /// Takes a directory from the list, whether it exists or not; false if it was not on it. `Ok`:
     /// durable. One above it that is listed still counts: [`is_trusted`](Self::is_trusted) tells.
     pub fn revoke(&self, directory: &Path) -> Result<bool, TrustError> {
         let path = read::canonical(directory).unwrap_or_else(|_| directory.to_owned());
-        self.change(|list| {
+        self.change(|file| {
+            let list = &mut file.directories;
             let before = list.len();
             list.retain(|trusted| trusted.path != path && trusted.path != directory);
             list.len() < before
         })
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Vec<TrustedDirectory>) -> bool) -> Result<bool, TrustError> {
+    fn change(&self, edit: impl FnOnce(&mut File) -> bool) -> Result<bool, TrustError> {
         let _alone = exclusive(&self.home, "trust.lock")?;
-        let mut directories = self.list()?;
-        if !edit(&mut directories) {
+        let mut file = self.read()?;
+        if !edit(&mut file) {
             return Ok(false);
         }
         let path = self.home.trust_file();
         let failed = |source| TrustError::Write { path: path.clone(), source };
-        let mut text = serde_json::to_vec_pretty(&File { version: VERSION, directories })
-            .map_err(|error| failed(error.into()))?;
+        let mut text = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
         replace(&behind_link(&path), &text, Access::Private).map_err(failed)?;
         Ok(true)
     }
+}
+
+/// Adds a directory; false if it was there.
+fn insert(list: &mut Vec<TrustedDirectory>, path: &Path, since: Timestamp) -> bool {
+    let new = !list.iter().any(|listed| listed.path == path);
+    if new {
+        list.push(TrustedDirectory { path: path.to_owned(), since });
+    }
+    new
 }

@@ -197,6 +197,34 @@ async fn nothing_is_read_unless_a_bundle_or_a_setting_says_so_and_a_new_file_is_
 }
 
 #[tokio::test]
+async fn agents_of_the_project_are_in_every_roster_behind_those_of_the_bundle() {
+    let mut lab = Lab::new(&[
+        (".amplifier/bundles/x.yaml", "bundle: {name: x}\nagents: {own: {description: of the bundle}}\n"),
+        (".amplifier/agents/own.md", "---\nmeta: {name: own, description: of the project}\n---\nx"),
+        (
+            ".amplifier/agents/scout.md",
+            "---\nmeta: {name: scout, description: looks}\ntools: [{module: tool-search}]\n---\nLook around.\n",
+        ),
+        (".amplifier/agents/broken.md", "---\nmeta: [\n---\nx"),
+        (".claude/agents/scout.md", "---\ndescription: theirs\n---\nx"),
+    ]);
+    lab.options.neighbours.claude = true;
+    let loader = lab.loader();
+    for bundle in ["x", "default"] {
+        let prepared = loader.prepare(bundle).await.unwrap();
+        let scout = &prepared.agents["scout"];
+        assert_eq!(scout.instruction.as_deref(), Some("Look around."), "{bundle}");
+        assert_eq!(scout.tools.as_ref().map(Vec::len), Some(1), "{bundle}");
+        assert!(noticed(&prepared).join("\n").contains("agent `broken` has errors"), "{bundle}");
+    }
+    let prepared = loader.prepare("x").await.unwrap();
+    assert_eq!(names(&prepared), ["own", "scout"]);
+    assert_eq!(prepared.agents["own"].description.as_deref(), Some("of the bundle"));
+    write(&lab.path("project"), &[(".amplifier/agents/new.md", "---\ndescription: new\n---\nx")]);
+    assert_eq!(names(&loader.prepare("x").await.unwrap()), ["new", "own", "scout"]);
+}
+
+#[tokio::test]
 async fn a_bundle_that_was_fetched_brings_no_agent_of_the_users_home() {
     let mut lab = Lab::new(&[(".claude/agents/near.md", "---\ndescription: p\n---\nx")]);
     write(&lab.path("user"), &[(".claude/agents/far.md", "---\ndescription: u\n---\nx")]);

@@ -85,7 +85,7 @@ pub(super) async fn add(
     context: &Context,
 ) -> Result<Code, Failure> {
     let host = context.host().await?;
-    let prepared = host.prepare(uri).await.map_err(|error| Failure::bundle(&error))?;
+    let prepared = context::prepared(&host, uri).await?;
     let name = name.unwrap_or_else(|| prepared.name.clone());
     if name.is_empty() || name.contains(['/', ':', '@', '#']) || name.contains(char::is_whitespace) {
         return Err(Failure::usage(format!("`{name}` is no name for a bundle")).help("give one with --name"));

@@ -19,7 +19,7 @@ pub(super) async fn show(args: ShowArgs, context: &Context) -> Result<Code, Fail
     let bundle = if args.no_includes {
         alone(&source, &host).await?
     } else {
-        let prepared = host.prepare(&source).await.map_err(|error| Failure::bundle(&error))?;
+        let prepared = context::prepared(&host, &source).await?;
         context::tell(&prepared.diagnostics);
         prepared.bundle.clone()
     };

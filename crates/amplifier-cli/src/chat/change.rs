@@ -9,11 +9,36 @@ use amplifier_foundation::fs::{read, write};
 use amplifier_foundation::storage;
 
 use super::program::{Chat, prepare};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+use crate::output::Style;
 use crate::{output, run, session};
 
 fn no_session() -> Failure {
     Failure::usage("there is no session yet; it begins with the first message")
+}
+
+/// `/compact [WHAT]`
+pub(super) async fn compact(chat: &mut Chat, talk: &mut Conversation, about: &str) -> Result<(), Failure> {
+    let id = talk.session_id().cloned().ok_or_else(no_session)?;
+    let source = chat.source(talk.host(), &Beginning::Resume(id.clone())).await?;
+    output::say(&Style::stderr().dim("summarizing; Ctrl+C stops it"));
+    let host = talk.host().clone();
+    let summary = tokio::select! {
+        biased;
+        summary = amplifier_app::chat::summary(&host, &id, about) => summary,
+        signal = talk.signals().next() => {
+            let stopped = Failure::usage("stopped; the conversation is as it was");
+            return Err(stopped.code(signal.code(), "cancelled"));
+        }
+    };
+    let summary = summary.map_err(|why| {
+        Failure::usage(format!("there is no summary: {why}; the conversation is as it was"))
+            .code(Code::Failed, "summary")
+    })?;
+    talk.turn_to(Beginning::New(source)).await;
+    (chat.other_bundle, chat.carried) = (None, Some(summary));
+    output::say(&format!("the next message begins a new session with a summary; {id} is kept as it is"));
+    Ok(())
 }
 
 /// `/resume ID`
@@ -26,7 +51,7 @@ pub(super) async fn resume(chat: &mut Chat, talk: &mut Conversation, text: &str)
         }
         output::say(&format!("the next message goes on with session {id}"));
     }
-    chat.other_bundle = None;
+    (chat.other_bundle, chat.carried) = (None, None);
     talk.turn_to(beginning).await;
     Ok(())
 }
@@ -40,7 +65,8 @@ pub(super) async fn clear(chat: &mut Chat, talk: &mut Conversation) -> Result<()
     let source = chat.source(talk.host(), &beginning).await?;
     let before = talk.session_id().cloned();
     talk.turn_to(Beginning::New(source)).await;
-    chat.other_bundle = None;
+    chat.begin_with_mode(talk).await?;
+    (chat.other_bundle, chat.carried) = (None, None);
     output::say(&match before {
         Some(id) => format!("the next message begins a new session; {id} is kept"),
         None => "the next message begins a new session".to_owned(),
@@ -130,13 +156,18 @@ pub(super) async fn model(chat: &mut Chat, talk: &mut Conversation, name: &str) 
 
 /// `/mode MODE`
 pub(super) async fn mode(chat: &mut Chat, talk: &mut Conversation, name: &str) -> Result<(), Failure> {
-    let mode = Mode::from_name(name).filter(|mode| *mode != Mode::BypassPermissions).ok_or_else(|| {
+    let may = |mode: &Mode| *mode != Mode::BypassPermissions || *mode == chat.began();
+    let mode = Mode::from_name(name).filter(may).ok_or_else(|| {
         Failure::usage(format!("`{name}` is no mode that can be chosen here"))
             .help("there are: default, plan, acceptEdits, dontAsk; bypassPermissions is a flag alone")
     })?;
-    chat.reopen(talk, |args| args.options.permission_mode = Some(mode)).await?;
+    chat.change(|args| args.options.permission_mode = Some(mode))?;
+    talk.close().await;
+    if talk.session_id().is_none() {
+        chat.begin_with_mode(talk).await?;
+    }
     output::say(&format!("permission mode {} from the next message on", mode.as_str()));
-    if talk.session_id().is_some() {
+    if mode != chat.began() && talk.session_id().is_some() {
         output::say("a session keeps what it was begun with where that is stricter; /clear begins a new one");
     }
     Ok(())

@@ -27,7 +27,7 @@ use self::program::{Chat, Opener};
 use crate::args::run::{OldMode, OutputFormat, ResumeArgs, RunArgs};
 use crate::context::{self, Context};
 use crate::exit::{Code, Failure};
-use crate::{approve, run};
+use crate::{approve, run, trust};
 
 /// True for a run that is to be a conversation.
 pub(crate) fn is_meant(args: &RunArgs) -> bool {
@@ -63,6 +63,7 @@ pub(crate) fn resume(args: ResumeArgs) -> Result<Code, Failure> {
 /// A conversation.
 pub(crate) fn chat(args: RunArgs) -> Result<Code, Failure> {
     check(&args)?;
+    trust::vouch(&args);
     let runtime = context::runtime()?;
     let code = runtime.block_on(talk(args));
     // A standard input that nobody fills must not keep the process.
@@ -76,6 +77,7 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
         (args.is_detached(), "--background and --on-exit detach"),
         (args.parent_session.is_some(), "--parent-session"),
         (args.options.output_last_message.is_some(), "-o"),
+        (args.options.output_schema.is_some(), "--output-schema"),
         (
             !matches!(args.options.output_format, OutputFormat::Text | OutputFormat::Json),
             "this --output-format",
@@ -113,7 +115,7 @@ async fn talk(args: RunArgs) -> Result<Code, Failure> {
         None => Arc::new(amplifier_core::approval::NobodyToAsk),
     };
     let opener = Opener { face: Arc::clone(&face), asks: asked };
-    hold(args, signals, opener, screen, desk).await
+    Box::pin(hold(args, signals, opener, screen, desk)).await
 }
 
 /// Lines are answered at a terminal that nothing can be drawn on.

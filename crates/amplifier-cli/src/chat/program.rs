@@ -9,7 +9,7 @@ use amplifier_app::chat::{
 };
 use amplifier_core::SessionId;
 use amplifier_core::approval::Approver;
-use amplifier_core::permission::Permissions;
+use amplifier_core::permission::{Mode, Permissions};
 use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::storage::SessionQuery;
@@ -37,7 +37,16 @@ pub(super) struct Opener {
 impl Opener {
     /// A host for what was typed.
     pub(super) async fn open(&self, context: &Context, args: &RunArgs) -> Result<Host, Failure> {
-        let builder = context.builder(args.options.strict).permissions(self.permissions(context, args)?);
+        self.open_with(context, args, self.permissions(context, args)?).await
+    }
+
+    async fn open_with(
+        &self,
+        context: &Context,
+        args: &RunArgs,
+        permissions: Permissions,
+    ) -> Result<Host, Failure> {
+        let builder = context.builder(args.options.strict).permissions(permissions);
         let builder = builder.display(Arc::clone(&self.face) as Arc<_>).approver(Arc::clone(&self.asks));
         builder.open(context.cwd()).await.map_err(|error| Failure::config(&error))
     }
@@ -53,7 +62,13 @@ pub(super) struct Chat {
     pub(super) args: RunArgs,
     pub(super) context: Context,
     opener: Opener,
+    /// The mode of sessions that begin, and what it allows: what a person began with, or a wider one chosen since.
+    began: Mode,
     permissions: Permissions,
+    /// What the chosen mode allows, where that is another one.
+    passing: Permissions,
+    /// A summary with which the next session begins.
+    pub(super) carried: Option<String>,
     pub(super) words: Arc<Words>,
     by_project: bool,
     /// Another bundle for the session that is gone on with.
@@ -72,13 +87,17 @@ impl Chat {
         by_project: bool,
     ) -> Result<Self, Failure> {
         let permissions = opener.permissions(&context, &args)?;
+        let began = context.mode();
         let other_bundle =
             args.options.bundle.clone().filter(|_| args.resume.is_some() || args.continue_last);
         Ok(Self {
             args,
             context,
             opener,
+            began,
             permissions,
+            passing: Permissions::unrestricted(),
+            carried: None,
             words,
             by_project,
             other_bundle,
@@ -161,23 +180,52 @@ impl Chat {
     pub(super) fn change(&mut self, change: impl FnOnce(&mut RunArgs)) -> Result<(), Failure> {
         let mut args = self.args.clone();
         change(&mut args);
-        let flags = context::flags(&args.options);
-        let context = context::open(args.options.cwd.as_deref(), &flags, Arc::new(SystemClock::new()))?;
-        let permissions = self.opener.permissions(&context, &args)?;
-        (self.args, self.context, self.permissions) = (args, context, permissions);
+        let context = self.at(&args)?;
+        let chosen = self.opener.permissions(&context, &args)?;
+        let mut began = args.clone();
+        began.options.permission_mode = Some(self.began);
+        (self.permissions, self.passing) = match context.mode() == self.began {
+            true => (chosen, Permissions::unrestricted()),
+            false => (self.opener.permissions(&self.at(&began)?, &began)?, chosen),
+        };
+        (self.args, self.context) = (args, context);
         Ok(())
     }
 
-    /// The same for what the host has too.
+    fn at(&self, args: &RunArgs) -> Result<Context, Failure> {
+        let flags = context::flags(&args.options);
+        context::open(args.options.cwd.as_deref(), &flags, Arc::new(SystemClock::new()))
+    }
+
+    /// The same for what the host has too, which is what the mode that sessions begin with allows.
     pub(super) async fn reopen(
         &mut self,
         talk: &mut Conversation,
         change: impl FnOnce(&mut RunArgs),
     ) -> Result<(), Failure> {
         self.change(change)?;
-        let host = self.opener.open(&self.context, &self.args).await?;
+        let host = self.opener.open_with(&self.context, &self.args, self.permissions.clone()).await?;
         talk.move_to(host).await;
         Ok(())
+    }
+
+    /// The mode that sessions begin with.
+    pub(super) fn began(&self) -> Mode {
+        self.began
+    }
+
+    /// From now on sessions begin with the chosen mode, if it allows more than the one before.
+    pub(super) async fn begin_with_mode(&mut self, talk: &mut Conversation) -> Result<(), Failure> {
+        let chosen = self.context.mode();
+        if width(chosen) <= width(self.began) {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.began, chosen);
+        let reopened = self.reopen(talk, |_| {}).await;
+        if reopened.is_err() {
+            self.began = before;
+        }
+        reopened
     }
 
     /// A turn of a goal is over.
@@ -215,9 +263,19 @@ impl Chat {
     }
 }
 
+/// How much a mode allows, beside the others.
+fn width(mode: Mode) -> u8 {
+    match mode {
+        Mode::Plan => 0,
+        Mode::DontAsk => 1,
+        Mode::BypassPermissions => 3,
+        _ => 2,
+    }
+}
+
 /// A bundle that can be used.
 pub(super) async fn prepare(host: &Host, source: &str) -> Result<Arc<PreparedBundle>, Failure> {
-    host.prepare(source).await.map_err(|error| Failure::bundle(&error))
+    context::prepared(host, source).await
 }
 
 /// True if the bundle's display is told to show what the model thinks.
@@ -251,8 +309,13 @@ impl Program for Chat {
     }
 
     fn request(&self, beginning: &Beginning, text: String) -> SpawnRequest {
+        let text = match (beginning, &self.carried) {
+            (Beginning::New(_), Some(summary)) => format!("{summary}\n\n{text}"),
+            _ => text,
+        };
         let mut request = run::with_options(beginning.request(text), &self.args, &self.context)
-            .permissions(self.permissions.clone());
+            .permissions(self.permissions.clone())
+            .passing(self.passing.clone());
         match beginning {
             Beginning::New(_) => {
                 request = request.chosen_by_project(self.by_project);
@@ -285,6 +348,7 @@ impl Program for Chat {
             self.args.options.name = None;
             self.args.session_id = None;
             self.other_bundle = None;
+            self.carried = None;
         }
         Ok(self.pursue(talk, turned).await)
     }

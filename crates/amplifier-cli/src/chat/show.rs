@@ -1,9 +1,10 @@
 //! Slash commands that tell something. Nothing is changed.
 
 use amplifier_app::chat::Conversation;
-use amplifier_core::permission::RuleEffect;
+use amplifier_core::permission::{Mode, RuleEffect};
 use amplifier_foundation::settings::{Set, duration};
 use amplifier_foundation::storage::SessionQuery;
+use amplifier_modules::tool::Skills;
 
 use super::program::Chat;
 use crate::exit::Failure;
@@ -131,6 +132,55 @@ pub(super) async fn agents(chat: &Chat, talk: &Conversation) -> Result<(), Failu
         agents.map(|(name, agent)| [name.clone(), first_line(agent.description.as_deref().unwrap_or(""))]);
     tell(&table(["AGENT", "DESCRIPTION"], &rows.collect::<Vec<_>>()));
     Ok(())
+}
+
+/// `/skills`
+pub(super) async fn skills(chat: &Chat, talk: &Conversation) -> Result<(), Failure> {
+    let Some(open) = talk.session() else {
+        let bundle = chat.bundle(talk).await?;
+        output::say(match bundle.plan.tools.iter().any(|spec| spec.module == "tool-skills") {
+            true => "skills are looked for once the session begins",
+            false => "the bundle has no skills; tool-skills brings them",
+        });
+        return Ok(());
+    };
+    let Some(skills) = open.session().env().coordinator.capability::<Skills>() else {
+        output::say("the bundle has no skills; tool-skills brings them");
+        return Ok(());
+    };
+    let rows = skills.iter().map(|(name, about)| [name.to_owned(), first_line(about)]);
+    let rows: Vec<[String; 2]> = rows.collect();
+    match rows.is_empty() {
+        true => output::say("there are no skills here"),
+        false => tell(&table(["SKILL", "DESCRIPTION"], &rows)),
+    }
+    Ok(())
+}
+
+/// What `/skill NAME [TEXT]` says to the model.
+pub(super) fn skill(rest: &str) -> Result<String, Failure> {
+    let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    if name.is_empty() {
+        return Err(Failure::usage("give its name: /skill NAME [TEXT]").help("/skills lists them"));
+    }
+    let text = if text.trim().is_empty() { "Do what it is for." } else { text.trim() };
+    Ok(format!("Load the skill `{name}` first, then follow it.\n\n{text}"))
+}
+
+/// `/modes`
+pub(super) fn modes(chat: &Chat) {
+    let all = [
+        (Mode::Default, "reads and writes in the working directory; asks for the rest"),
+        (Mode::Plan, "reads, and changes nothing"),
+        (Mode::AcceptEdits, "as default"),
+        (Mode::DontAsk, "asks nobody: commands run in the sandbox, what else would be asked for is denied"),
+        (Mode::BypassPermissions, "everything; from --permission-mode alone"),
+    ];
+    let now = chat.context.mode();
+    for (mode, about) in all {
+        let mark = if mode == now { "*" } else { " " };
+        output::say(&format!("{mark} {:<17}  {about}", mode.as_str()));
+    }
 }
 
 /// `/sessions`

@@ -24,9 +24,9 @@ use amplifier_foundation::fs::write;
 use amplifier_foundation::host::SystemClock;
 
 use crate::args::run::{OutputFormat, RunArgs};
-use crate::context;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Output};
+use crate::{context, trust};
 pub(crate) use explain::explain;
 use owner::Owned;
 pub(crate) use owner::owned;
@@ -97,6 +97,9 @@ fn in_session(
     output: &Arc<dyn Output>,
     clock: Arc<dyn Clock>,
 ) -> Result<Code, Failure> {
+    if owned.is_none() && args.options.output_format == OutputFormat::Text {
+        trust::vouch(&args);
+    }
     let runtime = context::runtime()?;
     let code = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(|error| Failure::work(&error))?;

@@ -49,7 +49,7 @@ pub(super) async fn ask(
     };
     let mut inherits = false;
     if let Some(source) = &source {
-        let bundle = host.prepare(source).await.map_err(|error| Failure::bundle(&error))?;
+        let bundle = context::prepared(host, source).await?;
         context::tell(&bundle.diagnostics);
         facts.scripted = context.is_scripted(&bundle);
         facts.bundle = Some(bundle.name.clone());

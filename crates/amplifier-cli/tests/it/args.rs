@@ -198,3 +198,32 @@ fn messages_name_only_commands_and_flags_that_exist() {
     }
     assert!(seen > 20, "{seen}");
 }
+
+#[test]
+fn a_setting_of_the_wrong_type_is_one_error_with_its_place_in_each_scope() {
+    let wrong = "limits:\n  max_turns: many\n";
+    let said = |place: &Place, file: &str| {
+        for line in [&["run", "-B", "b", "hi"][..], &["bundle", "list"], &["session", "list"]] {
+            let done = place
+                .run(line)
+                .code(2)
+                .says(&[file, ":2:14: error: `limits.max_turns` must be a whole number"]);
+            assert_eq!(done.stderr.matches("max_turns").count(), 1, "{done:#?}");
+            assert!(done.stdout.is_empty(), "{done:#?}");
+        }
+    };
+    let place = Place::scripted("- text: hello");
+    place.write_home("settings.yaml", wrong);
+    said(&place, "settings.yaml");
+    for name in [".amplifier/settings.yaml", ".amplifier/settings.local.yaml"] {
+        let place = Place::scripted("- text: hello");
+        place.write(name, wrong);
+        said(&place, name);
+        assert!(!place.home().join("projects").exists(), "nothing has begun");
+    }
+    let place = Place::scripted("- text: hello");
+    for (name, value) in [("AMPLIFIER_MAX_SPAWN_DEPTH", "deep"), ("AMPLIFIER_MAX_BUDGET_USD", "much")] {
+        place.call(&["run", "-B", "b", "hi"]).env(name, value).done().code(2).says(&[name]);
+    }
+    place.run(&["run", "-B", "b", "--max-turns", "many", "hi"]).code(2).says(&["--max-turns"]);
+}

@@ -129,6 +129,9 @@ fn commands_are_told_from_what_is_said() {
         ("/allowed-dirs", "(working directory)"),
         ("/denied-dirs", "no rule denies"),
         ("/model", "scripted/scripted"),
+        ("/skills", "the bundle has no skills"),
+        ("/skill", "give its name"),
+        ("/modes", "* default"),
         ("/mode", "default"),
         ("/mode yolo", "`yolo` is no mode"),
         ("/stop", "nothing runs"),
@@ -299,5 +302,141 @@ fn a_resized_terminal_has_lines_of_its_new_width() {
     person.widens_to(24);
     person.types("go\r");
     person.sees("• one two three four\n  five six seven eight\n  nine ten\n");
+    leaves(person, &place);
+}
+
+#[test]
+fn a_schema_for_answers_has_no_place_in_a_chat() {
+    let place = place();
+    place.write("s.json", "{}");
+    let line = ["run", "--mode", "chat", "-B", "b", "--output-schema", "s.json"];
+    let (code, screen) = Person::calls(&place, &line).ends();
+    assert_eq!(code, Some(2), "{screen}");
+    assert!(screen.contains("a chat has no place for --output-schema"), "{screen}");
+    place.call(&line).input("hi\n").done().code(2).says(&["no place for --output-schema"]);
+}
+
+#[test]
+fn skills_are_listed_and_loaded_by_name() {
+    let place = Place::new();
+    place.bundle("b", SCRIPT, "tools: [{module: tool-skills}]");
+    let skill = "---\nname: release\ndescription: How a release is made here.\n---\nTag it.\n";
+    place.write(".amplifier/skills/release/SKILL.md", skill);
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("/skills");
+    person.sees("once the session begins");
+    person.says("one");
+    person.sees("you said one");
+    person.says("/skills");
+    person.sees("release");
+    person.sees("How a release is made here.");
+    person.says("/skill release 1.2 of it");
+    person.sees("you said Load the skill `release` first");
+    person.sees("1.2 of it");
+    leaves(person, &place);
+}
+
+#[test]
+fn a_long_conversation_is_gone_on_with_by_its_summary() {
+    let place = Place::scripted(&format!(
+        "- {{when: {{prompt: Summarize the conversation}}, text: 'all of it in short'}}\n{SCRIPT}"
+    ));
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("/compact");
+    person.sees("there is no session yet");
+    person.says("one");
+    person.sees("you said one");
+    person.says("/compact the numbers");
+    person.sees("the next message begins a new session with a summary");
+    let before = place.sessions();
+    let first = before.iter().find(|id| transcript(&place, id).contains("you said one")).unwrap().clone();
+    let said = transcript(&place, &first);
+    person.says("two");
+    person.sees("you said <summary of=\"session ");
+    person.sees("all of it in short");
+    person.sees("two");
+    person.says("three");
+    person.sees("you said three");
+    leaves(person, &place);
+    assert_eq!(transcript(&place, &first), said, "the conversation is kept as it was");
+    let asked =
+        place.sessions().into_iter().find(|id| transcript(&place, id).contains("matters most: the numbers"));
+    let shown = place.run(&["session", "show", &asked.unwrap(), "--json"]).ok().json();
+    assert_eq!(shown["parent_id"], first.as_str(), "{shown}");
+}
+
+#[test]
+fn a_summary_that_fails_leaves_the_conversation_as_it_was() {
+    let place = Place::scripted(&format!(
+        "- {{when: {{prompt: Summarize the conversation}}, error: {{kind: invalid, message: no summary today}}}}\n{SCRIPT}"
+    ));
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("one");
+    person.sees("you said one");
+    person.says("/compact");
+    person.sees("no summary today");
+    person.says("two");
+    person.sees("you said two");
+    let (id, _) = leaves(person, &place);
+    assert_eq!(transcript(&place, &id).matches("\"role\":\"user\"").count(), 2, "the same session goes on");
+}
+
+#[test]
+fn a_mode_that_was_chosen_is_left_again_and_no_later_session_is_held_to_it() {
+    let write = |turn: &str| {
+        format!(
+            "- {{when: {{prompt: {turn}}}, times: 1, tool_calls: [{{tool: write_file, arguments: {{path: {turn}.txt, content: x}}}}]}}\n"
+        )
+    };
+    let script =
+        format!("{}{}{}- {{text: 'you said {{{{prompt}}}}'}}", write("uno"), write("due"), write("tre"));
+    let place = Place::new();
+    place.bundle("b", &script, "tools: [{module: tool-filesystem}]");
+    let there = |name: &str| place.project().join(name).exists();
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("/mode plan");
+    person.sees("permission mode plan from the next message on");
+    person.says("uno");
+    person.sees("permission denied");
+    person.sees("you said uno");
+    assert!(!there("uno.txt"));
+    person.says("/mode default");
+    person.sees("permission mode default from the next message on");
+    person.says("due");
+    person.sees("you said due");
+    assert!(there("due.txt"), "back to what the person began with");
+    person.says("/mode plan");
+    person.sees("permission mode plan");
+    person.says("four");
+    person.sees("you said four");
+    let (id, _) = leaves(person, &place);
+    place.run(&["run", "--resume", &id, "tre"]).ok();
+    assert!(there("tre.txt"), "what was chosen in the chat is not recorded");
+}
+
+#[test]
+fn a_mode_widens_no_session_that_was_begun_with_a_stricter_one() {
+    let place = Place::new();
+    let write = "tool_calls: [{tool: write_file, arguments: {path: x.txt, content: x}}]";
+    let script = format!(
+        "- {{when: {{prompt: go}}, times: 1, {write}}}\n- {{when: {{prompt: anew}}, times: 1, {write}}}\n- {{text: 'you said {{{{prompt}}}}'}}"
+    );
+    place.bundle("b", &script, "tools: [{module: tool-filesystem}]");
+    let mut person = Person::calls(&place, &["-B", "b", "--permission-mode", "plan"]);
+    person.says("one");
+    person.sees("you said one");
+    person.says("/mode default");
+    person.sees("/clear begins a new one");
+    person.says("go");
+    person.sees("permission denied");
+    person.sees("you said go");
+    assert!(!place.project().join("x.txt").exists());
+    person.says("/clear");
+    person.sees("begins a new session");
+    person.says("anew");
+    person.sees("you said anew");
+    assert!(place.project().join("x.txt").exists());
+    person.says("/mode bypassPermissions");
+    person.sees("is no mode that can be chosen here");
     leaves(person, &place);
 }

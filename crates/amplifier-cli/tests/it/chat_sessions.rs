@@ -156,6 +156,38 @@ fn the_person_is_asked_and_an_answer_is_remembered() {
 }
 
 #[test]
+fn what_a_hook_asks_is_asked_once_for_the_session() {
+    let place = Place::new();
+    let write = |turn: &str, name: &str| {
+        format!(
+            "- {{when: {{prompt: {turn}}}, times: 1, tool_calls: [{{tool: write_file, arguments: {{path: {name}, content: {turn}}}}}]}}\n"
+        )
+    };
+    let script =
+        [write("uno", "a.txt"), write("due", "a.txt"), write("tre", "b.txt"), "- text: done".to_owned()]
+            .concat();
+    let hook = "hooks: [{module: hooks-approval, config: {rules: [{tool: write_file, action: ask}]}}]";
+    place.bundle("b", &script, &format!("tools: [{{module: tool-filesystem}}]\n{hook}"));
+    let mut person = Person::calls(&place, &["-B", "b"]);
+    person.says("uno");
+    person.sees("write_file `a.txt`: a rule asks about write_file");
+    person.sees("[n]o: ");
+    person.types("a\r");
+    person.sees("done");
+    person.says("due");
+    person.sees("done");
+    person.says("tre");
+    person.sees("write_file `b.txt`: a rule asks about write_file");
+    person.sees("[n]o: ");
+    person.types("n\r");
+    person.sees("done");
+    let screen = exits(person);
+    assert_eq!(screen.matches("[n]o: ").count(), 2, "the same call once, another one anew: {screen}");
+    assert_eq!(std::fs::read_to_string(place.project().join("a.txt")).unwrap(), "due");
+    assert!(!place.project().join("b.txt").exists());
+}
+
+#[test]
 fn an_interrupt_is_a_no_and_the_next_line_is_no_answer() {
     let place = Place::new();
     let write = "tool_calls: [{tool: write_file, arguments: {path: ../x.txt, content: x}}]";

@@ -301,3 +301,21 @@ fn variables_bound_the_tree_and_are_refused_by_name() {
         ]);
     }
 }
+
+#[test]
+fn an_agent_of_the_project_is_delegated_to() {
+    let place = Place::new();
+    let script = "- {when: {prompt: go}, tool_calls: [{tool: delegate, arguments: {agent: scout, instruction: look, context_depth: none}}]}\n\
+                  - {when: {after_tool: delegate}, text: 'it said {{result}}'}\n\
+                  - {when: {prompt: look}, text: I looked}";
+    place.bundle("b", script, "tools: [{module: tool-delegate}]");
+    let agent = "---\nmeta: {name: scout, description: Looks around.}\n---\nYou look around.\n";
+    place.write(".amplifier/agents/scout.md", agent);
+    let listed = place.run(&["agents", "list", "-B", "b"]).ok();
+    assert!(listed.stdout.contains("scout") && listed.stdout.contains("Looks around."), "{listed:#?}");
+    let done = place.run(&["run", "-B", "b", "--output-format", "json", "go"]).ok();
+    let told = done.json();
+    assert!(told["response"].as_str().unwrap().contains("I looked"), "{told}");
+    let children = place.run(&["session", "list", "--all", "--json"]).ok().json();
+    assert!(children.as_array().unwrap().iter().any(|row| row["agent_name"] == "scout"), "{children}");
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::kit::{Done, Place};
+use crate::terminal::at_terminal;
 
 /// Writes what it reads to a file, and nothing else.
 const RECORD: &str = "cat >> \"$CLAUDE_PROJECT_DIR/log.jsonl\"";
@@ -139,6 +140,23 @@ fn a_question_without_somebody_to_ask_is_a_denial() {
     let place = place(&json!({"PreToolUse": hook("Write", &format!("echo '{answer}'"))}), &writes());
     run(&place).code(4);
     assert!(!place.project().join("out.txt").exists());
+}
+
+#[test]
+fn an_answer_for_the_session_covers_one_call_though_the_command_gives_one_reason_for_all() {
+    let answer =
+        json!({"hookSpecificOutput": {"permissionDecision": "ask", "permissionDecisionReason": "sure?"}});
+    let touch = |name: &str| json!([{"tool": "bash", "arguments": {"command": format!("touch {name}")}}]);
+    let script = json!([
+        {"when": {"after_tool": "bash"}, "times": 1, "tool_calls": touch("two")},
+        {"when": {"after_tool": "bash"}, "text": "over"},
+        {"tool_calls": touch("one")},
+    ]);
+    let place = place(&json!({"PreToolUse": hook("Bash", &format!("echo '{answer}'"))}), &script);
+    let line = ["run", "-B", "b", "--permission-mode", "bypassPermissions", "go"];
+    let (_, screen) = at_terminal(&place, &line, &[("[n]o: ", "a\n"), ("[n]o: ", "n\n")], false);
+    let there = |name: &str| place.project().join(name).exists();
+    assert!(there("one") && !there("two"), "{screen}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Place {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path().join("home")).env("AMPLIFIER_HOME", self.home());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Call { command, input: None }
+        Call { command, input: None, patience: PATIENCE }
     }
 
     /// Calls and waits.
@@ -106,11 +106,18 @@ impl Place {
 pub(crate) struct Call {
     command: Command,
     input: Option<Vec<u8>>,
+    patience: Duration,
 }
 
 impl Call {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Waits longer: what it calls fetches something.
+    pub(crate) fn patient(mut self) -> Self {
+        self.patience = Duration::from_secs(180);
         self
     }
 
@@ -154,7 +161,15 @@ impl Call {
         let feed = self.input.map(|input| feed(stdin, input));
         let (stderr, said) = collect(child.stderr.take());
         let stdout = child.stdout.take().map(BufReader::new);
-        Running { pid, stdout, stderr, said, status: wait(child, pid), feed, read: String::new() }
+        Running {
+            pid,
+            stdout,
+            stderr,
+            said,
+            status: wait(child, pid, self.patience),
+            feed,
+            read: String::new(),
+        }
     }
 
     pub(crate) fn done(self) -> Done {
@@ -188,10 +203,10 @@ fn collect(stream: Option<ChildStderr>) -> (thread::JoinHandle<String>, mpsc::Re
 }
 
 /// The status of a child, which is killed if it does not end; `None` then.
-fn wait(mut child: Child, pid: Pid) -> thread::JoinHandle<Option<ExitStatus>> {
+fn wait(mut child: Child, pid: Pid, patience: Duration) -> thread::JoinHandle<Option<ExitStatus>> {
     let (send, ended) = mpsc::channel();
     thread::spawn(move || send.send(child.wait().unwrap()));
-    thread::spawn(move || match ended.recv_timeout(PATIENCE) {
+    thread::spawn(move || match ended.recv_timeout(patience) {
         Ok(status) => Some(status),
         Err(_) => {
             let _ = kill(pid, Signal::SIGKILL);

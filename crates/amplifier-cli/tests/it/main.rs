@@ -4,7 +4,9 @@
 mod args;
 mod background;
 mod bundles;
+#[cfg(target_os = "linux")]
 mod chat;
+#[cfg(target_os = "linux")]
 mod chat_sessions;
 mod children;
 mod doctor;
@@ -20,6 +22,7 @@ mod listening;
 mod mcp;
 mod mcp_official;
 mod permissions;
+#[cfg(target_os = "linux")]
 mod person;
 #[cfg(feature = "http-providers")]
 mod providers;
@@ -42,3 +45,9 @@ mod trust;
 mod upkeep;
 #[cfg(feature = "web")]
 mod web;
+
+/// A terminal of one's own is made by a program of Linux.
+#[cfg(not(target_os = "linux"))]
+#[test]
+#[ignore = "chats at a terminal need `setsid --ctty`, which is of Linux"]
+fn chats_at_a_terminal_are_not_tested_here() {}

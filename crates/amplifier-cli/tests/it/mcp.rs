@@ -240,6 +240,20 @@ fn a_person_who_starts_it_by_hand_is_told() {
 }
 
 #[test]
+fn a_session_has_amplifier_itself_as_a_server() {
+    let place = Place::scripted(SCRIPT);
+    let server = json!({"command": [env!("CARGO_BIN_EXE_amplifier"), "mcp", "serve", "-B", "b"]});
+    let tools = json!([{"module": "tool-mcp", "config": {"servers": {"own": server}}}]);
+    let script = "- {when: {prompt: go}, times: 1, tool_calls: [{tool: mcp__own__amplifier, arguments: {prompt: hello}}]}\n\
+                  - {text: 'it said {{result}}'}";
+    place.bundle("client", script, &format!("tools: {tools}"));
+    let bundle = "./.amplifier/bundles/client.yaml";
+    let done = place.run(&["run", "-B", bundle, "--permission-mode", "bypassPermissions", "go"]).ok();
+    assert!(done.stdout.contains("answer: hello"), "{done:#?}");
+    assert_eq!(place.sessions().len(), 2);
+}
+
+#[test]
 fn servers_of_an_untrusted_projects_bundle_do_not_start() {
     let place = Place::new();
     let tools =

@@ -1,7 +1,7 @@
 //! MCP against the programs of others: official servers, the official conformance suite, the official inspector.
 //!
-//! `cargo xtask mcp` runs these. They fetch what they need, in pinned versions, into the folder of build results; what cannot be
-//! fetched is skipped, and said.
+//! `cargo xtask mcp` runs these. They fetch what they need, in pinned versions, into the folder of build results, where its caches
+//! are too; what cannot be fetched, or cannot be run here, is skipped, and said.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +19,10 @@ const NPM: [&str; 4] = [
     "@modelcontextprotocol/inspector@2.12.0",
 ];
 const PIP: &str = "mcp-server-git==2026.10.19";
+
+/// Scenarios of the conformance suite for clients that need what this client does not do.
+const NOT_SUPPORTED: [(&str, &str); 2] =
+    [("auth/", "OAuth"), ("elicitation-", "questions of servers to a person")];
 
 /// One fetches, the others wait.
 static FETCHING: Mutex<()> = Mutex::new(());
@@ -40,7 +44,10 @@ fn npm(test: &str) -> Option<PathBuf> {
         std::fs::create_dir_all(&dir).unwrap();
         let mut install = Command::new("npm");
         install
-            .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+            .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"])
+            .args(["--fetch-timeout=60000", "--cache"])
+            .arg(dir.join("cache"))
+            .arg("--prefix")
             .arg(&dir)
             .args(NPM);
         if !succeeds(&mut install) {
@@ -59,7 +66,12 @@ fn git_server(test: &str) -> Option<PathBuf> {
     let program = dir.join("bin/mcp-server-git");
     let made = program.exists()
         || (succeeds(Command::new("python3").args(["-m", "venv"]).arg(&dir))
-            && succeeds(Command::new(dir.join("bin/pip")).args(["install", "-q", PIP])));
+            && succeeds(
+                Command::new(dir.join("bin/pip"))
+                    .args(["install", "-q", "--timeout=30", "--retries=1", PIP])
+                    .args(["--disable-pip-version-check", "--cache-dir"])
+                    .arg(dir.join("cache")),
+            ));
     if !made {
         eprintln!("SKIPPED: {test}: pip could not fetch {PIP}");
     }
@@ -142,7 +154,17 @@ fn official_servers_lend_their_tools() {
 #[test]
 #[ignore = "fetches programs; `cargo xtask mcp` runs it"]
 fn the_conformance_suite_finds_no_fault_in_the_client() {
-    let Some(npm) = npm("the_conformance_suite_finds_no_fault_in_the_client") else { return };
+    let test = "the_conformance_suite_finds_no_fault_in_the_client";
+    let Some(npm) = npm(test) else { return };
+    // Each scenario that there is passes, or is one that needs what is not supported.
+    let passes = ["initialize", "tools_call", "sse-retry"];
+    for scenario in client_scenarios(&npm) {
+        let missing = NOT_SUPPORTED.iter().find(|(start, _)| scenario.starts_with(start));
+        match missing {
+            Some((_, what)) => eprintln!("{scenario}: not supported ({what})"),
+            None => assert!(passes.contains(&scenario.as_str()), "{scenario} is new; does it pass?"),
+        }
+    }
     let servers = json!({"peer": {"url": "${PEER_URL}"}});
     let call = |tool: &'static str, given: Value| vec![(tool, given)];
     for (scenario, calls) in [
@@ -161,7 +183,8 @@ fn the_conformance_suite_finds_no_fault_in_the_client() {
             ),
         );
         let mut suite = Command::new(npm.join("conformance"));
-        suite.args(["client", "--command", "sh client.sh", "--scenario", scenario, "--timeout", "20000"]);
+        suite.args(["client", "--command", "sh client.sh", "--scenario", scenario, "--timeout", "60000"]);
+        suite.env("HOME", place.home());
         let output = suite.current_dir(place.project()).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         eprintln!(
@@ -171,6 +194,32 @@ fn the_conformance_suite_finds_no_fault_in_the_client() {
         assert!(output.status.success() && said.contains(", 0 failed, 0 warnings"), "{scenario}: {said}");
         assert!(!said.contains("TIMED OUT") && !said.contains("FAILED"), "{scenario}: {said}");
     }
+}
+
+/// The scenarios for clients that the suite lists.
+fn client_scenarios(npm: &Path) -> Vec<String> {
+    let output = Command::new(npm.join("conformance")).arg("list").stdin(Stdio::null()).output().unwrap();
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of_clients = listed.split_once("Client scenarios").unwrap_or_else(|| panic!("{listed}")).1;
+    let names = of_clients.lines().filter_map(|line| line.trim().strip_prefix("- "));
+    let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+    assert!(names.len() > 3, "{listed}");
+    names
+}
+
+#[test]
+#[ignore = "fetches programs; `cargo xtask mcp` runs it"]
+fn the_example_runs_with_its_official_server() {
+    if npm("the_example_runs_with_its_official_server").is_none() {
+        return;
+    }
+    let temporary = folder("mcp-tmp");
+    std::fs::create_dir_all(&temporary).unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/mcp/bundle.yaml");
+    let place = Place::new();
+    let line = ["run", "-B", example.to_str().unwrap(), "--permission-mode", "dontAsk", "What is 2 and 3?"];
+    let done = place.call(&line).env("TMPDIR", temporary.to_str().unwrap()).patient().done().ok();
+    assert!(done.stdout.contains("The server says: ") && done.stdout.contains("is 5"), "{done:#?}");
 }
 
 #[test]

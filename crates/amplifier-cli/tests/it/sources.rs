@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::kit::Place;
+#[cfg(target_os = "linux")]
+use crate::person::Person;
 
 /// A web server of one path whose content can be changed; it knows entity tags.
 struct Web {
@@ -181,6 +183,34 @@ fn a_bundle_of_the_web_is_fetched_once_and_updated_when_it_changed() {
     assert_ne!(updated[0]["before"], updated[0]["after"]);
     assert_eq!(run().stdout, "second and longer\n");
     place.run(&["bundle", "update", "fra"]).code(2).says(&["did you mean `far`?"]);
+}
+
+#[test]
+fn what_takes_its_time_is_told_in_a_line_without_a_terminal() {
+    let place = Place::new();
+    let web = Web::start("far.md", bundle("first").as_bytes());
+    place.run(&["bundle", "add", &web.url, "--name", "far"]).ok();
+    // It does not answer before this is let go.
+    let held = web.content.lock().unwrap();
+    let running = place.call(&["bundle", "update", "far"]).start();
+    running.until_said("looking at http://127.0.0.1");
+    drop(held);
+    let done = running.done().ok();
+    assert!(done.stdout.contains("unchanged") && !done.stderr.contains('\u{1b}'), "{done:#?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_fetch_that_takes_its_time_is_shown_at_a_terminal_and_gone_when_it_ends() {
+    let place = Place::new();
+    let web = Web::start("far.md", bundle("first").as_bytes());
+    let held = web.content.lock().unwrap();
+    let mut person = Person::calls_with(&place, &["run", "-B", &web.url, "hi"], &[]);
+    person.sees("notice: fetching http://127.0.0.1");
+    person.sees("reading the bundle (");
+    drop(held);
+    person.sees("first");
+    assert_eq!(person.ends().0, Some(0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cancel::CancelToken;
 use crate::env::SessionEnv;
-use crate::message::ToolCall;
+use crate::message::{ImageSource, ToolCall};
 use crate::module::provider::ToolSchema;
 use crate::permission::{Access, Permissions, ResolvedPath};
 
@@ -104,17 +104,26 @@ pub struct ToolOutput {
     pub text: String,
     /// True for a result that reports a failure of what was asked for, such as a command's exit code.
     pub is_error: bool,
+    /// Images for a model that can see. They stay in the transcript, so the tool bounds their number and size;
+    /// the text says what a model that cannot see has to know of them.
+    pub images: Vec<ImageSource>,
 }
 
 impl ToolOutput {
     /// A result.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_error: false }
+        Self { text: text.into(), is_error: false, images: Vec::new() }
     }
 
     /// A result that reports a failure.
     pub fn failure(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_error: true }
+        Self { text: text.into(), is_error: true, images: Vec::new() }
+    }
+
+    /// The same with images beside its text.
+    #[must_use]
+    pub fn with_images(self, images: Vec<ImageSource>) -> Self {
+        Self { images, ..self }
     }
 }
 

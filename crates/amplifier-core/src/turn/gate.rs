@@ -61,7 +61,7 @@ impl Core {
         if let Some((by, question)) = question {
             let mut request = ApprovalRequest::new(self.env.session.clone(), question.prompt);
             request.timeout = question.timeout;
-            let key = format!("hook {by}: {}", request.prompt);
+            let key = format!("hook {by}: {}", question.about);
             self.approve(&key, request).await.map_err(|reason| Denial { by, reason })?;
         }
         Ok(modified)

@@ -107,7 +107,7 @@ impl Core {
         let summary = text.lines().next().unwrap_or_default();
         let shown = Shown::ToolEnded { call, summary, is_error: output.is_error, took };
         self.env.display.show(&self.env.origin(), shown);
-        Message::tool_result(call, text, output.is_error)
+        Message::tool_result(call, text, output.is_error).with_images(output.images)
     }
 }
 

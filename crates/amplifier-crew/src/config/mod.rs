@@ -7,6 +7,8 @@
 
 mod fields;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod read;
 mod schema;
 mod template;

@@ -300,6 +300,11 @@ impl Host {
         self.0.untrusted_project
     }
 
+    /// What of a bundle of this name does not count, because nobody vouches for the project.
+    pub fn withheld(&self, bundle: &PreparedBundle, name: &str, chosen_by_project: bool) -> Vec<String> {
+        crate::spawn::withheld(self, bundle, name, chosen_by_project)
+    }
+
     /// The bundle of a name, path or address; names given to [`HostBuilder::bundle`] come first.
     pub async fn prepare(&self, source: &str) -> Result<Arc<PreparedBundle>, BundleError> {
         match self.0.in_memory_bundles.get(source) {

@@ -16,6 +16,8 @@ mod emitter;
 mod error;
 mod feed;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod index;
 mod replay;
 mod ring;

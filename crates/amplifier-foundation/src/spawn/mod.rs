@@ -45,6 +45,7 @@ mod together;
 mod transcript;
 mod tree;
 mod untrusted;
+pub(crate) use untrusted::withheld;
 pub(crate) mod watchdog;
 
 use std::sync::Arc;

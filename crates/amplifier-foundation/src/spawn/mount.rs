@@ -102,7 +102,7 @@ fn node(resolved: &Resolved, recorded: &Recorded, shared: Option<&Arc<Budget>>) 
         self_depth: metadata.self_delegation_depth.unwrap_or(0),
         plan: Arc::clone(&resolved.plan),
         bounds: Arc::clone(&resolved.bounds),
-        permissions: resolved.permissions.clone(),
+        permissions: resolved.layers(),
         storage: Arc::clone(&resolved.storage),
         cwd: resolved.cwd.clone(),
         wish: resolved.wish.clone(),
@@ -205,7 +205,7 @@ fn build(
     let builder = AmplifierSession::builder(env)
         .parts(parts)
         .system(system)
-        .permissions(resolved.permissions.clone())
+        .permissions(resolved.layers())
         .limits(resolved.bounds.limits.clone(), resolved.bounds.set_by(LimitKind::Turns))
         .budget(Arc::clone(&node.budget))
         .options(options)

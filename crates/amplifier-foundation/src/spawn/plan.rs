@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amplifier_core::module::ModuleInfo;
-use amplifier_core::{ModuleSpec, Permissions, permission};
+use amplifier_core::{Limits, ModuleSpec, Permissions, permission};
 use serde_json::{Map, Value};
 
 use super::SpawnError;
@@ -118,6 +118,11 @@ impl Candidate {
 }
 
 impl SessionPlan {
+    /// The bounds of the agent itself.
+    pub(super) fn own_limits(&self) -> Limits {
+        self.agent.as_ref().map(|agent| agent.def.limits()).unwrap_or_default()
+    }
+
     /// What the session's agent may do beside what its parent may.
     pub(super) fn own_permissions(&self, cwd: &Path) -> Permissions {
         let layer = self.agent.as_ref().and_then(|agent| agent.layer(cwd));

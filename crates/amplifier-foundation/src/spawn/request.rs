@@ -301,6 +301,13 @@ impl SpawnRequest {
         self
     }
 
+    /// Layers that hold in this activation alone, beside all others: a resume does not find them. What the
+    /// session spawns meanwhile keeps them.
+    pub fn passing(mut self, permissions: Permissions) -> Self {
+        self.spec.passing = permissions;
+        self
+    }
+
     /// Bounds beside those of host and parent; the tighter counts. At a resume those that are named
     /// here replace the recorded ones, the others stay.
     pub fn limits(mut self, limits: Limits) -> Self {

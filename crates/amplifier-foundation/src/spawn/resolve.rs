@@ -42,7 +42,10 @@ pub(super) struct Resolved {
     /// Nobody waits for it as its caller.
     pub(super) background: bool,
     pub(super) cwd: PathBuf,
+    /// What is recorded, and holds.
     pub(super) permissions: Permissions,
+    /// What holds besides, in this activation alone.
+    pub(super) passing: Permissions,
     pub(super) bounds: Arc<Bounds>,
     pub(super) wish: Wish,
     /// How long rate limits are waited out, where that is not the host's matter.
@@ -58,6 +61,11 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
+    /// All layers of this activation.
+    pub(super) fn layers(&self) -> Permissions {
+        with_layers(self.permissions.clone(), &self.passing)
+    }
+
     /// Levels below the root.
     pub(super) fn depth(&self) -> u32 {
         self.spawned.as_ref().map_or(0, |spawned| spawned.depth)
@@ -146,8 +154,7 @@ async fn anew(
     let from = parent.as_ref().map_or(&host.0.permissions, |parent| &parent.node.permissions);
     let (forked, quoted) = told(&spec.context, parent.as_ref()).await?;
     let cwd = working_dir(host, request, parent.as_ref().map(|parent| parent.node.cwd.as_path()))?;
-    let permissions = with_layers(from.clone(), &plan.own_permissions(&cwd));
-    let own_limits = plan.agent.as_ref().map(|agent| agent.def.limits()).unwrap_or_default();
+    let (own, own_limits) = (plan.own_permissions(&cwd), plan.own_limits());
     Ok(Resolved {
         plan: preferring(plan, &spec.preferences),
         bundle_name: named.name,
@@ -155,7 +162,8 @@ async fn anew(
         distrusted: named.distrusted,
         background: spec.background,
         cwd,
-        permissions: with_layers(permissions, &spec.permissions),
+        permissions: with_layers(with_layers(from.clone(), &own), &spec.permissions),
+        passing: spec.passing.clone(),
         bounds: bounds(host, above, &spec.limits.stricter(&own_limits)),
         patience: patience(host, request, parent.as_ref()),
         parent,
@@ -225,6 +233,7 @@ async fn again(
         background: spec.background,
         cwd,
         permissions: with_layers(recorded, &now),
+        passing: spec.passing.clone(),
         bounds: spawned.bounds(host, above.map(Arc::as_ref), &bounds, &limits),
         patience: patience(host, request, parent.as_ref()),
         // Also where the parent is gone: the next resume has no other record of what the session is.

@@ -105,6 +105,10 @@ pub struct SpawnSpec {
     /// Layers beside those of the host and the parent.
     #[serde(default, skip_serializing_if = "no_layers")]
     pub permissions: Permissions,
+    /// Layers that hold in this activation beside all others, and of which no later one knows. What the session
+    /// spawns meanwhile keeps them.
+    #[serde(default, skip_serializing_if = "no_layers")]
+    pub passing: Permissions,
     /// Bounds beside those of the host and the parent.
     #[serde(default)]
     pub limits: Limits,
@@ -150,6 +154,7 @@ impl SpawnSpec {
             keep_open: false,
             leave: false,
             permissions: Permissions::unrestricted(),
+            passing: Permissions::unrestricted(),
             limits: Limits::default(),
             rate_limit_patience_ms: None,
             cause: None,

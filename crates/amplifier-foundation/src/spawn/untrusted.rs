@@ -2,7 +2,7 @@
 //!
 //! Such a bundle runs, but its providers and its agents' send no key elsewhere: their addresses on other machines,
 //! names of keys' variables and values with variables do not count. Nor do its modules start programs by themselves, say which program answers, or
-//! reach hosts of the user's own. Who vouches: a person who typed a path or an address,
+//! reach hosts of the user's own. Agents of its `.amplifier/agents` are held to the same, whoever's bundle has them. Who vouches: a person who typed a path or an address,
 //! for that run; the user's own settings and bundles; the program itself.
 //! Guarantees: what a project's folder, settings or added names lead to, directly or through
 //! includes, is stripped; a bundle that is built in or the user's own never is.
@@ -21,6 +21,9 @@ use crate::host::Host;
 use crate::settings::redirect;
 use amplifier_fs::read;
 
+/// The folder of a project's agents.
+const AGENTS: &str = ".amplifier/agents";
+
 /// Takes out of a module's configuration what takes trust; the names of what was taken out.
 type Strip = fn(&mut Map<String, Value>) -> Vec<String>;
 
@@ -34,9 +37,41 @@ pub(super) fn without_redirects(
     if !host.0.untrusted_project {
         return (bundle, None);
     }
-    let suspects = Suspects::new(host, &bundle, reference, chosen_by_project);
-    let mut stripped = PreparedBundle::clone(&bundle);
+    let (stripped, taken) = taken(host, &bundle, reference, chosen_by_project);
+    if taken.is_empty() {
+        return (bundle, None);
+    }
+    let line = format!(
+        "ignored in bundle {}, because the directory is not trusted: {}; run `amplifier trust`",
+        bundle.name,
+        taken.join(", ")
+    );
+    (Arc::new(stripped), Some(line))
+}
+
+/// What of a bundle does not count, because nobody vouches for the project that chose it or brings agents.
+pub(crate) fn withheld(
+    host: &Host,
+    bundle: &PreparedBundle,
+    name: &str,
+    chosen_by_project: bool,
+) -> Vec<String> {
+    taken(host, bundle, &BundleRef::Named(name.to_owned()), chosen_by_project).1
+}
+
+/// The bundle without it, and the names of what was taken out.
+fn taken(
+    host: &Host,
+    bundle: &PreparedBundle,
+    reference: &BundleRef,
+    chosen_by_project: bool,
+) -> (PreparedBundle, Vec<String>) {
+    let mut stripped = bundle.clone();
     let mut taken = Vec::new();
+    if !host.0.untrusted_project {
+        return (stripped, taken);
+    }
+    let suspects = Suspects::new(host, bundle, reference, chosen_by_project);
     let plan = &mut stripped.plan;
     let lists: [(&str, &mut Vec<ModuleSpec>, Strip); 3] = [
         ("providers", &mut plan.providers, redirect::strip),
@@ -62,15 +97,7 @@ pub(super) fn without_redirects(
         let names = of_agent(def, &suspects);
         taken.extend(names.into_iter().map(|what| format!("{what} of agent {name}")));
     }
-    if taken.is_empty() {
-        return (bundle, None);
-    }
-    let line = format!(
-        "ignored in bundle {}, because the directory is not trusted: {}; run `amplifier trust`",
-        bundle.name,
-        taken.join(", ")
-    );
-    (Arc::new(stripped), Some(line))
+    (stripped, taken)
 }
 
 /// Takes out of an agent's modules what takes trust; what that was.
@@ -141,6 +168,9 @@ impl<'a> Suspects<'a> {
     }
 
     fn contains(&self, file: &Path) -> bool {
+        if file.starts_with(self.project.join(AGENTS)) {
+            return true;
+        }
         if builtin::owns(file) || self.own.as_ref().is_some_and(|own| file.starts_with(own)) {
             return false;
         }

@@ -9,6 +9,8 @@
 //! Never here: a write to something damaged, a transcript that is rewritten, `events.jsonl`.
 
 mod folder;
+#[cfg(test)]
+mod fuzz;
 mod list;
 mod open;
 mod transcript;

@@ -10,6 +10,8 @@
 //! a zone are those of this machine's zone; times are written in UTC.
 //! Never here: the files of a session.
 
+#[cfg(test)]
+mod fuzz;
 mod read;
 mod time;
 mod write;

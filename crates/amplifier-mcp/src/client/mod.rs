@@ -9,6 +9,7 @@ mod config;
 mod expand;
 mod faults;
 mod handler;
+mod image;
 mod lines;
 mod live;
 mod names;

@@ -1,10 +1,12 @@
 //! A server's result as the model and a person get it.
 //!
 //! Guarantees: text in the order in which it came; what is no text is named with its type and size, and kept as
-//! a file of the session where there is one. Never here: a bound on the text; the kernel cuts it and says so.
+//! a file of the session where there is one. Images that services take are shown to the model besides, within
+//! [`MAX_SHOWN`] and [`MAX_SHOWN_BYTES`]. Never here: a bound on the text; the kernel cuts it and says so.
 
 use std::path::{Path, PathBuf};
 
+use amplifier_core::ImageSource;
 use amplifier_core::module::tool::ToolOutput;
 use amplifier_foundation::fs::tree;
 use amplifier_foundation::fs::write::{self, Access};
@@ -12,10 +14,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 
+use super::image;
+
 /// Longest thing that is kept as a file, in bytes of base64.
 const MAX_KEPT: usize = 32 << 20;
 /// Files that one result may leave.
 const MAX_FILES: usize = 16;
+/// Most images of one result that a model is shown.
+const MAX_SHOWN: usize = 8;
+/// Most base64 of them together, in bytes.
+const MAX_SHOWN_BYTES: usize = 8 << 20;
 /// The folder for them, in that of the session.
 const FOLDER: &str = "mcp";
 
@@ -31,9 +39,9 @@ pub(super) struct Keep<'a> {
 /// The result as text; files are written on the way.
 pub(super) fn output(result: CallToolResult, keep: &Keep<'_>) -> ToolOutput {
     let mut parts = Vec::new();
-    let mut files = 0;
+    let mut left = Left::default();
     for block in result.content {
-        parts.push(part(block, keep, &mut files));
+        parts.push(part(block, keep, &mut left));
     }
     // Servers repeat in text what they say in data; those that do not are read all the same.
     if parts.iter().all(|part| part.trim().is_empty())
@@ -43,22 +51,46 @@ pub(super) fn output(result: CallToolResult, keep: &Keep<'_>) -> ToolOutput {
     }
     let text = parts.join("\n");
     let text = if text.is_empty() { "(no content)".to_owned() } else { text };
-    match result.is_error {
+    let output = match result.is_error {
         Some(true) => ToolOutput::failure(text),
         _ => ToolOutput::text(text),
+    };
+    output.with_images(left.images)
+}
+
+/// What a result leaves besides its text.
+#[derive(Debug, Default)]
+struct Left {
+    files: usize,
+    images: Vec<ImageSource>,
+    /// Base64 of the images.
+    bytes: usize,
+}
+
+impl Left {
+    /// Shows the model an image, if it is one that services take and there is room; why not.
+    fn show(&mut self, data: &str) -> Result<(), String> {
+        let (media_type, data) = image::read(data)?;
+        if self.images.len() >= MAX_SHOWN || self.bytes + data.len() > MAX_SHOWN_BYTES {
+            return Err("the result has more images than are shown".to_owned());
+        }
+        self.bytes += data.len();
+        self.images.push(ImageSource::base64(media_type, data));
+        Ok(())
     }
 }
 
-fn part(block: ContentBlock, keep: &Keep<'_>, files: &mut usize) -> String {
+fn part(block: ContentBlock, keep: &Keep<'_>, left: &mut Left) -> String {
     match block {
         ContentBlock::Text(text) => text.text,
-        ContentBlock::Image(image) => kept(("image", &image.mime_type), &image.data, keep, files),
-        ContentBlock::Audio(audio) => kept(("audio", &audio.mime_type), &audio.data, keep, files),
+        ContentBlock::Image(image) => seen(("image", &image.mime_type), &image.data, keep, left),
+        ContentBlock::Audio(audio) => kept(("audio", &audio.mime_type), &audio.data, keep, left),
         ContentBlock::Resource(resource) => match resource.resource {
             ResourceContents::TextResourceContents { uri, text, .. } => format!("[resource {uri}]\n{text}"),
             ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
                 let kind = mime_type.unwrap_or_default();
-                format!("[resource {uri}]\n{}", kept(("data", &kind), &blob, keep, files))
+                let how = if kind.starts_with("image/") { seen } else { kept };
+                format!("[resource {uri}]\n{}", how(("data", &kind), &blob, keep, left))
             }
             _ => "[a resource of a kind that is not known]".to_owned(),
         },
@@ -70,15 +102,26 @@ fn part(block: ContentBlock, keep: &Keep<'_>, files: &mut usize) -> String {
     }
 }
 
+/// The same for an image, which the model is shown besides.
+fn seen(what: (&str, &str), data: &str, keep: &Keep<'_>, left: &mut Left) -> String {
+    let told = kept(what, data, keep, left);
+    match left.show(data) {
+        Ok(()) => told,
+        Err(why) => format!("{told} [not shown: {why}]"),
+    }
+}
+
 /// Names what is no text, and writes it to a file where that can be done.
-fn kept((what, kind): (&str, &str), data: &str, keep: &Keep<'_>, files: &mut usize) -> String {
+fn kept((what, kind): (&str, &str), data: &str, keep: &Keep<'_>, left: &mut Left) -> String {
     let kind: String = kind.chars().filter(|c| !c.is_control()).take(100).collect();
-    let about = format!("{what} {kind}, {} bytes", data.len() / 4 * 3);
-    let Some(folder) = keep.folder.filter(|_| data.len() <= MAX_KEPT && *files < MAX_FILES) else {
+    let bytes = data.len() / 4 * 3 - data.bytes().rev().take_while(|byte| *byte == b'=').count().min(2);
+    let about = format!("{what} {kind}, {bytes} bytes");
+    let Some(folder) = keep.folder.filter(|_| data.len() <= MAX_KEPT && left.files < MAX_FILES) else {
         return format!("[{about}, not kept]");
     };
-    *files += 1;
-    match store(&folder.join(FOLDER), &format!("{}-{files}.{}", plain(keep.call), ending(&kind)), data) {
+    left.files += 1;
+    let name = format!("{}-{}.{}", plain(keep.call), left.files, ending(&kind));
+    match store(&folder.join(FOLDER), &name, data) {
         Ok(path) => format!("[{about}, in {}]", path.display()),
         Err(reason) => format!("[{about}, not kept: {reason}]"),
     }
@@ -147,11 +190,32 @@ mod tests {
     fn an_image_is_a_file_of_the_session() {
         let folder = tempfile::tempdir().unwrap();
         let image = json!({"content": [{"type": "image", "data": "aGk=", "mimeType": "image/jpeg"}]});
-        let text = of(image, Some(folder.path())).text;
+        let given = of(image, Some(folder.path()));
         let path = folder.path().join("mcp/call1-1.jpg");
-        assert_eq!(text, format!("[image image/jpeg, 3 bytes, in {}]", path.display()));
+        let why = "[not shown: it is no PNG, JPEG, GIF or WebP]";
+        assert_eq!(given.text, format!("[image image/jpeg, 2 bytes, in {}] {why}", path.display()));
+        assert!(given.images.is_empty(), "a service would refuse it, and the session with it");
         assert_eq!(std::fs::read(path).unwrap(), b"hi");
         let broken = json!({"content": [{"type": "image", "data": "???", "mimeType": "image/png"}]});
         assert!(of(broken, Some(folder.path())).text.contains("not kept: it is no base64"));
+    }
+
+    #[test]
+    fn a_model_is_shown_images_of_a_result_as_what_they_are_and_no_more_than_there_is_room_for() {
+        let png = image::tests::png(3, 2);
+        let image = json!({"type": "image", "data": png, "mimeType": "image/jpeg"});
+        let blob =
+            json!({"type": "resource", "resource": {"uri": "a://b", "blob": png, "mimeType": "image/png"}});
+        let given = of(json!({"content": [image, {"type": "text", "text": "between"}, blob]}), None);
+        let shown = ImageSource::base64("image/png", png.as_str());
+        assert_eq!(given.images, [shown.clone(), shown], "the type is that of the data");
+        assert!(
+            given.text.contains("not kept]\nbetween\n[resource a://b]\n[data image/png"),
+            "{}",
+            given.text
+        );
+        let many = of(json!({"content": vec![image; MAX_SHOWN + 2]}), None);
+        assert_eq!(many.images.len(), MAX_SHOWN);
+        assert_eq!(many.text.matches("more images than are shown").count(), 2);
     }
 }

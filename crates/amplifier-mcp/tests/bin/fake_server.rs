@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// A PNG of one pixel.
+const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
 struct Server {
     flags: Vec<String>,
     /// Methods that came, one a line.
@@ -146,7 +150,7 @@ impl Server {
                 Ok(()) => text("written"),
                 Err(error) => text(format!("not written: {error}")),
             },
-            "image" => json!({"content": [{"type": "image", "data": "aGVsbG8=", "mimeType": "image/png"}]}),
+            "image" => json!({"content": [{"type": "image", "data": PIXEL, "mimeType": "image/png"}]}),
             "fail" => json!({"content": [{"type": "text", "text": "it went wrong"}], "isError": true}),
             "data" => json!({"content": [], "structuredContent": {"answer": 42}}),
             "big" => text(format!(

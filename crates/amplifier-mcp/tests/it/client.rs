@@ -2,6 +2,7 @@
 
 use amplifier_core::approval::ApprovalAnswer;
 use amplifier_core::permission::{Mode, RuleEffect};
+use amplifier_core::{Content, ContentBlock, ImageSource, KnownBlock, Message, Role};
 use amplifier_foundation::spawn_bundle;
 use amplifier_tests::fake::Step;
 use amplifier_tests::soon;
@@ -28,7 +29,7 @@ async fn tools_of_a_server_are_tools_of_the_session() {
     assert_eq!(told[1], r#"{"answer":42}"#);
     assert_eq!(told[2], "it went wrong");
     assert!(
-        told[3].starts_with("[image image/png, 6 bytes, in ") && told[3].contains("/mcp/"),
+        told[3].starts_with("[image image/png, 70 bytes, in ") && told[3].contains("/mcp/"),
         "{}",
         told[3]
     );
@@ -46,6 +47,34 @@ async fn tools_of_a_server_are_tools_of_the_session() {
             "tool `worse` of MCP server `fake` is left out: `properties` in its input schema is malformed",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_model_is_shown_the_image_of_a_result_and_a_later_session_still_is() {
+    let bench = Bench::fake(&[]);
+    bench.run(&[("mcp__fake__image", json!({}))]).await;
+    let images = |messages: Vec<Arc<Message>>| {
+        let results = messages.into_iter().filter(|message| message.role == Role::Tool);
+        let blocks = results.flat_map(|message| match &message.content {
+            Content::Blocks(blocks) => blocks.clone(),
+            _ => Vec::new(),
+        });
+        let of = |block| match block {
+            ContentBlock::Known(KnownBlock::Image { source, .. }) => Some(source),
+            _ => None,
+        };
+        blocks.filter_map(of).collect::<Vec<_>>()
+    };
+    let request = bench.stage.brain.requests().pop().unwrap();
+    let shown = images(request.messages.to_vec());
+    assert!(
+        matches!(shown.as_slice(), [ImageSource::Base64 { media_type, .. }] if media_type == "image/png"),
+        "{shown:?}"
+    );
+    // As it was read from the file.
+    let host = bench.host().await;
+    let id = host.storage().list(&Default::default()).await.unwrap().remove(0).id;
+    assert_eq!(images(host.storage().load(&id).await.unwrap().transcript), shown);
 }
 
 #[tokio::test]

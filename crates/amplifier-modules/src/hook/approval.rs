@@ -210,6 +210,7 @@ impl Policy {
         let call: String = texts.first().copied().unwrap_or_default().chars().take(SHOWN).collect();
         let mut question = Question::new(format!("{tool} `{call}`: {why}. Allow it?"));
         question.timeout = self.timeout;
+        question.about = format!("{tool} {}", subject(tool, input));
         Verdict::Ask(question)
     }
 }
@@ -247,6 +248,16 @@ impl CheckedRule {
             None => format!("{what} {tool}"),
         }
     }
+}
+
+/// What an answer for the session covers: a command, path or address as it is; of other calls all arguments.
+fn subject(tool: &str, input: &Value) -> String {
+    const SUBJECTS: [&str; 5] = ["command", "cmd", "path", "file_path", "url"];
+    let found = match tool.starts_with("mcp__") {
+        true => None,
+        false => SUBJECTS.iter().find_map(|key| input.get(*key)?.as_str()),
+    };
+    found.map_or_else(|| input.to_string(), str::to_owned)
 }
 
 /// The texts of a call's arguments, those first that say what it is about.
@@ -355,6 +366,33 @@ mod tests {
         };
         assert_eq!(question.prompt, "bash `make all`: a rule asks about bash. Allow it?");
         assert_eq!(question.timeout, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn an_answer_for_the_session_covers_a_command_or_path_as_a_whole_and_else_all_arguments() {
+        let policy = policy(json!({"rules": [{"tool": "*", "action": "ask"}]})).unwrap();
+        let about = |tool: &str, input: Value| match policy.verdict(tool, &input, true) {
+            Verdict::Ask(question) => question.about,
+            other => panic!("{other:?}"),
+        };
+        let check = |tool: &str, one: Value, other: Value, same: bool| {
+            assert_eq!(about(tool, one.clone()) == about(tool, other.clone()), same, "{tool} {one} {other}");
+        };
+        // Beyond what a question shows of it, too.
+        let long = "true ".repeat(SHOWN);
+        let command = |end: &str| json!({"command": format!("{long}{end}")});
+        check("bash", command("; ls"), command("; rm -rf x"), false);
+        check("bash", command("; ls"), command("; ls"), true);
+        let write = |content: &str| json!({"path": "a", "content": content});
+        check("write_file", write("x"), write("y"), true);
+        let call = |target: &str| json!({"path": "all", "target": target});
+        check("mcp__s__delete", call("x"), call("y"), false);
+        check(
+            "delegate",
+            json!({"agent": "a", "instruction": "x"}),
+            json!({"agent": "a", "instruction": "y"}),
+            false,
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "claude-sonnet-4-5",
     key_required: true,
     cache_key: false,
+    sees: true,
     wire: |_| Wire::Anthropic,
     address,
     models_path: Some("models?limit=1000"),

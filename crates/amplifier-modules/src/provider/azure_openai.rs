@@ -27,6 +27,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "",
     key_required: true,
     cache_key: true,
+    sees: true,
     wire: |_| Wire::Chat,
     address,
     // The endpoint lists what could be deployed, not what is.

@@ -22,6 +22,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "gemini-2.5-pro",
     key_required: true,
     cache_key: false,
+    sees: true,
     wire: |_| Wire::Gemini,
     address,
     models_path: Some("models?pageSize=1000"),

@@ -24,6 +24,7 @@ use super::config::{Secret, Settings};
 use super::wire::Wire;
 use super::wire::answer::Answer;
 use super::wire::error::Blame;
+use super::wire::image::Wanted;
 use super::wire::request::{Defaults, conversation, options};
 use super::wire::stream::{AnswerStream, Frames};
 use super::{Address, Service, Target};
@@ -109,6 +110,10 @@ impl HttpProvider {
             reasoning: self.settings.reasoning,
             prompt_caching: self.settings.prompt_caching,
             cache_key: self.service.cache_key,
+            images: Wanted {
+                users: self.settings.images != Some(false),
+                tools: self.settings.images.unwrap_or(self.service.sees),
+            },
         };
         let target = self.target(&base, &model, &self.wire.path(&model));
         let (mut options, known_as) = options(self.wire, &request, defaults, &model);

@@ -90,6 +90,8 @@ struct Service {
     key_required: bool,
     /// Whether it takes the key of a prompt cache.
     cache_key: bool,
+    /// Whether its models can be expected to see images.
+    sees: bool,
     /// The protocol, by the settings.
     wire: fn(&Settings) -> Wire,
     /// Where a path of the protocol lies, and with which headers.

@@ -20,6 +20,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "llama3.2",
     key_required: false,
     cache_key: false,
+    sees: false,
     wire: |_| Wire::Ollama,
     address: bearer,
     models_path: Some("api/tags"),

@@ -27,6 +27,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "gpt-5.4",
     key_required: true,
     cache_key: true,
+    sees: true,
     wire,
     address: bearer,
     models_path: Some("models"),

@@ -22,6 +22,7 @@ pub(super) static SERVICE: Service = Service {
     default_model: "",
     key_required: false,
     cache_key: false,
+    sees: false,
     wire: |settings| if settings.api == Some(Api::Responses) { Wire::Responses } else { Wire::Chat },
     address: bearer,
     models_path: Some("models"),

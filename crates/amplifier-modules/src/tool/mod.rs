@@ -16,6 +16,7 @@ pub mod issue;
 #[cfg(feature = "search")]
 pub mod search;
 mod skills;
+pub use skills::Skills;
 pub mod todo;
 #[cfg(feature = "web")]
 mod web;

@@ -1,7 +1,7 @@
 //! What is sent, over every protocol.
 
 use amplifier_core::module::provider::{ChatRequest, ReasoningEffort};
-use amplifier_core::{Content, ContentBlock, KnownBlock, Message, Role, ToolCall};
+use amplifier_core::{Content, ContentBlock, ImageSource, Message, Role, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::provider_bodies::plain;
@@ -192,15 +192,102 @@ async fn reasoning_of_one_service_does_not_go_to_another() {
     }
 }
 
+fn image(data: &str) -> ContentBlock {
+    ContentBlock::image(ImageSource::base64("image/png", data))
+}
+
+fn seeing(data: &str) -> Message {
+    let mut message = Message::user("");
+    message.content = Content::Blocks(vec![ContentBlock::text("see"), image(data)]);
+    message
+}
+
 #[tokio::test]
 async fn images_are_sent() {
     for format in FORMATS {
-        let mut message = Message::user("");
-        let image = KnownBlock::Image { media_type: "image/png".into(), data: "aW1n".into() };
-        message.content = Content::Blocks(vec![ContentBlock::text("see"), ContentBlock::Known(image)]);
-        let body = sent(format, json!({}), conversation(vec![message])).await.body.to_string();
+        let body = sent(format, json!({}), conversation(vec![seeing("aW1n")])).await.body.to_string();
         assert!(body.contains("aW1n") && body.contains("see"), "{format:?} {body}");
+        let body = sent(format, json!({"images": false}), conversation(vec![seeing("aW1n")])).await.body;
+        let body = body.to_string();
+        assert!(!body.contains("aW1n") && body.contains("not shown here"), "{format:?} {body}");
     }
+}
+
+/// A round of two calls, each with an image in its result, and what comes after it.
+fn round_with_images() -> ChatRequest {
+    let mut request = round();
+    let mut messages: Vec<Message> = request.messages.to_vec().iter().map(|one| (**one).clone()).collect();
+    for (message, data) in messages.iter_mut().rev().zip(["Ymw=", "cmQ="]) {
+        *message = message.clone().with_images(vec![ImageSource::base64("image/png", data)]);
+    }
+    messages.push(Message::assistant("I saw"));
+    messages.push(Message::user("more"));
+    request.messages = conversation(messages).messages;
+    request
+}
+
+#[tokio::test]
+async fn images_of_results_are_sent_to_services_that_see() {
+    // Anthropic's results hold them.
+    let body = sent(Format::Anthropic, json!({}), round_with_images()).await.body;
+    let results = body["messages"][2]["content"].as_array().unwrap();
+    let source = json!({"type": "base64", "media_type": "image/png", "data": "cmQ="});
+    assert_eq!(results[0]["content"][0], json!({"type": "text", "text": "found"}), "{body}");
+    assert_eq!(results[0]["content"][1], json!({"type": "image", "source": source}), "{body}");
+    assert_eq!(
+        (&results[1]["is_error"], &results[1]["content"][1]["source"]["data"]),
+        (&json!(true), &json!("Ymw="))
+    );
+    // Elsewhere they stand behind all results of the round, in their order, as the user's.
+    for (format, list, at, images) in [
+        (Format::Chat, "/messages", 5, ["/content/1/image_url/url", "/content/2/image_url/url"]),
+        (Format::Azure, "/messages", 5, ["/content/1/image_url/url", "/content/2/image_url/url"]),
+        (Format::Responses, "/input", 7, ["/content/1/image_url", "/content/2/image_url"]),
+        (Format::Gemini, "/contents", 3, ["/parts/1/inline_data/data", "/parts/2/inline_data/data"]),
+    ] {
+        let body = sent(format, json!({}), round_with_images()).await.body;
+        let message = &body.pointer(list).unwrap()[at];
+        let data = images.map(|path| message.pointer(path).and_then(Value::as_str).unwrap_or_default());
+        assert_eq!(message["role"], "user", "{format:?} {body}");
+        assert!(data[0].ends_with("cmQ=") && data[1].ends_with("Ymw="), "{format:?} {data:?} {body}");
+        let body = body.to_string();
+        assert!(body.contains(r"found\n[an image: it is shown behind these results]"), "{format:?} {body}");
+        assert_eq!(body.matches("cmQ=").count(), 1, "{format:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn servers_whose_models_may_be_blind_are_sent_images_of_results_if_their_config_says_so() {
+    for format in [Format::Compatible, Format::Ollama] {
+        let body = sent(format, json!({}), round_with_images()).await.body.to_string();
+        assert!(!body.contains("cmQ=") && body.contains("not shown here"), "{format:?} {body}");
+        let body = sent(format, json!({"images": true}), round_with_images()).await.body.to_string();
+        assert!(body.contains("cmQ=") && body.contains("Ymw="), "{format:?} {body}");
+    }
+    let body = sent(Format::Anthropic, json!({"images": false}), round_with_images()).await.body.to_string();
+    assert!(!body.contains("cmQ=") && body.contains("not shown here"), "{body}");
+}
+
+#[tokio::test]
+async fn of_many_images_the_latest_are_sent() {
+    let check = |sizes: &[usize], expect: &[usize]| {
+        let letters = ["AAAA", "BBBB", "CCCC", "DDDD"];
+        let message = |(at, size): (usize, &usize)| seeing(&letters[at % 4].repeat(size / 4));
+        let messages: Vec<Message> = sizes.iter().enumerate().map(message).collect();
+        let expect: Vec<usize> = expect.to_vec();
+        async move {
+            let body = sent(Format::Anthropic, json!({}), conversation(messages)).await.body;
+            let shown = |message: &Value| message["content"][1].to_string().len();
+            let said = body["messages"].as_array().unwrap();
+            let whole = (0..said.len()).filter(|at| shown(&said[*at]) > 400).collect::<Vec<_>>();
+            assert_eq!(whole, expect);
+            assert_eq!(body.to_string().matches("not shown here").count(), said.len() - expect.len());
+        }
+    };
+    check(&[400; 22], &(2..22).collect::<Vec<_>>()).await;
+    let mib = 1 << 20;
+    check(&[mib, 5 * mib, 5 * mib, 2 * mib], &[1, 2, 3]).await;
+    check(&[mib, 6 * mib, 6 * mib, mib], &[2, 3]).await;
 }
 
 #[tokio::test]

@@ -215,4 +215,6 @@ pub fn summary(event: &TriggerEvent) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

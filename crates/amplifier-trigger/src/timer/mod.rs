@@ -7,6 +7,8 @@
 //! or a machine that slept is noticed within a minute; nothing is missed and nothing fired twice.
 
 mod cron;
+#[cfg(test)]
+mod fuzz;
 mod schedule;
 mod simulate;
 mod state;

@@ -5,6 +5,8 @@
 //! delivery that comes again has the same id, and is answered with 200 and that id. The secret is shown
 //! nowhere. Never here: a socket, or a memory of deliveries: that is the store's.
 
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod response;
 mod scheme;

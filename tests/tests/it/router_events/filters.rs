@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{At, emit, number, of};
 use crate::spawn::spawn;
 
-fn id(name: &str) -> SessionId {
+pub(super) fn id(name: &str) -> SessionId {
     SessionId::new(name).unwrap()
 }
 
@@ -116,7 +116,7 @@ async fn a_filter_that_no_event_can_pass_is_refused_at_the_call(at: At) {
 
 const NAMES: [&str; 5] = ["a", "a:b", "a:b:c", "b", "session_completed"];
 
-fn filters() -> impl Strategy<Value = EventFilter> {
+pub(super) fn filters() -> impl Strategy<Value = EventFilter> {
     let names = prop::collection::vec(
         prop::sample::select(vec!["a", "a:b", "a:*", "a:**", "*:b", "b", "session:*", "session:end", "*"]),
         1..3,

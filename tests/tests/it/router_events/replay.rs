@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use amplifier_core::{CustomName, EventId, Ids, NewEvent, SessionEvent, Timestamp};
-use amplifier_foundation::router::RouterError;
+use amplifier_foundation::EventRouter;
+use amplifier_foundation::router::{EventFilter, Events, RouterError};
 use amplifier_foundation::store::{Cursor, Write};
 use amplifier_tests::ids::SeededIds;
 use amplifier_tests::soon;
+use proptest::prelude::*;
 use serde_json::json;
 
+use super::filters::{filters, id};
 use super::{At, SECOND, emit, flood, number, of};
 
 each_store!(a_replay_goes_over_into_what_comes_without_gap_or_repetition);
@@ -138,4 +141,126 @@ async fn who_subscribes_to_nothing_makes_the_store_tell_nothing(at: At) {
     let mut late = router.subscribe("tick").unwrap();
     emit(&router, "tick", 2).await;
     assert_eq!(number(&mut late).await, 2, "a subscription begins with itself");
+}
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Act {
+    /// Events of one name, by one session or by nobody.
+    Emit { name: &'static str, session: Option<&'static str>, numbers: Vec<u64> },
+    /// Somebody begins to read.
+    Subscribe(EventFilter),
+    /// One of the readers reads so much, if it is there.
+    Read(prop::sample::Index, usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let name = prop::sample::select(vec!["a", "a:b", "a:b:c", "b"]);
+    let session = prop::option::of(prop::sample::select(vec!["s", "t", "u"]));
+    // Now and then more than a subscription keeps, so that it has to read from the log.
+    let numbers =
+        prop_oneof![9 => prop::collection::vec(0u64..3, 1..6), 1 => prop::collection::vec(0u64..3, 1_500)];
+    prop_oneof![
+        4 => (name, session, numbers).prop_map(|(name, session, numbers)| Act::Emit { name, session, numbers }),
+        1 => filters().prop_map(Act::Subscribe),
+        4 => (any::<prop::sample::Index>(), 0usize..400).prop_map(|(reader, count)| Act::Read(reader, count)),
+    ]
+}
+
+/// A reader that came at some time: from where on, what it wants, what it has got.
+struct Live {
+    from: Cursor,
+    filter: EventFilter,
+    events: Events,
+    got: Vec<String>,
+}
+
+impl Live {
+    /// Reads what is there without waiting, at most so much.
+    fn read(&mut self, most: usize) {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        for _ in 0..most {
+            let next = std::pin::pin!(self.events.next());
+            match std::future::Future::poll(next, &mut cx) {
+                std::task::Poll::Ready(Some(event)) => self.got.push(line(&event.unwrap())),
+                std::task::Poll::Ready(None) => panic!("the router is open"),
+                std::task::Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// All of an event that is to be the same.
+fn line(event: &SessionEvent) -> String {
+    let data = String::from_utf8_lossy(event.payload.as_bytes());
+    format!(
+        "{:?} {} {} {:?} {:?} {data}",
+        event.sequence, event.id, event.event_type, event.source, event.root
+    )
+}
+
+async fn emit_all(router: &EventRouter, name: &str, session: Option<&str>, numbers: &[u64]) {
+    if numbers.len() > 100 {
+        return flood(router, numbers.iter().map(|number| (name, *number))).await;
+    }
+    for number in numbers {
+        let payload = json!({"n": number});
+        match session {
+            Some(session) => router.emitter(id(session)).emit(name, payload).await.unwrap(),
+            None => router.emit(name, payload).await.unwrap(),
+        };
+    }
+}
+
+async fn live_is_replayed(at: At, acts: Vec<Act>) {
+    let (router, _) = at.router();
+    let mut readers: Vec<Live> = Vec::new();
+    for act in acts {
+        match act {
+            Act::Emit { name, session, numbers } => emit_all(&router, name, session, &numbers).await,
+            Act::Subscribe(filter) => {
+                // Nobody emits between the two.
+                let from = router.tail().await.unwrap();
+                let events = router.subscribe(filter.clone()).unwrap().events();
+                readers.push(Live { from, filter, events, got: Vec::new() });
+            }
+            Act::Read(reader, count) if !readers.is_empty() => {
+                let reader = reader.index(readers.len());
+                readers[reader].read(count);
+            }
+            Act::Read(..) => {}
+        }
+    }
+    for mut reader in readers {
+        let mut replay = router.replay(reader.from, reader.filter.clone()).await.unwrap();
+        let mut wanted = Vec::new();
+        while let Some(page) = soon("a page", replay.next()).await {
+            wanted.extend(page.unwrap().iter().map(|event| line(event)));
+        }
+        let mut again = router.subscribe_from(reader.from, reader.filter.clone()).await.unwrap();
+        for (at, expected) in wanted.iter().enumerate() {
+            if at >= reader.got.len() {
+                let event = soon("a live event", reader.events.next()).await.unwrap().unwrap();
+                reader.got.push(line(&event));
+            }
+            assert_eq!(reader.got[at], *expected, "live, {}", reader.filter);
+            let event = soon("an event from the log", again.next()).await.unwrap().unwrap();
+            assert_eq!(line(&event), *expected, "from the log, {}", reader.filter);
+        }
+        assert_eq!(reader.got.len(), wanted.len(), "live had more than the log, {}", reader.filter);
+        reader.read(1);
+        assert_eq!(reader.got.len(), wanted.len(), "something came twice, {}", reader.filter);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever reads, whenever and however slowly, gets what the log says, whatever the store.
+    #[test]
+    fn what_is_read_live_is_what_the_log_replays(acts in prop::collection::vec(act(), 1..25), in_a_file in any::<bool>()) {
+        let at = if in_a_file { At::a_file() } else { At::memory() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(live_is_replayed(at, acts));
+    }
 }

@@ -247,6 +247,52 @@ async fn is_within(members: Vec<Member>, layers: Vec<Layer>, limits: Limits) {
     tree.scene.with_resumes().over(results).await;
 }
 
+/// How many a session's limits let there be below it, at once, and how deep; of which there are no more.
+fn counts_are_kept(tree: &Tree) {
+    for at in 0..tree.sessions.len() {
+        let below: Vec<usize> =
+            (0..tree.sessions.len()).filter(|other| tree.above(*other).any(|above| above == at)).collect();
+        let levels =
+            below.iter().map(|other| tree.above(*other).take_while(|above| *above != at).count() + 1).max();
+        let limits = tree.sessions[at].0.session().limits();
+        let kept = |most: Option<u32>, count: usize, what: &str| {
+            assert!(most.is_none_or(|most| count <= most as usize), "{count} {what}, of {most:?} below {at}");
+        };
+        kept(limits.max_descendants, below.len(), "descendants");
+        // All of them are kept open.
+        kept(limits.max_concurrent, below.len(), "sessions at once");
+        if tree.sessions[at].1.is_none() {
+            kept(limits.max_depth, levels.unwrap_or(0), "levels");
+        }
+    }
+}
+
+/// Nobody has more below it than its limits say, and none of them takes more turns than its own.
+async fn keeps_counts(members: Vec<Member>, turns: usize) {
+    let counted = |member: &Member| {
+        let mut limits = Limits::default();
+        (limits.max_depth, limits.max_concurrent) = (member.limits.max_depth, member.limits.max_concurrent);
+        (limits.max_descendants, limits.max_turns) = (member.limits.max_descendants, member.limits.max_turns);
+        Member { limits, layers: Vec::new(), ..member.clone() }
+    };
+    let members: Vec<Member> = members.iter().map(counted).collect();
+    let tree = Tree::grow(&members, (&[], &Limits::default())).await;
+    counts_are_kept(&tree);
+    for (session, ..) in &tree.sessions {
+        let most = session.session().limits().max_turns;
+        // The spawn was the first of its model calls.
+        let mut calls = 1;
+        for _ in 0..turns {
+            calls += u32::from(soon("a turn", session.session().execute("more")).await.is_ok());
+        }
+        assert!(most.is_none_or(|most| calls <= most), "{calls} model calls of {most:?}");
+    }
+    counts_are_kept(&tree);
+    tree.end().await;
+    let results: Vec<_> = tree.sessions.into_iter().map(|(session, ..)| session).collect();
+    tree.scene.over(results).await;
+}
+
 /// All members take turns at once; no budget is ever passed, of whomever.
 async fn keeps_budgets(members: Vec<Member>, tokens: Vec<Option<u64>>, turns: usize) {
     let roomy = |member: &Member, tokens: Option<u64>| {
@@ -308,6 +354,14 @@ proptest! {
         limits in some_limits(),
     ) {
         block_on(1, is_within(members, layers, limits));
+    }
+
+    #[test]
+    fn nobody_has_more_below_it_or_more_turns_than_its_limits_say(
+        members in prop::collection::vec(member(), 1..12),
+        turns in 1usize..6,
+    ) {
+        block_on(1, keeps_counts(members, turns));
     }
 
     #[test]

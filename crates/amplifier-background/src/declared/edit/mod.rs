@@ -7,6 +7,8 @@
 //! be changed line by line.
 
 mod addition;
+#[cfg(test)]
+mod fuzz;
 mod lines;
 
 use std::io;

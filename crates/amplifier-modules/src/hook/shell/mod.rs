@@ -9,6 +9,8 @@
 mod answer;
 mod command;
 mod config;
+#[cfg(test)]
+mod fuzz;
 mod input;
 mod names;
 
@@ -198,7 +200,12 @@ impl Shell {
         let put = |rest: Vec<String>| self.rest.lock().unwrap_or_else(PoisonError::into_inner).extend(rest);
         if let Some(question) = answer.ask.filter(|_| gate) {
             put(context);
-            return Verdict::Ask(Question::new(question));
+            let mut question = Question::new(question);
+            // A command may give one reason for every call.
+            let about =
+                ["tool_name", "tool_input", "prompt"].map(|key| data.get(key).unwrap_or(&Value::Null));
+            question.about = format!("{} {about:?}", question.prompt);
+            return Verdict::Ask(question);
         }
         if let Some(updated) = answer.updated {
             put(context);

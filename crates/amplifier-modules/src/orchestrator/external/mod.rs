@@ -13,6 +13,8 @@ mod codex;
 mod config;
 mod event;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod lines;
 mod own;
 mod prompt;

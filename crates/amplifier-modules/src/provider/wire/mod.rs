@@ -9,6 +9,7 @@ mod anthropic;
 mod chat;
 pub(crate) mod error;
 mod gemini;
+pub(super) mod image;
 mod ollama;
 pub(super) mod request;
 mod responses;

@@ -1,20 +1,20 @@
 //! A kernel request in `genai`'s words, which turns them into the protocol's JSON.
 //!
 //! Guarantees: parallel calls and results keep their order and ids; reasoning goes
-//! back only to the protocol that gave it; the model's name is sent as it was written.
-
-use std::sync::Arc;
+//! back only to the protocol that gave it; the model's name is sent as it was written; images are sent to services
+//! that take them alone, the latest first, within [`MAX_IMAGES`] and [`MAX_IMAGE_BYTES`].
 
 use amplifier_core::module::provider::{ChatRequest, ReasoningEffort, ToolSchema};
 use amplifier_core::{Content, ContentBlock, KnownBlock, Message, Role, ToolCall};
 use genai::chat::{
-    Binary, BinarySource, CacheControl, ChatMessage, ChatOptions, ChatRole, ContentPart, CustomPart,
-    MessageContent, MessageOptions, Tool, ToolName, ToolResponse,
+    CacheControl, ChatMessage, ChatOptions, ChatRole, ContentPart, CustomPart, MessageContent,
+    MessageOptions, Tool, ToolName, ToolResponse,
 };
 use serde_json::{Map, Value, json};
 
 use super::Wire;
 use super::answer::THOUGHT_SIGNATURE;
+use super::image::{self, Sight};
 
 /// Longest name of a prompt cache that services take.
 const CACHE_KEY_CHARS: usize = 64;
@@ -27,6 +27,8 @@ pub(in crate::provider) struct Defaults {
     pub(in crate::provider) reasoning: Option<ReasoningEffort>,
     pub(in crate::provider) prompt_caching: bool,
     pub(in crate::provider) cache_key: bool,
+    /// Whether images of users, and of tools, are sent.
+    pub(in crate::provider) images: image::Wanted,
 }
 
 /// The conversation of a request.
@@ -36,9 +38,15 @@ pub(in crate::provider) fn conversation(
     defaults: Defaults,
 ) -> genai::chat::ChatRequest {
     let mut messages: Vec<ChatMessage> = Vec::with_capacity(request.messages.len() + 1);
-    for message in request.messages.to_vec() {
-        add(wire, &mut messages, &message);
+    let given = request.messages.to_vec();
+    let mut sight = Sight::of(&given, defaults.images);
+    for message in &given {
+        if message.role != Role::Tool {
+            messages.extend(sight.beside_results());
+        }
+        add(wire, &mut messages, message, &mut sight);
     }
+    messages.extend(sight.beside_results());
     let caching = wire == Wire::Anthropic && defaults.prompt_caching;
     let mut chat = genai::chat::ChatRequest::default();
     let system = request.system.as_deref().filter(|system| !system.is_empty()).map(str::to_owned);
@@ -65,16 +73,16 @@ fn tool(schema: &ToolSchema) -> Tool {
     Tool::new(name).with_description(schema.description.clone()).with_schema(schema.input_schema.clone())
 }
 
-fn add(wire: Wire, messages: &mut Vec<ChatMessage>, message: &Message) {
+fn add(wire: Wire, messages: &mut Vec<ChatMessage>, message: &Message, sight: &mut Sight) {
     let role = match message.role {
         Role::Assistant => ChatRole::Assistant,
-        Role::Tool => return add_result(wire, messages, message),
+        Role::Tool => return add_result(wire, messages, message, sight),
         Role::System | Role::Developer => return add_system(wire, messages, message),
         _ => ChatRole::User,
     };
     let parts = match role {
         ChatRole::Assistant => assistant(wire, message),
-        _ => user(message),
+        _ => user(message, sight),
     };
     if !parts.is_empty() {
         messages.push(ChatMessage::new(role, MessageContent::from_parts(parts)));
@@ -92,19 +100,16 @@ fn add_system(wire: Wire, messages: &mut Vec<ChatMessage>, message: &Message) {
     });
 }
 
-fn user(message: &Message) -> Vec<ContentPart> {
+fn user(message: &Message, sight: &mut Sight) -> Vec<ContentPart> {
     let Content::Blocks(blocks) = &message.content else { return vec![ContentPart::Text(message.text())] };
     blocks
         .iter()
-        .filter_map(|block| match block {
-            ContentBlock::Known(KnownBlock::Image { media_type, data }) => Some(image(media_type, data)),
-            other => block_text(other).map(ContentPart::Text),
+        .filter_map(|block| match image::of(block) {
+            Some(_) if !sight.shows(Role::User) => Some(ContentPart::Text(image::NOT_SHOWN.to_owned())),
+            Some(source) => image::part(source),
+            None => block_text(block).map(ContentPart::Text),
         })
         .collect()
-}
-
-fn image(media_type: &str, data: &str) -> ContentPart {
-    ContentPart::Binary(Binary::new(media_type, BinarySource::Base64(Arc::from(data)), None))
 }
 
 fn block_text(block: &ContentBlock) -> Option<String> {
@@ -186,31 +191,35 @@ fn call_id(wire: Wire, id: &str) -> String {
     }
 }
 
-fn add_result(wire: Wire, messages: &mut Vec<ChatMessage>, message: &Message) {
+fn add_result(wire: Wire, messages: &mut Vec<ChatMessage>, message: &Message, sight: &mut Sight) {
     let id = call_id(wire, message.tool_call_id.as_deref().unwrap_or_default());
     if wire == Wire::Anthropic {
-        return add_anthropic_result(messages, message, &id);
+        return add_anthropic_result(messages, message, &id, sight);
     }
-    let mut response = ToolResponse::new(id, result_text(message));
+    let mut response = ToolResponse::new(id, result_text(message, sight));
     response.fn_name.clone_from(&message.name);
     messages.push(ChatMessage::new(ChatRole::Tool, MessageContent::from_parts(vec![response.into()])));
 }
 
-/// Images are told of where a protocol carries none in a result.
-fn result_text(message: &Message) -> String {
+/// These protocols carry no image in a result: it stands behind the results of its round, as the user's.
+fn result_text(message: &Message, sight: &mut Sight) -> String {
     let mut text = message.text();
     if let Content::Blocks(blocks) = &message.content {
-        let is_image = |block: &&ContentBlock| matches!(block, ContentBlock::Known(KnownBlock::Image { .. }));
-        for _ in blocks.iter().filter(is_image) {
-            text.push_str("\n[an image, which this service does not take in a tool's result]");
+        for source in blocks.iter().filter_map(image::of) {
+            text.push('\n');
+            text.push_str(match sight.shows(Role::Tool) {
+                true => sight.put_beside(source),
+                false => image::NOT_SHOWN,
+            });
         }
     }
     text
 }
 
 /// All results of one round go into one message, with images and the mark of a failure.
-fn add_anthropic_result(messages: &mut Vec<ChatMessage>, message: &Message, id: &str) {
-    let mut result = json!({"type": "tool_result", "tool_use_id": id, "content": result_content(message)});
+fn add_anthropic_result(messages: &mut Vec<ChatMessage>, message: &Message, id: &str, sight: &mut Sight) {
+    let content = result_content(message, sight);
+    let mut result = json!({"type": "tool_result", "tool_use_id": id, "content": content});
     if message.is_error() {
         result["is_error"] = Value::Bool(true);
     }
@@ -223,13 +232,12 @@ fn add_anthropic_result(messages: &mut Vec<ChatMessage>, message: &Message, id: 
     }
 }
 
-fn result_content(message: &Message) -> Value {
+fn result_content(message: &Message, sight: &mut Sight) -> Value {
     let Content::Blocks(blocks) = &message.content else { return Value::String(message.text()) };
-    let blocks = blocks.iter().filter_map(|block| match block {
-        ContentBlock::Known(KnownBlock::Image { media_type, data }) => Some(
-            json!({"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}),
-        ),
-        other => block_text(other).map(|text| json!({"type": "text", "text": text})),
+    let blocks = blocks.iter().filter_map(|block| match image::of(block) {
+        Some(source) if sight.shows(Role::Tool) => Some(json!({"type": "image", "source": source})),
+        Some(_) => Some(json!({"type": "text", "text": image::NOT_SHOWN})),
+        None => block_text(block).map(|text| json!({"type": "text", "text": text})),
     });
     Value::Array(blocks.collect())
 }

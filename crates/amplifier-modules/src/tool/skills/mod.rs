@@ -36,6 +36,17 @@ const ANSWERED: usize = 200;
 /// Most broken skills that a notice names.
 const NAMED: usize = 5;
 
+/// The skills of a session, for people: a capability of sessions with `tool-skills`.
+#[derive(Debug)]
+pub struct Skills(Vec<(String, String)>);
+
+impl Skills {
+    /// Names and descriptions, also of those that a person alone calls.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, description)| (name.as_str(), description.as_str()))
+    }
+}
+
 /// The module.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ToolSkills;
@@ -121,6 +132,8 @@ impl Module for ToolSkills {
             true => config.visibility.max_skills_visible.unwrap_or(VISIBLE),
             false => 0,
         };
+        let all = found.skills.iter().map(|skill| (skill.name.clone(), skill.description.clone()));
+        mount.env().coordinator.provide(Arc::new(Skills(all.collect())));
         mount.tool(Arc::new(LoadSkill::new(found.skills, usize::try_from(visible).unwrap_or(usize::MAX))));
         Ok(())
     }
