@@ -72,8 +72,16 @@ struct Item {
 impl<'t> Text<'t> {
     fn of(text: &'t str) -> Self {
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let closed = text.is_empty() || text.ends_with('\n');
-        Self { lines: text.split_inclusive('\n').collect(), newline, closed }
+        let closed = text.is_empty() || text.ends_with(['\n', '\r']);
+        // As YAML counts them: a carriage return alone ends a line too.
+        let ends = text.match_indices(['\n', '\r']).map(|(at, _)| at + 1);
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for end in ends.filter(|end| !text[end - 1..].starts_with("\r\n")).chain([text.len()]) {
+            lines.extend(Some(&text[start..end]).filter(|line| !line.is_empty()));
+            start = end;
+        }
+        Self { lines, newline, closed }
     }
 
     /// With further lines before a line. What follows the end of the text ends as the text did.
