@@ -216,7 +216,7 @@ fn attach(value: Value, outline: &Outline) -> Result<Node, Fault> {
         (Value::Null, Shape::Leaf(_)) => Yaml::Null,
         (Value::String(text), Shape::Leaf(_)) => Yaml::Str(text),
         (Value::Bool(value), Shape::Leaf(_)) => Yaml::Bool(value),
-        (Value::Number(number), Shape::Leaf(text)) if !text.is_empty() => {
+        (Value::Number(number), Shape::Leaf(text)) if !text.is_empty() && text.is_ascii() => {
             let number = finite(&number).ok_or_else(|| Fault::new(YamlFault::NotFinite, position))?;
             return Ok(Node::written(Yaml::Number(number), position, text));
         }
