@@ -33,9 +33,15 @@ Usage: cargo xtask <task>
   test [args]               all tests, doc tests included; args go to `cargo test --workspace`
   ci [--without-tests]      format, clippy, tidy, builds of single crates, tests, documentation
   tidy                      the rules of the architecture that a compiler does not check
-  bench [area…] [options]   measure a release build; prints a table, writes target/bench/<area>.json
+  bench [area…] [options]   measure a release build; prints one table, writes target/bench/bench.json, in which
+                            areas that are not measured again stay as they were
       --runs N              runs of each measurement (default: 15)
-      --against FILE        compare with the JSON of an earlier run
+      --quick               in short: 3 runs, small sizes
+      --out FILE            write that file instead
+      --against FILE        compare with the file of an earlier run
+      --from FILE           measure nothing, show what is in that file
+      --markdown            print the figures as Markdown
+      --into FILE           write them into this document, between its marks
       --list                name the areas
   crash [options]           kill processes at each system call and at random, and look at what is left;
                             prints a table, keeps the folder of what was wrong

@@ -57,7 +57,7 @@ pub enum BackgroundError {
     },
     /// Somebody else owns the triggers of the project.
     #[error(
-        "the background sessions of this project are owned by {owner}; stop that one with `amplifier background stop`"
+        "the background sessions of this project are owned by {owner}; stop that one first: `amplifier background stop`, or `foreman stop`"
     )]
     Owned {
         /// Who.

@@ -57,7 +57,7 @@ pub(crate) enum Taken {
 pub(crate) struct Origin<'a> {
     pub(crate) policy: &'a TriggerPolicy,
     /// What the store keeps of the trigger, moved on by the commit. `None` for what somebody fires.
-    pub(crate) row: Option<&'a mut TriggerRow>,
+    pub(crate) row: Option<&'a mut Arc<TriggerRow>>,
     /// The fence of the owner of the triggers.
     pub(crate) fence: Option<Expect>,
 }
@@ -508,7 +508,7 @@ impl Intake {
         origin: &mut Origin<'_>,
     ) -> Result<Committed, StoreError> {
         let moved = origin.row.as_deref().map(|row| {
-            let mut row = row.clone();
+            let mut row = TriggerRow::clone(row);
             let taken = planned.iter().filter(|planned| planned.taken != Taken::Wait);
             taken.for_each(|planned| row.advance(planned.event));
             row
@@ -542,7 +542,7 @@ impl Intake {
             }
         }
         if let (Some(kept), Some(moved)) = (origin.row.as_deref_mut(), moved) {
-            *kept = moved;
+            *kept = Arc::new(moved);
         }
         Ok(Committed::Applied)
     }
@@ -577,9 +577,7 @@ impl Intake {
             let passed = |event: &TriggerEvent| 1 + event.passed.coalesced + event.passed.skipped;
             inner.status.triggered += counted().map(passed).sum::<u64>();
             inner.status.last_trigger = Some(now);
-            let trigger =
-                inner.status.triggers.iter_mut().find(|(known, _)| watched && known.as_str() == key);
-            if let Some((_, trigger)) = trigger {
+            if let Some(trigger) = inner.trigger(key).filter(|_| watched) {
                 trigger.last_fired = Some(now);
             }
         });

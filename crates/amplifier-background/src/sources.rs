@@ -68,12 +68,20 @@ impl Workshop {
 /// Told of each handle that feeds a source.
 type OnHandle = dyn Fn(&TriggerKey, TriggerHandle) + Send + Sync;
 
-/// One trigger at work.
+/// Where the declaration of a trigger is.
+pub(crate) enum Declared {
+    /// Its place in that of its background session.
+    At(usize),
+    /// With the trigger: code has added it.
+    Added(Box<TriggerConfig>),
+}
+
+/// One trigger at work. There may be many thousands that wait: what others hold too is shared with them.
 pub(crate) struct Source {
     pub(crate) workshop: Arc<Workshop>,
-    pub(crate) config: TriggerConfig,
+    pub(crate) config: Declared,
     pub(crate) key: TriggerKey,
-    pub(crate) row: TriggerRow,
+    pub(crate) row: Arc<TriggerRow>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) fence: Expect,
     pub(crate) stop: CancelToken,
@@ -93,7 +101,7 @@ enum Ended {
 
 impl Source {
     /// Works until it is stopped or has nothing more to say.
-    pub(crate) async fn run(mut self, first: BuiltTrigger) {
+    pub(crate) async fn run(mut self: Box<Self>, first: BuiltTrigger) {
         let (mut built, mut restarts) = (Ok(first), 0_u32);
         loop {
             let began = self.now();
@@ -127,7 +135,18 @@ impl Source {
             if until(wait, self.stop.cancelled()).await.is_none() {
                 return;
             }
-            built = self.workshop.build(&self.intake.config, &self.config);
+            built = match self.config() {
+                Some(config) => self.workshop.build(&self.intake.config, config),
+                None => return,
+            };
+        }
+    }
+
+    /// `None` cannot be: a background session keeps its declaration as long as it runs.
+    fn config(&self) -> Option<&TriggerConfig> {
+        match &self.config {
+            Declared::At(place) => self.intake.config.triggers.get(*place),
+            Declared::Added(config) => Some(config),
         }
     }
 
@@ -150,7 +169,7 @@ impl Source {
 
     async fn watch(&mut self, source: Box<dyn TriggerSource>, restarts: u32) -> Ended {
         let host = self.workshop.host.clone();
-        let (name, row) = (self.intake.config.name.clone(), self.row.clone());
+        let (name, row) = (self.intake.config.name.clone(), Arc::clone(&self.row));
         let clock = Arc::clone(host.clock());
         let mut context = TriggerContext::new(name, row, clock, Arc::clone(host.ids()), self.stop.clone());
         context.start = self.start;
@@ -201,7 +220,8 @@ impl Source {
             }
             Ok(Some(Ok(event))) => event,
         };
-        match self.config.policy.end_time.is_some_and(|end| event.due > end) {
+        let end = self.config().and_then(|config| config.policy.end_time);
+        match end.is_some_and(|end| event.due > end) {
             true => Err(Ended::Silent),
             false => Ok(event),
         }
@@ -235,12 +255,10 @@ impl Source {
     /// Takes firings in, however long it takes. `Some`: the source cannot go on.
     async fn take(&mut self, events: &[TriggerEvent]) -> Option<Ended> {
         let (mut left, mut most) = (events, usize::MAX);
+        let policy = self.config()?.policy.clone();
         while !left.is_empty() {
-            let origin = Origin {
-                policy: &self.config.policy,
-                row: Some(&mut self.row),
-                fence: Some(self.fence.clone()),
-            };
+            let origin =
+                Origin { policy: &policy, row: Some(&mut self.row), fence: Some(self.fence.clone()) };
             match self.intake.take(&left[..most.min(left.len())], origin).await {
                 Ok(taken) => {
                     let done = taken.iter().take_while(|taken| **taken != Taken::Wait);

@@ -241,7 +241,10 @@ enum Errand {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// All but its triggers.
     pub(crate) status: BackgroundStatus,
+    /// By their keys. Most have one, and a node of a tree has room for eleven.
+    triggers: Box<[(TriggerKey, TriggerStatus)]>,
     pub(crate) running: BTreeMap<RunId, Active>,
     /// Runs that wait, as far as known here. Less than none for a moment, while one begins before who
     /// queued it has heard that it is durable.
@@ -262,9 +265,11 @@ pub(crate) struct Inner {
 }
 
 impl Board {
-    pub(crate) fn new(status: BackgroundStatus, changed: watch::Sender<u64>) -> Self {
+    pub(crate) fn new(mut status: BackgroundStatus, changed: watch::Sender<u64>) -> Self {
+        let triggers = std::mem::take(&mut status.triggers).into_iter().collect();
         let inner = Inner {
             status,
+            triggers,
             running: BTreeMap::new(),
             waiting: 0,
             reserved: 0,
@@ -384,6 +389,7 @@ impl Board {
     pub(crate) fn status(&self) -> BackgroundStatus {
         self.look(|inner| {
             let mut status = inner.status.clone();
+            status.triggers = inner.triggers.iter().cloned().collect();
             let sessions = inner.running.values().filter_map(|active| active.session.as_ref());
             status.active = sessions.map(|session| session.id().clone()).collect();
             status.limited = inner.limited();
@@ -401,7 +407,7 @@ impl Board {
             }
             // What was left is taken up again before anything is begun.
             inner.status.state = if paused { Paused } else { BackgroundState::Starting };
-            for trigger in inner.status.triggers.values_mut() {
+            for (_, trigger) in &mut inner.triggers {
                 match trigger.state {
                     TriggerState::Disabled => {}
                     _ if paused => trigger.state = TriggerState::Paused,
@@ -415,12 +421,12 @@ impl Board {
     /// Changes how a trigger stands. If none works any more, the background session has failed.
     pub(crate) fn trigger(&self, key: &TriggerKey, change: impl FnOnce(&mut TriggerStatus)) {
         self.change(|inner| {
-            let Some(trigger) = inner.status.triggers.get_mut(key) else { return };
+            let Some(trigger) = inner.trigger(key.as_str()) else { return };
             change(trigger);
             if let Some(error) = &trigger.error {
                 inner.status.error = Some(format!("trigger {key}: {error}"));
             }
-            let mut states = inner.status.triggers.values().map(|trigger| trigger.state);
+            let mut states = inner.triggers.iter().map(|(_, trigger)| trigger.state);
             let none = states.all(|state| matches!(state, TriggerState::Failed));
             if none && matches!(inner.status.state, BackgroundState::Starting | BackgroundState::Running) {
                 inner.status.state = BackgroundState::Failed;
@@ -430,6 +436,26 @@ impl Board {
 }
 
 impl Inner {
+    /// How one of its triggers stands.
+    pub(crate) fn trigger(&mut self, key: &str) -> Option<&mut TriggerStatus> {
+        self.triggers.iter_mut().find(|(known, _)| known.as_str() == key).map(|(_, trigger)| trigger)
+    }
+
+    /// Adds a trigger, or puts it in the place of one that has ended; false if that is at work.
+    pub(crate) fn add_trigger(&mut self, key: TriggerKey, status: TriggerStatus) -> bool {
+        if let Some(known) = self.trigger(key.as_str()) {
+            let ended = !known.is_at_work();
+            if ended {
+                *known = status;
+            }
+            return ended;
+        }
+        let mut triggers = std::mem::take(&mut self.triggers).into_vec();
+        triggers.push((key, status));
+        self.triggers = triggers.into();
+        true
+    }
+
     /// Why and until when one of the sessions waits for a provider, as far as is known.
     pub(crate) fn limited(&self) -> Option<(String, Timestamp)> {
         let sessions = self.running.values().filter_map(|active| active.session.as_ref());

@@ -7,21 +7,16 @@
 //! Never here: merging, pushing, when a worktree is made or removed.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amplifier_bundle::source::git::{GitError, GitProgram, last_lines};
 use amplifier_core::{Clock, IssueId, SessionId};
 use amplifier_fs::write::Access;
 use amplifier_fs::{read, write};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
 
 /// How long one call of git may take.
 const DEADLINE: Duration = Duration::from_secs(120);
-const MAX_OUTPUT: u64 = 64 << 10;
 /// What the refs begin with under which work is saved.
 pub const RESCUE: &str = "refs/amplifier/rescue";
 /// What the branches of workers begin with.
@@ -88,19 +83,19 @@ pub struct Worktrees {
     project: PathBuf,
     root: PathBuf,
     clock: Arc<dyn Clock>,
-    program: PathBuf,
+    git: GitProgram,
 }
 
 impl Worktrees {
     /// Worktrees of the repository of `project`, in folders below `root`.
     pub fn new(project: &Path, root: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        Self { project: project.to_owned(), root, clock, program: PathBuf::from("git") }
+        Self { project: project.to_owned(), root, clock, git: GitProgram::default() }
     }
 
     /// The same with another `git` program.
     #[must_use]
     pub fn program(mut self, program: PathBuf) -> Self {
-        self.program = program;
+        self.git = GitProgram::new(program);
         self
     }
 
@@ -270,36 +265,28 @@ impl Worktrees {
         arguments: &[&str],
         variables: &[(&str, &Path)],
     ) -> Result<String, WorktreeError> {
-        let mut command = self.command(at, arguments);
-        command.envs(variables.iter().copied());
-        let mut running = Running::start(command).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => WorktreeError::NoGit,
-            _ => error.into(),
-        })?;
+        let mut call = self.git.call(at, arguments);
+        for who in ["AUTHOR", "COMMITTER"] {
+            call = call.env(&format!("GIT_{who}_NAME"), "amplifier");
+            call = call.env(&format!("GIT_{who}_EMAIL"), "amplifier@localhost");
+        }
+        let call = variables.iter().fold(call, |call, (name, value)| call.env(name, value));
         let deadline = self.clock.monotonic().saturating_add(DEADLINE);
         tokio::select! {
-            ended = running.end() => ended,
+            ended = call.output() => Ok(ended?),
             () = self.clock.sleep_until(deadline) => Err(WorktreeError::Deadline),
         }
     }
+}
 
-    fn command(&self, at: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
-        command.args(["-c", "commit.gpgSign=false", "-c", "protocol.ext.allow=never"]);
-        command.arg("-C").arg(at).args(arguments);
-        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-        for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "amplifier");
-            command.env(format!("GIT_{who}_EMAIL"), "amplifier@localhost");
+impl From<GitError> for WorktreeError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Missing => Self::NoGit,
+            GitError::Refused { stderr } => Self::Git { said: last_lines(&stderr) },
+            GitError::Io(error) => Self::Io(error),
+            other => Self::Io(std::io::Error::other(other)),
         }
-        // Set where this runs inside a git hook; they would redirect every command.
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
-        command
     }
 }
 
@@ -316,54 +303,4 @@ fn plain(text: &str) -> String {
     }
     let kept: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(60).collect();
     format!("i{kept}-{}", &blake3::hash(text.as_bytes()).to_hex()[..12])
-}
-
-/// A running `git` and whatever it started: all of it ends when this is dropped.
-struct Running {
-    child: Child,
-    group: Option<Pid>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> std::io::Result<Self> {
-        let child = command.spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        Ok(Self { child, group })
-    }
-
-    async fn end(&mut self) -> Result<String, WorktreeError> {
-        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
-        let (stdout, stderr) = tokio::try_join!(bounded(stdout), bounded(stderr))?;
-        let status = self.child.wait().await?;
-        self.group = None;
-        match status.success() {
-            true => Ok(stdout),
-            false => Err(WorktreeError::Git { said: last_lines(&stderr) }),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
-}
-
-/// Keeps the first bytes and reads the rest past, so that the writer never blocks.
-async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
-    let Some(mut pipe) = pipe else { return Ok(String::new()) };
-    let mut kept = Vec::new();
-    (&mut pipe).take(MAX_OUTPUT).read_to_end(&mut kept).await?;
-    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
-    Ok(String::from_utf8_lossy(&kept).into_owned())
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    match &lines[lines.len().saturating_sub(3)..] {
-        [] => "it gave no reason".to_owned(),
-        last => last.join("; "),
-    }
 }

@@ -47,7 +47,7 @@ pub struct TriggerContext {
     /// The background session that it belongs to.
     pub background: BackgroundName,
     /// What was kept of it.
-    pub resume: TriggerRow,
+    pub resume: Arc<TriggerRow>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Entropy, for what has no identity of its own.
@@ -63,12 +63,12 @@ impl TriggerContext {
     /// `start` to what it was.
     pub fn new(
         background: BackgroundName,
-        resume: TriggerRow,
+        resume: impl Into<Arc<TriggerRow>>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         cancel: CancelToken,
     ) -> Self {
-        let start = ids.v7(clock.now());
+        let (start, resume) = (ids.v7(clock.now()), resume.into());
         Self { background, resume, clock, ids, start, cancel }
     }
 

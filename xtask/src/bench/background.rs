@@ -8,6 +8,6 @@ use crate::error::Error;
 
 /// Fills the report.
 pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
-    library::read("background", runs, report)?;
-    library::read("background_memory", runs, report)
+    library::read("speed", "background", runs, report)?;
+    library::read("memory", "background", runs, report)
 }

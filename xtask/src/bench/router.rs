@@ -6,5 +6,5 @@ use crate::error::Error;
 
 /// Fills the report.
 pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
-    library::read("router", runs, report)
+    library::read("speed", "router", runs, report)
 }

@@ -8,6 +8,6 @@ use crate::error::Error;
 
 /// Fills the report.
 pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
-    library::read("spawn", runs, report)?;
-    library::read("spawn_memory", runs, report)
+    library::read("speed", "spawn", runs, report)?;
+    library::read("memory", "spawn", runs, report)
 }

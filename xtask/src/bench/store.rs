@@ -7,6 +7,6 @@ use crate::error::Error;
 
 /// Fills the report.
 pub(crate) fn measure(runs: usize, report: &mut Report) -> Result<(), Error> {
-    library::read("store", runs, report)?;
-    library::read("store_processes", runs, report)
+    library::read("speed", "store", runs, report)?;
+    library::read("speed", "store_processes", runs, report)
 }

@@ -57,23 +57,9 @@ impl Said {
 
     /// Where a field stands, such as `triggers[1].config.cron`; where it is missing, what should hold it.
     pub(super) fn place(&self, field: &str) -> (&Arc<Path>, Position) {
-        let mut parts = field.split(['.', '[']).map(|part| part.trim_end_matches(']'));
-        let first = parts.next().unwrap_or_default();
+        let end = field.find(['.', '[']).unwrap_or(field.len());
+        let (first, rest) = field.split_at(end);
         let Some((entry, file)) = self.key(first) else { return (&self.file, self.position) };
-        let (mut position, mut node) = (entry.key_position, &entry.value);
-        for part in parts {
-            let inner = match part.parse::<usize>() {
-                Ok(at) => node.as_seq().and_then(|items| items.get(at)).map(|item| (item.position, item)),
-                Err(_) => node.as_map().and_then(|entries| {
-                    let entry = entries.iter().find(|entry| entry.key == part)?;
-                    Some((entry.key_position, &entry.value))
-                }),
-            };
-            match inner {
-                Some((at, value)) => (position, node) = (at, value),
-                None => break,
-            }
-        }
-        (file, position)
+        (file, entry.value.place_of(rest).unwrap_or(entry.key_position))
     }
 }

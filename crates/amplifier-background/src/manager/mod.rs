@@ -32,7 +32,7 @@ use crate::keeper::Keeper;
 use crate::manual;
 use crate::pool::Pool;
 use crate::run::queue_of;
-use crate::sources::{Source, Workshop};
+use crate::sources::{Declared, Source, Workshop};
 use crate::status::{BackgroundState, BackgroundStatus, Board, Counts, TriggerState, TriggerStatus};
 
 /// How long sessions may take to stop after they were asked to.
@@ -325,15 +325,8 @@ impl BackgroundSessionManager {
         let fence = self.fence().await?;
         let built = vec![(trigger, BuiltTrigger::new(source))];
         let triggers = self.with_rows(&session.pool.config, built, &fence).await?;
-        let taken = session.pool.board.change(|inner| {
-            let triggers = &mut inner.status.triggers;
-            let taken = triggers.get(&key).is_some_and(TriggerStatus::is_at_work);
-            if !taken {
-                triggers.insert(key.clone(), status);
-            }
-            taken
-        });
-        if taken {
+        let added = session.pool.board.change(|inner| inner.add_trigger(key.clone(), status));
+        if !added {
             return Err(BackgroundError::TriggerRuns { name: name.clone(), trigger: key });
         }
         self.listen(&session, triggers, &fence);
@@ -427,18 +420,20 @@ impl BackgroundSessionManager {
                 }
             };
             note(&trigger.key(), built.handle.clone());
+            let key = trigger.key();
+            let declared = session.pool.config.triggers.iter().position(|known| known.key() == key);
             let source = Source {
                 workshop: Arc::clone(&self.0.workshop),
-                key: trigger.key(),
-                config: trigger,
-                row,
+                key,
+                config: declared.map_or_else(|| Declared::Added(Box::new(trigger)), Declared::At),
+                row: Arc::new(row),
                 intake: Arc::clone(&session.pool.intake),
                 fence: fence.clone(),
                 stop: session.stop().clone(),
                 start: self.0.start,
                 handles: Arc::new(note),
             };
-            tokio::spawn(source.run(built));
+            tokio::spawn(Box::new(source).run(built));
         }
     }
 

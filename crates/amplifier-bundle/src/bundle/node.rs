@@ -89,6 +89,25 @@ impl Entry {
 }
 
 impl Node {
+    /// Where a field stands, such as `triggers[1].config.cron`: a map's entry at its key, an item at its value. Where
+    /// it is missing, the innermost of what should hold it; `None` if nothing of that is there either.
+    pub fn place_of(&self, field: &str) -> Option<Position> {
+        let (mut place, mut node) = (None, self);
+        let parts = field.split(['.', '[']).map(|part| part.trim_end_matches(']'));
+        for part in parts.filter(|part| !part.is_empty()) {
+            let inner = match part.parse::<usize>() {
+                Ok(at) => node.as_seq().and_then(|items| items.get(at)).map(|item| (item.position, item)),
+                Err(_) => node.as_map().and_then(|entries| {
+                    let entry = entries.iter().find(|entry| entry.key == part)?;
+                    Some((entry.key_position, &entry.value))
+                }),
+            };
+            let Some((at, value)) = inner else { break };
+            (place, node) = (Some(at), value);
+        }
+        place
+    }
+
     /// A value at a place.
     pub fn new(value: Yaml, position: Position) -> Self {
         Self { value, position, written: None }

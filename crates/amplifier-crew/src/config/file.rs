@@ -131,22 +131,7 @@ impl CrewFile {
     }
 }
 
-/// Where a field stands, such as `worker_pools[1].name`; where it is missing, what should hold it.
+/// Where a field stands; where it is missing, what should hold it.
 fn place(root: &Node, field: &str) -> Position {
-    let (mut position, mut node) = (root.position, root);
-    let parts = field.split(['.', '[']).map(|part| part.trim_end_matches(']'));
-    for part in parts.filter(|part| !part.is_empty()) {
-        let inner = match part.parse::<usize>() {
-            Ok(at) => node.as_seq().and_then(|items| items.get(at)).map(|item| (item.position, item)),
-            Err(_) => node.as_map().and_then(|entries| {
-                let entry = entries.iter().find(|entry| entry.key == part)?;
-                Some((entry.key_position, &entry.value))
-            }),
-        };
-        match inner {
-            Some((at, value)) => (position, node) = (at, value),
-            None => break,
-        }
-    }
-    position
+    root.place_of(field).unwrap_or(root.position)
 }

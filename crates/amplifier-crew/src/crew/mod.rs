@@ -7,6 +7,7 @@
 
 mod end;
 mod mend;
+mod ready;
 mod source;
 mod steward;
 mod work;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) config: CrewConfig,
     pub(crate) queue: IssueQueue,
     pub(crate) worktrees: Option<Worktrees>,
+    pub(crate) ready: ready::Ready,
 }
 
 /// The pools of a project at work. Cheap to clone; the last handle that is dropped stops what it looks after,
@@ -95,7 +97,8 @@ impl Crew {
         let queue = IssueQueue::new(Arc::clone(host.store()), seal, clock, ids, Actor::new(ACTOR));
         let worktrees =
             folder(host).map(|root| Worktrees::new(host.project(), root, Arc::clone(host.clock())));
-        let shared = Arc::new(Shared { host: host.clone(), config, queue, worktrees });
+        let ready = ready::Ready::default();
+        let shared = Arc::new(Shared { host: host.clone(), config, queue, worktrees, ready });
         Self(Arc::new(Inner { shared, manager: manager.clone(), life: CancelToken::new() }))
     }
 

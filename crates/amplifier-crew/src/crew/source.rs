@@ -12,7 +12,7 @@ use std::time::Duration;
 use amplifier_core::clock::BoxFuture;
 use amplifier_core::until::until;
 use amplifier_core::{Payload, Timestamp};
-use amplifier_foundation::router::Subscription;
+use amplifier_foundation::router::{Delivery, Subscription};
 use amplifier_issue::{QueueError, QueuedIssue};
 use amplifier_store::{IssueFilter, IssueRow};
 use amplifier_trigger::{
@@ -86,6 +86,7 @@ impl TriggerSource for ReadyIssues {
             context,
             found: VecDeque::new(),
             page: Some(IssueFilter::ready()),
+            heard: None,
             next: None,
         };
         stream::unfold(Some(looking), |looking| async {
@@ -104,8 +105,18 @@ struct Looking {
     found: VecDeque<TriggerEvent>,
     /// Where to read on; `None`: all was read.
     page: Option<IssueFilter>,
+    /// The latest event that rang; `None` where there may be more than events tell.
+    heard: Option<u64>,
     /// When one will be ready that waits for its time.
     next: Option<Timestamp>,
+}
+
+/// Where what has rung is in the log.
+fn place(rung: &Delivery) -> Option<u64> {
+    match rung {
+        Delivery::Event(event) => event.sequence,
+        _ => None,
+    }
 }
 
 fn failed(error: QueueError) -> TriggerError {
@@ -134,31 +145,40 @@ impl Looking {
         let clock = Arc::clone(&self.context.clock);
         let now = clock.now();
         let due = self.next.map_or(LOOK, |next| next.saturating_since(now)).min(LOOK);
-        match &mut self.source.bell {
+        self.heard = match &mut self.source.bell {
             // What rang meanwhile is one look.
             Some(bell) => {
-                if until(bell.next(), clock.sleep(due)).await.is_some_and(|rung| rung.is_none()) {
-                    return None;
+                let mut heard = match until(bell.next(), clock.sleep(due)).await {
+                    Some(rung) => place(&rung?),
+                    None => None,
+                };
+                while let Some(rung) = futures_util::future::poll_immediate(bell.next()).await.flatten() {
+                    heard = heard.zip(place(&rung)).map(|(one, other)| one.max(other));
                 }
-                while futures_util::future::poll_immediate(bell.next()).await.flatten().is_some() {}
+                heard
             }
-            None => clock.sleep(due).await,
-        }
+            None => {
+                clock.sleep(due).await;
+                None
+            }
+        };
         (self.page, self.next) = (Some(IssueFilter::ready()), None);
         Some(())
     }
 
     async fn read(&mut self, page: IssueFilter) -> Result<(), TriggerError> {
         let page = page.limit(PAGE);
-        let store = self.source.shared.host.store();
-        let rows = store.issues(&page).await.map_err(|error| failed(error.into()))?;
+        let (shared, heard) = (&self.source.shared, self.heard.take());
+        let pools = shared.config.pools.len();
+        let rows = shared.ready.rows(shared.host.store().as_ref(), &page, heard, pools).await;
+        let rows = rows.map_err(|error| failed(error.into()))?;
         if rows.len() >= PAGE
             && let Some(last) = rows.last()
         {
             self.page = Some(page.behind(last));
         }
-        for row in rows {
-            self.see(&row).await?;
+        for row in rows.iter() {
+            self.see(row).await?;
         }
         Ok(())
     }

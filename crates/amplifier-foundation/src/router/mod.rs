@@ -33,7 +33,7 @@ use amplifier_core::env::{EmitError, EventSink};
 use amplifier_core::until::until;
 use amplifier_core::{
     Cause, Clock, CustomName, Event, EventId, EventType, Ids, MonoTime, NewEvent, Payload, SessionEvent,
-    SessionId,
+    SessionId, Timestamp,
 };
 use amplifier_store::{Commit, Declined, MemoryStore, Store, StoreError, Write};
 
@@ -102,7 +102,15 @@ impl EventRouter {
         N: TryInto<CustomName>,
         EmitError: From<N::Error>,
     {
-        self.publish(NewEvent::custom(name.try_into()?, payload)).await
+        // Made here, where it stays: an event is large, and a future that carries one is too. Its stamp first: what
+        // was handed over a moment ago is slow to read at once.
+        let stamp = self.stamp();
+        let event = self.sealed(NewEvent::custom(name.try_into()?, payload), stamp)?;
+        let id = event.id;
+        match self.append(event) {
+            Ok(()) => Ok(id),
+            Err(refused) => self.otherwise(refused).await,
+        }
     }
 
     /// Emits a custom event in answer to another one: it has that as its cause, and is one hop further.
@@ -311,15 +319,30 @@ impl EventRouter {
 
     /// Records an event of any type. For the owners of sessions alone.
     pub(crate) async fn publish(&self, event: NewEvent) -> Result<EventId, EmitError> {
-        if self.0.feed.is_closed() {
-            return Err(EmitError::Closed);
-        }
         let event = self.complete(event)?;
         let id = event.id;
-        match self.0.store.append_now(event) {
+        match self.append(event) {
             Ok(()) => Ok(id),
-            Err(Declined(event)) => Box::pin(self.commit(Box::new(Arc::unwrap_or_clone(event)))).await,
+            Err(refused) => self.otherwise(refused).await,
         }
+    }
+
+    /// Appends an event, where the store takes it at once. `None`: nothing is emitted any more.
+    #[inline]
+    fn append(&self, event: Arc<SessionEvent>) -> Result<(), Option<Declined>> {
+        if self.0.feed.is_closed() {
+            return Err(None);
+        }
+        self.0.store.append_now(event).map_err(Some)
+    }
+
+    /// What becomes of an event that the store does not take at once. In a box, for the others' sake.
+    #[cold]
+    fn otherwise(&self, refused: Option<Declined>) -> BoxFuture<'_, Result<EventId, EmitError>> {
+        Box::pin(async move {
+            let Declined(event) = refused.ok_or(EmitError::Closed)?;
+            self.commit(Box::new(Arc::unwrap_or_clone(event))).await
+        })
     }
 
     async fn commit(&self, event: Box<SessionEvent>) -> Result<EventId, EmitError> {
@@ -374,11 +397,25 @@ impl EventRouter {
         self.complete(event).map(Arc::unwrap_or_clone)
     }
 
-    /// At its last place at once: an event is large, and moved as seldom as can be.
     fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
-        event.payload.check()?;
+        self.sealed(event, self.stamp())
+    }
+
+    /// What an event that is made now is known by.
+    #[inline(always)]
+    fn stamp(&self) -> (EventId, Timestamp) {
         let now = self.0.clock.now();
-        let id = EventId(self.0.ids.v7(now));
+        (EventId(self.0.ids.v7(now)), now)
+    }
+
+    /// At its last place at once: an event is large, and moved as seldom as can be.
+    #[inline(always)]
+    fn sealed(
+        &self,
+        event: NewEvent,
+        (id, now): (EventId, Timestamp),
+    ) -> Result<Arc<SessionEvent>, EmitError> {
+        event.payload.check()?;
         Ok(Arc::new(SessionEvent::seal(event, id, None, self.scope(), now)))
     }
 

@@ -125,7 +125,7 @@ async fn a_session_that_is_stopped_takes_its_servers_with_it_also_one_that_will_
     session.session().cancel(CancelLevel::Immediate);
     soon("the outcome", session.outcome()).await;
     assert_eq!(servers_in(&bench.cwd()).len(), 0);
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]

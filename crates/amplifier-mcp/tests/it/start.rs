@@ -22,7 +22,7 @@ async fn a_session_with_three_servers_is_ready_when_the_slowest_is() {
     let one = ready(json!({"a": slow("600")})).await;
     let three = ready(json!({"a": slow("600"), "b": slow("600"), "c": slow("500")})).await;
     eprintln!("ready with the slowest alone: {one:?}, with three: {three:?}");
-    assert!(three < one * 3 / 2, "{one:?} alone, {three:?} of three");
+    assert!(three < one * 2, "{one:?} alone, {three:?} of three");
 }
 
 fn write_file(bench: &Bench, servers: Value) {

@@ -117,8 +117,12 @@ impl Inner {
         if events.is_empty() && !commanded && queued.is_empty() {
             return;
         }
-        self.listeners.retain(|listener| {
-            let Some(listener) = listener.upgrade() else { return false };
+        let mut gone = false;
+        for listener in &self.listeners {
+            let Some(listener) = listener.upgrade() else {
+                gone = true;
+                continue;
+            };
             if !events.is_empty() {
                 listener.recorded(events);
             }
@@ -128,8 +132,10 @@ impl Inner {
             if !queued.is_empty() {
                 listener.queued(Some(queued));
             }
-            true
-        });
+        }
+        if gone {
+            self.listeners.retain(|listener| listener.strong_count() > 0);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{QueueName, Receipt};
 const WINDOW: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
 
 /// How long is waited for all who are late at most, where a flush is very slow.
-const PATIENCE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a transaction has written.
 pub(super) struct Written {

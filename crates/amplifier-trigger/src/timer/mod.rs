@@ -135,7 +135,8 @@ impl TriggerSource for TimerTrigger {
         let start = config.starts(&policy, context.now()).then_some(());
         let enabled = policy.enabled;
         let state = TimerState::new(config.schedule(row.anchor), policy, stem, mark);
-        let watch = Watch { config, state, context, start, fired: 0 };
+        // In a box: the state of a stream lies in its future twice.
+        let watch = Box::new(Watch { config, state, context, start, fired: 0 });
         stream::unfold(enabled.then_some(watch), |watch| async {
             let mut watch = watch?;
             let event = watch.next().await?;

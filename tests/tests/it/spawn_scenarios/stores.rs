@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_core::{Activation, OutcomeKind, SessionId};
+use amplifier_core::{Activation, EventType, NewEvent, OutcomeKind, SessionId, SessionOutcome};
 use amplifier_foundation::router::Delivery;
 use amplifier_foundation::storage::MemoryStorage;
-use amplifier_foundation::store::MemoryStore;
-use amplifier_foundation::{SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
+use amplifier_foundation::store::{MemoryStore, Store, Write};
+use amplifier_foundation::{Shutdown, SpawnError, SpawnRequest, SpawnResult, spawn_bundle};
 use amplifier_tests::aftermath::{eventually, terminals};
 use amplifier_tests::clock::ManualClock;
 use amplifier_tests::fake::{Step, agent, spawning};
@@ -17,6 +17,7 @@ use amplifier_tests::gate::Gate;
 use amplifier_tests::ids::SeededIds;
 use amplifier_tests::soon;
 use amplifier_tests::stage::Stage;
+use serde_json::json;
 
 use super::{Scene, crew, end, tool_results};
 
@@ -259,4 +260,36 @@ fn a_store_that_panics_when_the_runtime_is_gone() {
         assert!(matches!(told, Some(Delivery::Event(event)) if event.sequence.is_none()));
         assert!(terminals(&host).await.is_empty());
     });
+}
+
+/// Its end could not be written, so it counts as running; while a resume settles it, somebody else does.
+#[tokio::test]
+async fn a_resume_beside_somebody_who_settles_what_was_lost() {
+    let (stage, gate) = (Stage::new(), Gate::new());
+    let store = store(&stage.clock, When::Method("settle"), StoreFault::Error);
+    let scene = Scene::with(stage, crew(), |builder| builder.store(Arc::new(store.clone())));
+    let first = scene.spawn(("crew", "go")).await;
+    assert!(end(&first).await.1.unrecorded);
+    store.set(When::Method("settle"), StoreFault::Wait(gate.clone()));
+    let resuming = {
+        let (host, id) = (scene.host.clone(), first.id().clone());
+        tokio::spawn(async move { spawn_bundle(&host, SpawnRequest::resume(id, "go on")).await })
+    };
+    soon("the resume at the store", gate.reached(1)).await;
+    store.set(When::Never, StoreFault::Error);
+    let row = store.session(first.id()).await.unwrap().unwrap();
+    assert_eq!((row.last().activation, row.settled.is_some()), (Activation::FIRST, false));
+    let outcome = Arc::new(SessionOutcome::new(OutcomeKind::Lost, Activation::FIRST, "", None));
+    let event = NewEvent::of(EventType::SessionError, json!({}).into()).from_session(first.id().clone());
+    let event = Box::new(scene.host.router().seal(event).unwrap());
+    let settle = Write::Settle { of: row.last(), outcome, event };
+    assert!(store.commit(settle.into()).await.unwrap().applied().is_some());
+    gate.open();
+    let second = soon("the resume", resuming).await.unwrap().unwrap();
+    assert_eq!((second.id(), second.session().activation()), (first.id(), Activation(2)));
+    let (kind, outcome) = end(&second).await;
+    assert_eq!((kind, outcome.unrecorded), (OutcomeKind::Completed, false));
+    let row = store.session(first.id()).await.unwrap().unwrap();
+    assert_eq!(row.settled.unwrap().outcome.activation, Activation(2));
+    assert!(scene.host.shutdown(Shutdown::Now).await.stuck.is_empty());
 }

@@ -1,20 +1,8 @@
-//! How fast events reach their readers; started by `cargo xtask bench router`.
+//! How fast events reach their readers.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. The rival,
-//! tokio's broadcast of a freshly allocated `Arc` of the same event, is measured in the same run, turn by
+//! The rival, tokio's broadcast of a freshly allocated `Arc` of the same event, is measured in the same run, turn by
 //! turn. All on one thread, where what is measured is work and not the scheduler of the system: rates are by
 //! the time that the thread worked, and a run is the median of short passes.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a benchmark measures real time, and a failure shall stop it"
-)]
-
-#[path = "kit/figure.rs"]
-mod kit;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,10 +12,11 @@ use amplifier_foundation::EventRouter;
 use amplifier_foundation::host::{RandomIds, SystemClock};
 use amplifier_foundation::router::{Delivery, Subscription};
 use amplifier_foundation::store::LOG_CAPACITY;
-use kit::Wanted::{AtLeast, AtMost, Nothing};
-use kit::row;
 use nix::time::ClockId;
 use tokio::sync::broadcast;
+
+use crate::kit::Wanted::{AtLeast, AtMost, Nothing};
+use crate::kit::{Call, Rival, row, with_ratios};
 
 /// Events that are emitted before the readers have their turn: fewer than either side holds for them.
 const BURST: usize = 512;
@@ -42,21 +31,19 @@ const NAME_ROUNDS: usize = 50;
 /// Events whose way is timed one by one.
 const LATENCIES: usize = 20_000;
 
-fn main() {
-    let runs = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(15);
-    let only: Option<String> = std::env::args().skip(1).find(|arg| arg.starts_with(char::is_alphabetic));
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+pub(crate) fn measure(call: &Call) {
+    let runs = call.runs;
     let one_core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     one_core.block_on(async {
-        if wanted("everything") {
+        if call.wants("everything") {
             for (readers, least) in [(1, 0.8), (10, 1.2), (100, 2.0)] {
                 everything(runs, readers, least).await;
             }
         }
-        if wanted("names") {
+        if call.wants("names") {
             names(runs).await;
         }
-        if wanted("latency") {
+        if call.wants("latency") {
             latency(runs).await;
         }
     });
@@ -67,14 +54,14 @@ fn router() -> EventRouter {
 }
 
 /// What the rival sends: the same event, made anew each time with its id and time, in an `Arc` of its own.
-struct Rival {
+struct Broadcast {
     clock: SystemClock,
     ids: RandomIds,
     scope: Arc<str>,
     sender: broadcast::Sender<Arc<SessionEvent>>,
 }
 
-impl Rival {
+impl Broadcast {
     fn new() -> Self {
         let (clock, ids, sender) = (SystemClock::new(), RandomIds::new(), broadcast::Sender::new(1_024));
         Self { clock, ids, scope: "/project".into(), sender }
@@ -161,7 +148,7 @@ async fn everything(runs: usize, readers: usize, least: f64) {
     let rounds = (DELIVERIES / BURST / readers).max(2);
     let deliveries = (rounds * BURST * readers) as f64;
     let mut router = Ours::new("*", readers, &name, &payload).await;
-    let rival = Rival::new();
+    let rival = Broadcast::new();
     let mut receivers: Vec<_> = (0..readers).map(|_| rival.sender.subscribe()).collect();
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=runs {
@@ -185,10 +172,9 @@ async fn everything(runs: usize, readers: usize, least: f64) {
         theirs.push(median(of_rival));
         ratios.push(median(times));
     }
-    let what = |text: &str| format!("{text}, {readers} subscribers of everything");
-    row(&what("deliveries"), "per s", Nothing, &ours[1..]);
-    row(&what("rival: broadcast"), "per s", Nothing, &theirs[1..]);
-    row(&what("against broadcast"), "times", AtLeast(least), &ratios[1..]);
+    let rival = Rival { what: "tokio broadcast", runs: &theirs[1..], wanted: AtLeast(least) };
+    let what = format!("deliveries, {readers} subscribers of everything");
+    with_ratios(&what, "per s", (Nothing, &ours[1..]), &rival, &ratios[1..]);
 }
 
 /// A thousand subscribers, each to one of a thousand names. The rival's receivers look at the name.
@@ -198,7 +184,7 @@ async fn names(runs: usize) {
     let router = router();
     let mut subscriptions: Vec<_> =
         names.iter().map(|name| router.subscribe(name.as_str()).unwrap()).collect();
-    let rival = Rival::new();
+    let rival = Broadcast::new();
     let mut receivers: Vec<_> = names.iter().map(|name| (name, rival.sender.subscribe())).collect();
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=runs {
@@ -220,9 +206,13 @@ async fn names(runs: usize) {
         theirs.push(median(of_rival));
         ratios.push(median(times));
     }
-    row("events, 1,000 subscribers to one of 1,000 names each", "per s", Nothing, &ours[1..]);
-    row("rival: broadcast, receivers filter", "per s", Nothing, &theirs[1..]);
-    row("names against broadcast", "times", AtLeast(120.0), &ratios[1..]);
+    let what = "events, 1,000 subscribers to one of 1,000 names each";
+    let rival = Rival {
+        what: "tokio broadcast, receivers look at the name",
+        runs: &theirs[1..],
+        wanted: AtLeast(120.0),
+    };
+    with_ratios(what, "per s", (Nothing, &ours[1..]), &rival, &ratios[1..]);
 }
 
 async fn names_of_router(
@@ -240,7 +230,7 @@ async fn names_of_router(
 }
 
 async fn names_of_rival(
-    rival: &Rival,
+    rival: &Broadcast,
     receivers: &mut [(&CustomName, Receiver)],
     names: &[CustomName],
     payload: &Payload,

@@ -1,20 +1,8 @@
-//! What the store in a file costs; started by `cargo xtask bench store`.
+//! What the store in a file costs.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. The rival
-//! is SQLite in a bare loop, one thread that inserts the same rows in transactions as large as the
+//! The rival is SQLite in a bare loop, one thread that inserts the same rows in transactions as large as the
 //! number of those who commit at the same time, with the same settings, turn by turn in the same run.
 //! A slow disk is simulated for both: each waits 4 ms at the end of a transaction.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
-
-#[path = "kit/figure.rs"]
-mod kit;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,9 +12,10 @@ use std::time::{Duration, Instant};
 use amplifier_core::{CustomName, EventId, EventType, Ids, NewEvent, Payload, SessionEvent, SessionId};
 use amplifier_foundation::host::{RandomIds, SystemClock};
 use amplifier_foundation::store::{Commit, Cursor, SqliteOptions, SqliteStore, Store, StoreError, Write};
-use kit::Wanted::{AtLeast, AtMost, Nothing};
-use kit::row;
 use rusqlite::{Connection, params};
+
+use crate::kit::Wanted::{self, AtLeast, AtMost, Nothing};
+use crate::kit::{Call, Rival, against, row};
 
 /// Commits that are timed together.
 const EMITS: usize = 64_000;
@@ -39,32 +28,29 @@ const EVENTS: usize = 1_000_000;
 /// The word that makes this program a process that holds a large log open.
 const HOLD: &str = "hold";
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+pub(crate) fn measure(call: &Call) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    if let [word, path] = args.as_slice()
+    if let [word, path] = call.words.as_slice()
         && word == HOLD
     {
         runtime.block_on(hold(Path::new(path)));
         return;
     }
-    let runs = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(15);
-    let only = args.iter().find(|arg| arg.starts_with(char::is_alphabetic));
-    let wanted = |name: &str| only.is_none_or(|only| only == name);
-    if wanted("emits") {
+    let runs = call.runs;
+    if call.wants("emits") {
         for (clients, least) in [(64, AtLeast(50_000.0)), (1_000, Nothing)] {
             emits(&runtime, runs, clients, None, least, 0.55);
         }
     }
-    if wanted("slow") {
+    if call.wants("slow") {
         for (clients, least) in [(64, AtLeast(8_000.0)), (1_000, Nothing)] {
             emits(&runtime, runs, clients, Some(SLOW), least, 0.85);
         }
     }
-    if wanted("alone") {
+    if call.wants("alone") {
         alone(&runtime, runs);
     }
-    if wanted("large") {
+    if call.wants("large") {
         large(&runtime, runs);
     }
 }
@@ -179,7 +165,7 @@ fn emits(
     runs: usize,
     clients: usize,
     slow: Option<Duration>,
-    least: kit::Wanted,
+    least: Wanted,
     times: f64,
 ) {
     let folder = tempfile::tempdir().unwrap();
@@ -187,21 +173,15 @@ fn emits(
     let conn = bare(&folder.path().join("bare.db"));
     let maker = Maker::new();
     let count = if slow.is_some() { SLOW_EMITS } else { EMITS };
-    let (mut ours, mut rival, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut rival) = (Vec::new(), Vec::new());
     for _ in 0..=runs {
         ours.push(runtime.block_on(store_rate(&store, &maker, clients, count)));
         rival.push(bare_rate(&conn, &maker, clients, count, slow));
-        ratios.push(ours[ours.len() - 1] / rival[rival.len() - 1]);
     }
     let disk = if slow.is_some() { ", 4 ms a flush" } else { "" };
-    row(&format!("durable emits, {clients} at once{disk}"), "per s", least, &ours[1..]);
-    row(&format!("rival: bare SQLite, {clients} a transaction{disk}"), "per s", Nothing, &rival[1..]);
-    row(
-        &format!("durable emits against bare, {clients} at once{disk}"),
-        "times",
-        AtLeast(times),
-        &ratios[1..],
-    );
+    let what = format!("bare SQLite, {clients} a transaction");
+    let rival = Rival { what: &what, runs: &rival[1..], wanted: AtLeast(times) };
+    against(&format!("durable emits, {clients} at once{disk}"), "per s", least, &ours[1..], &rival);
 }
 
 /// One who commits alone must not wait for others who might come.
@@ -215,8 +195,8 @@ fn alone(runtime: &tokio::runtime::Runtime, runs: usize) {
         ours.push(1e6 / runtime.block_on(store_rate(&store, &maker, 1, 1_000)));
         rival.push(1e6 / bare_rate(&conn, &maker, 1, 1_000, None));
     }
-    row("durable emit, one alone", "µs", Nothing, &ours[1..]);
-    row("rival: bare SQLite, 1 a transaction", "µs", Nothing, &rival[1..]);
+    let rival = Rival { what: "bare SQLite, 1 a transaction", runs: &rival[1..], wanted: Nothing };
+    against("durable emit, one alone", "µs", Nothing, &ours[1..], &rival);
 }
 
 async fn fill(path: &Path) {
@@ -281,7 +261,7 @@ fn large(runtime: &tokio::runtime::Runtime, runs: usize) {
 /// KiB that a process has which holds a store open, has written to it and read it once.
 fn held(path: &Path) -> f64 {
     let program: PathBuf = std::env::current_exe().unwrap();
-    let output = Command::new(program).arg(HOLD).arg(path).output().unwrap();
+    let output = Command::new(program).args(["store", HOLD]).arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 

@@ -1,17 +1,6 @@
-//! What processes that share a store wait for each other; started by `cargo xtask bench store`.
+//! What processes that share a store wait for each other.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. The other
-//! processes are `store-worker` of this package.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
-
-#[allow(dead_code, reason = "no session is needed here")]
-mod kit;
+//! The other processes are `store-worker` of this package.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -22,9 +11,10 @@ use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::store::{Instance, OwnerId, Store, Write};
 use amplifier_tests::on_disk;
 use amplifier_tests::workload::Writer;
-use kit::Wanted::{self, AtMost, Nothing};
-use kit::row;
 use tempfile::TempDir;
+
+use crate::kit::Wanted::{self, AtMost, Nothing};
+use crate::kit::{Call, row};
 
 /// Operations of the paced writer, and events that are heard, in one run.
 const OPERATIONS: usize = 200;
@@ -77,10 +67,9 @@ impl Drop for Worker {
     }
 }
 
-fn main() {
-    let runs: usize = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(15);
+pub(crate) fn measure(call: &Call) {
     // Each run has hundreds of operations of its own.
-    let runs = runs.min(5);
+    let runs = call.runs.min(5);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     beside_a_flood(runs);
     runtime.block_on(heard_elsewhere(runs));

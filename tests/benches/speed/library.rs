@@ -1,14 +1,4 @@
-//! What the libraries cost inside one process; started by `cargo xtask bench library`.
-//!
-//! Prints one JSON object a line: `{what, unit, bound, runs}`. The number of runs
-//! is the first argument. Rivals are measured in the same run, turn by turn.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
+//! What the libraries cost inside one process: storage and bundles.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,25 +9,23 @@ use amplifier_foundation::bundle::{BundleLoader, LoaderOptions};
 use amplifier_foundation::host::SystemClock;
 use amplifier_foundation::redact::Redactor;
 use amplifier_foundation::storage::{FileStorage, ProjectPaths, SessionMetadata};
-use amplifier_foundation::{Host, SessionStorage, spawn_bundle};
+use amplifier_foundation::{SessionStorage, spawn_bundle};
+
+use crate::kit::Wanted::{AtMost, Nothing};
+use crate::kit::{self, Call, Rival, against, row};
 
 /// Files of the bundle that is composed, its own among them.
 const BUNDLE_FILES: usize = 100;
 /// Appends that are timed together.
 const APPENDS: usize = 20;
 
-fn main() {
-    let runs = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(15);
+pub(crate) fn measure(call: &Call) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        append(runs).await;
-        compose(runs).await;
-        spawn(runs).await;
+        append(call.runs).await;
+        compose(call.runs).await;
+        spawn(call.runs).await;
     });
-}
-
-fn row(what: &str, unit: &str, bound: Option<f64>, runs: &[f64]) {
-    println!("{}", serde_json::json!({"what": what, "unit": unit, "bound": bound, "runs": runs}));
 }
 
 /// Appends to a transcript of 10 messages and to one of 10,000, in turn.
@@ -49,16 +37,13 @@ async fn append(runs: usize) {
     let storage = FileStorage::new(paths, Redactor::default());
     let short = session(&storage, "short", 10).await;
     let long = session(&storage, "long", 10_000).await;
-    let (mut at_10, mut at_10_000, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut at_10, mut at_10_000) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let (a, b) = (timed(&storage, &short).await, timed(&storage, &long).await);
-        at_10.push(a);
-        at_10_000.push(b);
-        ratio.push(b / a);
+        at_10.push(timed(&storage, &short).await);
+        at_10_000.push(timed(&storage, &long).await);
     }
-    row("append at 10 messages, fsync included", "ms", None, &at_10);
-    row("append at 10,000 messages, fsync included", "ms", None, &at_10_000);
-    row("append at 10,000 against 10", "times", Some(1.2), &ratio);
+    let rival = Rival { what: "at 10 messages", runs: &at_10, wanted: AtMost(1.2) };
+    against("append at 10,000 messages, flush included", "ms", Nothing, &at_10_000, &rival);
 }
 
 fn message() -> Arc<Message> {
@@ -99,8 +84,8 @@ async fn compose(runs: usize) {
         loader.prepare(&source).await.unwrap();
         kept.push(began.elapsed().as_secs_f64() * 1_000.0);
     }
-    row("load and compose a bundle of 100 files", "ms", Some(10.0), &fresh[1..]);
-    row("the same again, checked by stat", "ms", None, &kept[1..]);
+    row("load and compose a bundle of 100 files", "ms", AtMost(10.0), &fresh[1..]);
+    row("the same again, checked by stat", "ms", Nothing, &kept[1..]);
 }
 
 /// One root that includes 99 behaviors, each with a tool, a hook and a description.
@@ -125,12 +110,8 @@ fn write_bundle(folder: &Path) -> std::path::PathBuf {
 
 /// A whole session in memory: spawn, one turn of the scripted provider, outcome.
 async fn spawn(runs: usize) {
-    const BUNDLE: &str = "---\nbundle: {name: bench}\nsession:\n  orchestrator: {module: loop-basic}\n  \
-        context: {module: context-simple}\nproviders:\n  - module: provider-scripted\n    \
-        config: {script: [{text: done}]}\n---\nBe brief.\n";
     const SESSIONS: usize = 200;
-    let host = Host::builder().modules(amplifier_modules::builtin()).bundle("bench", BUNDLE).in_memory();
-    let bundle = host.prepare("bench").await.unwrap();
+    let (host, bundle) = kit::in_memory().await;
     let mut each = Vec::new();
     for _ in 0..runs {
         let began = Instant::now();
@@ -139,5 +120,5 @@ async fn spawn(runs: usize) {
         }
         each.push(began.elapsed().as_secs_f64() * 1e6 / SESSIONS as f64);
     }
-    row("spawn, one turn, outcome; in memory", "µs", None, &each);
+    row("spawn, one turn, outcome; in memory", "µs", Nothing, &each);
 }

@@ -1,18 +1,6 @@
-//! How fast sessions are spawned and go on; started by `cargo xtask bench spawn`.
+//! How fast sessions are spawned and go on.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument.
-//! Rivals are measured in the same run, turn by turn. All but the durable sessions run on one core.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
-
-#[path = "kit/durable.rs"]
-mod durable;
-mod kit;
+//! All but the durable sessions run on one core.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +8,10 @@ use std::time::Instant;
 use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::spawn::BundleRef;
 use amplifier_foundation::{Host, SpawnRequest, spawn_bundle};
-use kit::Wanted::{AtLeast, AtMost, Nothing};
-use kit::{in_memory, row};
+
+use crate::durable;
+use crate::kit::Wanted::{AtLeast, AtMost, Nothing};
+use crate::kit::{self, Call, Rival, against, in_memory, row};
 
 /// Sessions that are timed together.
 const SESSIONS: usize = 1_000;
@@ -31,10 +21,8 @@ const CALLERS: usize = 100;
 const TURNS: usize = 50;
 const TURN_SESSIONS: usize = 20;
 
-fn main() {
-    let runs = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(15);
-    let only: Option<String> = std::env::args().skip(1).find(|arg| arg.starts_with(char::is_alphabetic));
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+pub(crate) fn measure(call: &Call) {
+    let (runs, wanted) = (call.runs, |name: &str| call.wants(name));
     let one_core = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     one_core.block_on(async {
         if wanted("alone") {
@@ -86,9 +74,9 @@ async fn alone(runs: usize) {
         }
         tasks.push(rate(SESSIONS, began));
     }
-    row("spawn, one turn, finish", "per s", AtLeast(60_000.0), &rates[1..]);
+    let rival = Rival { what: "tokio spawn and join", runs: &tasks[1..], wanted: Nothing };
+    against("spawn, one turn, finish", "per s", AtLeast(60_000.0), &rates[1..], &rival);
     row("spawn, one turn, finish: p50", "µs", AtMost(20.0), &medians[1..]);
-    row("rival: tokio spawn and join", "per s", Nothing, &tasks[1..]);
 }
 
 /// The same from the address of a file: the bundle that is kept is checked by `stat`.
@@ -111,20 +99,20 @@ async fn from_uri(runs: usize) {
         }
         stats.push(rate(SESSIONS, began));
     }
-    row("spawn from a bundle's address", "per s", AtLeast(5_000.0), &rates[1..]);
-    row("rival: one stat", "per s", Nothing, &stats[1..]);
+    let rival = Rival { what: "one stat", runs: &stats[1..], wanted: Nothing };
+    against("spawn from a bundle's address", "per s", AtLeast(5_000.0), &rates[1..], &rival);
 }
 
 /// Many callers at once against one, by the rate of them all.
 async fn concurrent(runs: usize) {
     let (host, bundle) = in_memory().await;
-    let (mut many, mut ratios) = (Vec::new(), Vec::new());
+    let (mut many, mut ones) = (Vec::new(), Vec::new());
     for _ in 0..=runs {
         let began = Instant::now();
         for _ in 0..SESSIONS {
             spawn(&host, Arc::clone(&bundle)).await;
         }
-        let one = rate(SESSIONS, began);
+        ones.push(rate(SESSIONS, began));
         let began = Instant::now();
         let callers: Vec<_> =
             (0..CALLERS).map(|_| tokio::spawn(caller(host.clone(), Arc::clone(&bundle)))).collect();
@@ -132,10 +120,9 @@ async fn concurrent(runs: usize) {
             caller.await.unwrap();
         }
         many.push(rate(SESSIONS, began));
-        ratios.push(many[many.len() - 1] / one);
     }
-    row("spawn by 100 concurrent callers", "per s", Nothing, &many[1..]);
-    row("100 concurrent callers against one", "times", AtLeast(0.8), &ratios[1..]);
+    let rival = Rival { what: "one caller", runs: &ones[1..], wanted: AtLeast(0.8) };
+    against("spawn by 100 concurrent callers", "per s", Nothing, &many[1..], &rival);
 }
 
 async fn caller(host: Host, bundle: Arc<PreparedBundle>) {

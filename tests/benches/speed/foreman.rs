@@ -1,19 +1,7 @@
-//! How fast a crew gets through issues; started by `cargo xtask bench foreman`.
+//! How fast a crew gets through issues.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. Store and transcripts
-//! are files. The rival is a loop that writes and syncs the same files, in the same run; a durable wait is what a
+//! Store and transcripts are files. The rival is a loop that writes and syncs the same files, in the same run; a durable wait is what a
 //! commit of one event takes at the same time on the same store.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
-
-#[path = "kit/durable.rs"]
-mod durable;
-mod kit;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,9 +12,11 @@ use amplifier_crew::{Crew, CrewConfig};
 use amplifier_foundation::storage::ProjectPaths;
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_issue::{IssueStatus, NewIssue};
-use kit::Wanted::{AtMost, Nothing};
-use kit::{builder, row};
 use serde_json::json;
+
+use crate::durable;
+use crate::kit::Wanted::{AtMost, Nothing};
+use crate::kit::{Call, Rival, against, builder, row};
 
 /// Issues that are timed together.
 const ISSUES: usize = 1_000;
@@ -38,20 +28,22 @@ const AT_ONCE: usize = POOLS * PLACES;
 /// Durable waits that an issue may have beside its files.
 const WAITS: f64 = 4.0;
 
-fn main() {
-    let runs: usize = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(15).min(5);
+pub(crate) fn measure(call: &Call) {
+    let runs = call.runs.min(5);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    let (mut ours, mut rivals, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..=runs {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (took, wait, files) = runtime.block_on(crew(folder.path()));
         let rival = durable::of_loop(&folder.path().join("loop"), &files, AT_ONCE, ISSUES / AT_ONCE);
         let allowed = 1.5 * rival + WAITS * wait * ISSUES as f64 / AT_ONCE as f64;
-        rates.push(ISSUES as f64 / took);
+        ours.push(took * 1e3);
+        rivals.push(rival * 1e3);
         ratios.push(took / allowed);
     }
-    row("1,000 issues, pools of 16 in all", "per s", Nothing, &rates[1..]);
-    row("the same against 1.5 loops and 4 waits an issue", "times", AtMost(1.0), &ratios[1..]);
+    let rival = Rival { what: "16 threads, the same files and syncs", runs: &rivals[1..], wanted: Nothing };
+    against("1,000 issues, pools of 16 in all", "ms", Nothing, &ours[1..], &rival);
+    row("the same against 1.5 such loops and 4 durable waits an issue", "times", AtMost(1.0), &ratios[1..]);
 }
 
 /// From the start of a crew to its last issue, a durable wait, and what a worker has left.

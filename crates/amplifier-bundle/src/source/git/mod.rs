@@ -4,20 +4,19 @@
 //! deadline or when its future is dropped, its whole process group with it; two
 //! processes never write one entry; no hook, template or external transport of
 //! a repository runs; git never asks a question on the terminal.
-//! Never here: submodules, pushing, history.
+//! Never here: submodules, pushing, history; worktrees, which are the crew's.
+
+mod program;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_core::Clock;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+
+pub use program::{GitCall, GitError, GitProgram, last_lines};
 
 use super::cache::{Entry, Locked};
 use super::uri::{GitUri, without_credentials};
@@ -31,7 +30,6 @@ pub const FETCH_DEADLINE: Duration = Duration::from_secs(120);
 pub const DEFAULT_REF: &str = "main";
 
 const HEAD: &str = "HEAD";
-const MAX_STDERR_BYTES: u64 = 16 * 1024;
 
 /// Whether the network may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,13 +61,13 @@ pub struct GitCache {
     clock: Arc<dyn Clock>,
     network: Network,
     deadline: Duration,
-    program: PathBuf,
+    git: GitProgram,
 }
 
 impl GitCache {
     /// The cache in `root`, usually `$AMPLIFIER_HOME/cache`.
     pub fn new(root: PathBuf, clock: Arc<dyn Clock>, network: Network) -> Self {
-        Self { root, clock, network, deadline: FETCH_DEADLINE, program: PathBuf::from("git") }
+        Self { root, clock, network, deadline: FETCH_DEADLINE, git: GitProgram::default() }
     }
 
     /// The same with another time limit for one fetch.
@@ -82,7 +80,7 @@ impl GitCache {
     /// The same with another `git` program.
     #[must_use]
     pub fn program(mut self, program: PathBuf) -> Self {
-        self.program = program;
+        self.git = GitProgram::new(program);
         self
     }
 
@@ -125,32 +123,7 @@ impl GitCache {
         let before = self.cached(uri).and_then(|root| commit(&root));
         let references: Vec<&str> = wanted_refs(uri).collect();
         let arguments = [&["ls-remote", "--quiet", "--", uri.url()][..], &references].concat();
-        let mut command = self.command(Path::new("/"), &arguments);
-        command.stdout(Stdio::piped());
-        let asking = async {
-            let failed = |source| SourceError::Process { uri: uri.to_string(), source };
-            let mut child = Running::start(command).map_err(failed)?;
-            let stdout = child.child.stdout.take();
-            let heard = async {
-                match stdout {
-                    Some(pipe) => bounded(pipe).await,
-                    None => Ok(Vec::new()),
-                }
-            };
-            let (heard, ended) = tokio::join!(heard, child.end());
-            let (status, stderr) = ended.map_err(failed)?;
-            match status.success() {
-                true => Ok(String::from_utf8_lossy(&heard.map_err(failed)?).into_owned()),
-                false => Err(SourceError::Git { uri: uri.to_string(), said: said(&stderr, uri) }),
-            }
-        };
-        let deadline = self.clock.monotonic().saturating_add(self.deadline);
-        let listed = tokio::select! {
-            done = asking => done?,
-            () = self.clock.sleep_until(deadline) => {
-                return Err(SourceError::Deadline { uri: uri.to_string(), deadline: self.deadline });
-            }
-        };
+        let listed = self.within(uri, self.call(uri, Path::new("/"), &arguments)).await?;
         Ok((before.clone(), remote(&listed, &references, before)))
     }
 
@@ -207,50 +180,40 @@ impl GitCache {
         let scratch = locked.scratch()?;
         let dir = scratch.path();
         let work = async {
-            self.git(uri, dir, &["init", "--quiet", "--template="]).await?;
+            self.call(uri, dir, &["init", "--quiet", "--template="]).await?;
             let fetch = ["fetch", "--quiet", "--depth", "1", "--no-tags", "--", uri.url(), reference];
-            self.git(uri, dir, &fetch).await?;
-            self.git(uri, dir, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]).await
+            self.call(uri, dir, &fetch).await?;
+            self.call(uri, dir, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]).await
         };
-        let deadline = self.clock.monotonic().saturating_add(self.deadline);
-        tokio::select! {
-            done = work => done.map_err(|error| without_ref(error, reference))?,
-            () = self.clock.sleep_until(deadline) => {
-                return Err(SourceError::Deadline { uri: uri.to_string(), deadline: self.deadline });
-            }
-        }
+        self.within(uri, work).await.map_err(|error| without_ref(error, reference))?;
         locked.install(dir)
     }
 
-    async fn git(&self, uri: &GitUri, dir: &Path, arguments: &[&str]) -> Result<(), SourceError> {
-        let mut child = Running::start(self.command(dir, arguments)).map_err(|source| {
-            let uri = uri.to_string();
-            match source.kind() {
-                std::io::ErrorKind::NotFound => SourceError::NoGit { uri },
-                _ => SourceError::Process { uri, source },
+    /// Ends what asks a repository at the deadline.
+    async fn within<T>(
+        &self,
+        uri: &GitUri,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let deadline = self.clock.monotonic().saturating_add(self.deadline);
+        tokio::select! {
+            done = work => done,
+            () = self.clock.sleep_until(deadline) => {
+                Err(SourceError::Deadline { uri: uri.to_string(), deadline: self.deadline })
             }
-        })?;
-        let (status, stderr) =
-            child.end().await.map_err(|source| SourceError::Process { uri: uri.to_string(), source })?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(SourceError::Git { uri: uri.to_string(), said: said(&stderr, uri) }),
         }
     }
 
-    fn command(&self, dir: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"]);
-        command.args(["-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
-        command.arg("-C").arg(dir).args(arguments);
-        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-        // Set when we run inside a git hook; they would redirect every command.
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
-        command
+    async fn call(&self, uri: &GitUri, dir: &Path, arguments: &[&str]) -> Result<String, SourceError> {
+        let output = self.git.call(dir, arguments).output().await;
+        output.map_err(|error| {
+            let shown = uri.to_string();
+            match error {
+                GitError::Missing => SourceError::NoGit { uri: shown },
+                GitError::Refused { stderr } => SourceError::Git { uri: shown, said: said(&stderr, uri) },
+                GitError::Io(source) => SourceError::Process { uri: shown, source },
+            }
+        })
     }
 }
 
@@ -312,56 +275,7 @@ fn without_ref(error: SourceError, reference: &str) -> SourceError {
     }
 }
 
-/// The end of what git wrote, on one line, without credentials.
+/// The end of what git wrote, without the credentials of this source either.
 fn said(stderr: &str, uri: &GitUri) -> String {
-    let hidden = stderr.replace(uri.url(), &without_credentials(uri.url()));
-    let lines: Vec<String> = hidden
-        .lines()
-        .map(|line| line.split(' ').map(without_credentials).collect::<Vec<_>>().join(" "))
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    match &lines[lines.len().saturating_sub(3)..] {
-        [] => "git gave no reason".to_owned(),
-        last => last.join("; "),
-    }
-}
-
-/// A running `git` and whatever it started: all of it ends when this is dropped.
-struct Running {
-    child: Child,
-    group: Option<Pid>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> std::io::Result<Self> {
-        let child = command.spawn()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        Ok(Self { child, group })
-    }
-
-    async fn end(&mut self) -> std::io::Result<(ExitStatus, String)> {
-        let stderr = match self.child.stderr.take() {
-            Some(pipe) => bounded(pipe).await?,
-            None => Vec::new(),
-        };
-        let status = self.child.wait().await?;
-        self.group = None;
-        Ok((status, String::from_utf8_lossy(&stderr).into_owned()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
-}
-
-/// Keeps the first bytes and reads the rest past, so that the writer never blocks.
-async fn bounded(mut pipe: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    (&mut pipe).take(MAX_STDERR_BYTES).read_to_end(&mut kept).await?;
-    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
-    Ok(kept)
+    last_lines(&stderr.replace(uri.url(), &without_credentials(uri.url())))
 }

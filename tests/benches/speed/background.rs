@@ -1,17 +1,7 @@
-//! What background sessions cost in time; started by `cargo xtask bench background`.
+//! What background sessions cost in time.
 //!
-//! Prints one JSON object a line, see [`kit::row`]. The number of runs is the first argument. The store is a
-//! file, and sessions are kept in memory, so that what is measured is the queue. A durable wait is what a
+//! The store is a file, and sessions are kept in memory, so that what is measured is the queue. A durable wait is what a
 //! commit of one event takes at the same time on the same store; a slow disk is simulated by 4 ms a flush.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures real time on real files, and a failure shall stop it"
-)]
-
-mod kit;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,10 +20,11 @@ use amplifier_foundation::{Host, HostBuilder};
 use amplifier_tests::fake::{Brain, FakeContext, FakeLoop, LoopAct, ORCHESTRATOR, Step};
 use amplifier_tests::gate::Gate;
 use amplifier_tests::stage::Stage;
-use kit::Wanted::{AtLeast, AtMost, Nothing};
-use kit::{builder, row};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::kit::Wanted::{AtLeast, AtMost, Nothing};
+use crate::kit::{self, Call, Rival, against, builder, row};
 
 /// A flush of a disk that has other things to do.
 const SLOW: Duration = Duration::from_millis(4);
@@ -46,11 +37,8 @@ const WAITING: usize = 100_000;
 /// Events of one measurement of the way to the first call.
 const EVENTS: usize = 50;
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let runs: usize = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(15);
-    let only = args.iter().find(|arg| arg.starts_with(char::is_alphabetic));
-    let wanted = |name: &str| only.is_none_or(|only| only == name);
+pub(crate) fn measure(call: &Call) {
+    let (runs, wanted) = (call.runs, |name: &str| call.wants(name));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if wanted("forty") {
         runtime.block_on(forty(runs.min(5)));
@@ -64,7 +52,7 @@ fn main() {
     }
     // One part of that alone, over and over, for whoever looks with a profiler.
     for _ in 0..runs {
-        match only.map(String::as_str) {
+        match call.words.first().map(String::as_str) {
             Some("fired") => drop(runtime.block_on(fired_meanwhile(None, RUNS))),
             Some("waiting") => drop(runtime.block_on(waiting_already(None, RUNS))),
             Some("alone") => drop(runtime.block_on(sessions_alone(None, RUNS))),
@@ -175,9 +163,9 @@ async fn forty(runs: usize) {
         }
         rivals.push(began.elapsed().as_secs_f64() * 1e3);
     }
-    row("40 events, pool 4, 100 ms of work each", "ms", AtMost(1_100.0), &took[1..]);
+    let rival = Rival { what: "the same sleeps in four tasks", runs: &rivals[1..], wanted: Nothing };
+    against("40 events, pool 4, 100 ms of work each", "ms", AtMost(1_100.0), &took[1..], &rival);
     row("what is over 1.0 s, in 20 durable waits", "times", AtMost(1.0), &over[1..]);
-    row("rival: the same sleeps in four tasks", "ms", Nothing, &rivals[1..]);
 }
 
 /// What a commit of one event takes now, in seconds: the median of a few.
@@ -255,12 +243,14 @@ async fn rate(runs: usize, slow: Option<Duration>, count: usize, (what, least): 
     }
     let per_s = |all: &[Took]| all[1..].iter().map(|took| count as f64 / took.wall).collect::<Vec<_>>();
     let cpu = |all: &[Took]| all[1..].iter().map(|took| took.cpu * 1e6 / count as f64).collect::<Vec<_>>();
-    row(&format!("{what}: fired meanwhile"), "per s", Nothing, &per_s(&fired));
-    row(&format!("{what}: waiting already"), "per s", AtLeast(least), &per_s(&waited));
-    row(&format!("{what}: rival, the sessions alone"), "per s", Nothing, &per_s(&alone));
-    row(&format!("{what}: processor time, fired meanwhile"), "us", Nothing, &cpu(&fired));
-    row(&format!("{what}: processor time, waiting already"), "us", Nothing, &cpu(&waited));
-    row(&format!("{what}: processor time, the sessions alone"), "us", Nothing, &cpu(&alone));
+    let alone_per_s = per_s(&alone);
+    let rival = Rival { what: "the sessions alone", runs: &alone_per_s, wanted: Nothing };
+    against(&format!("{what}: fired meanwhile"), "per s", Nothing, &per_s(&fired), &rival);
+    against(&format!("{what}: waiting already"), "per s", AtLeast(least), &per_s(&waited), &rival);
+    let alone = cpu(&alone);
+    let rival = Rival { what: "the sessions alone", runs: &alone, wanted: Nothing };
+    against(&format!("{what}: processor time of one, fired meanwhile"), "µs", Nothing, &cpu(&fired), &rival);
+    against(&format!("{what}: processor time of one, waiting already"), "µs", Nothing, &cpu(&waited), &rival);
 }
 
 /// What something took, in seconds: by the clock, and of all processors.

@@ -1,31 +1,22 @@
-//! What background sessions cost that wait for their time; started by `cargo xtask bench background`.
+//! What background sessions cost that wait for their time.
 //!
-//! Apart from the benchmark of time, because an allocator that counts is slower. Prints one JSON object a
-//! line, see [`kit::row`]. The number of runs is the first argument. They are counted in a process of
-//! their own each time: by the memory that they hold, by what the system has given, and by its time.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures a real process, and a failure shall stop it"
-)]
+//! By the memory that they hold, by what the system has given, and by the time of the process. What is kept of them
+//! is in a file, as it is wherever a project is.
 
-mod kit;
-
-use std::alloc::System;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amplifier_background::trigger::TriggerRegistry;
 use amplifier_background::{BackgroundConfig, BackgroundSessionManager};
-use kit::Wanted::{AtMost, Nothing};
-use kit::{builder, row};
+use amplifier_foundation::host::{RandomIds, SystemClock};
+use amplifier_foundation::store::{SqliteOptions, SqliteStore};
 use serde_json::json;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::Region;
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::ALLOCATOR;
+use crate::kit::Wanted::{AtMost, Nothing};
+use crate::kit::{Call, Rival, against, builder, row};
 
 /// Background sessions that wait.
 const COUNT: usize = 10_000;
@@ -36,33 +27,34 @@ const IDLE: &str = "idle";
 /// The same with tokio tasks that sleep.
 const TASKS: &str = "tasks";
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+pub(crate) fn measure(call: &Call) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    match args.first().map(String::as_str) {
+    match call.words.first().map(String::as_str) {
         Some(IDLE) => runtime.block_on(idle()),
         Some(TASKS) => runtime.block_on(tasks()),
-        first => measure(first.and_then(|runs| runs.parse().ok()).unwrap_or(3)),
+        // What a process holds varies little.
+        _ => processes(call.runs.min(2)),
     }
 }
 
-fn measure(runs: usize) {
-    // What a process holds varies little.
-    let runs = runs.min(2);
+fn processes(runs: usize) {
     let idle: Vec<[f64; 4]> = (0..runs).map(|_| in_a_process(IDLE)).collect();
     let tasks: Vec<[f64; 4]> = (0..runs).map(|_| in_a_process(TASKS)).collect();
     let column = |rows: &[[f64; 4]], at: usize| rows.iter().map(|row| row[at]).collect::<Vec<_>>();
     row("declared with a timer, of 10,000: held", "KiB", AtMost(4.0), &column(&idle, 0));
-    row("the same, as the system counts", "KiB", Nothing, &column(&idle, 1));
-    row("10,000 that wait: share of a core", "percent", AtMost(1.0), &column(&idle, 2));
+    let against_tasks = |what: &str, unit: &str, wanted, at| {
+        let of_tasks = column(&tasks, at);
+        let rival = Rival { what: "tasks that sleep", runs: &of_tasks, wanted: Nothing };
+        against(what, unit, wanted, &column(&idle, at), &rival);
+    };
+    against_tasks("the same, as the system counts", "KiB", Nothing, 1);
+    against_tasks("10,000 that wait: share of a core", "percent", AtMost(1.0), 2);
     row("10,000 are started within", "ms", Nothing, &column(&idle, 3));
-    row("rival: a task that sleeps, as the system counts", "KiB", Nothing, &column(&tasks, 1));
-    row("rival: 10,000 such tasks: share of a core", "percent", Nothing, &column(&tasks, 2));
 }
 
 fn in_a_process(what: &str) -> [f64; 4] {
     let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).arg(what).output().unwrap();
+    let output = Command::new(program).args(["background", what]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let numbers: Vec<f64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
@@ -71,16 +63,18 @@ fn in_a_process(what: &str) -> [f64; 4] {
 
 /// Starts them, and then does nothing. Their configuration is made before and not counted.
 async fn idle() {
-    let host = builder().in_memory();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("amplifier.db");
+    let options = SqliteOptions::new(path, Arc::new(SystemClock::new()), Arc::new(RandomIds::new()));
+    let host = builder().store(Arc::new(SqliteStore::open(options).unwrap())).in_memory();
     let manager = BackgroundSessionManager::new(&host);
-    let configs: Vec<BackgroundConfig> = (0..=COUNT).map(declared).collect();
-    let mut configs = configs.into_iter();
-    manager.start(configs.next().unwrap()).await.unwrap();
+    let mut configs: Vec<BackgroundConfig> = (0..=COUNT).map(declared).collect();
+    manager.start(configs.swap_remove(0)).await.unwrap();
     settle().await;
     let (held, resident, began) = (Region::new(ALLOCATOR), resident_kib(), Instant::now());
-    for config in configs {
-        manager.start(config).await.unwrap();
-    }
+    let started = manager.start_all(configs).await;
+    assert!(started.iter().all(Result::is_ok));
+    drop(started);
     let took = began.elapsed();
     settle().await;
     let change = held.change();

@@ -1,30 +1,14 @@
-//! What sessions cost in memory; started by `cargo xtask bench spawn`.
-//!
-//! Apart from the benchmark of time, because an allocator that counts is slower. Prints one JSON object
-//! a line, see [`kit::row`]. The number of runs is the first argument. Idle sessions are counted in a
-//! process of their own each time, by the memory that the system has given it.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a benchmark measures a real process, and a failure shall stop it"
-)]
+//! What sessions cost in memory: calls of the allocator, and what the system has given a process with idle ones.
 
-mod kit;
-
-use std::alloc::System;
 use std::process::Command;
 use std::sync::Arc;
 
 use amplifier_foundation::{SpawnRequest, spawn_bundle};
-use kit::Wanted::{AtMost, Nothing};
-use kit::{in_memory, row};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::Region;
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::ALLOCATOR;
+use crate::kit::Wanted::{AtMost, Nothing};
+use crate::kit::{Call, Rival, against, in_memory, quick, row};
 
 /// Sessions that are counted together.
 const SESSIONS: usize = 1_000;
@@ -33,16 +17,14 @@ const IDLE: &str = "idle";
 /// The same with tokio tasks that wait.
 const TASKS: &str = "tasks";
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+pub(crate) fn measure(call: &Call) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match call.words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [IDLE, count] => println!("{}", runtime.block_on(idle_sessions(count.parse().unwrap()))),
         [TASKS, count] => println!("{}", runtime.block_on(idle_tasks(count.parse().unwrap()))),
-        rest => {
-            let runs = rest.first().and_then(|runs| runs.parse().ok()).unwrap_or(15);
-            runtime.block_on(allocations(runs));
-            idle(runs);
+        _ => {
+            runtime.block_on(allocations(call.runs));
+            idle(call.runs);
         }
     }
 }
@@ -73,16 +55,19 @@ fn idle(runs: usize) {
     // What a process holds varies little, and a hundred thousand sessions take their time.
     let runs = runs.min(3);
     for (count, name) in [(10_000, "10,000"), (100_000, "100,000")] {
+        if quick() && count > 10_000 {
+            continue;
+        }
         let each: Vec<f64> = (0..runs).map(|_| in_a_process(IDLE, count)).collect();
-        row(&format!("live idle session, of {name}"), "KiB", AtMost(8.0), &each);
+        let tasks: Vec<f64> = (0..runs).map(|_| in_a_process(TASKS, count)).collect();
+        let rival = Rival { what: "an idle tokio task", runs: &tasks, wanted: Nothing };
+        against(&format!("live idle session, of {name}"), "KiB", AtMost(8.0), &each, &rival);
     }
-    let each: Vec<f64> = (0..runs).map(|_| in_a_process(TASKS, 100_000)).collect();
-    row("rival: idle tokio task", "KiB", Nothing, &each);
 }
 
 fn in_a_process(what: &str, count: usize) -> f64 {
     let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args([what, &count.to_string()]).output().unwrap();
+    let output = Command::new(program).args(["spawn", what, &count.to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let bytes: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
     bytes / 1024.0

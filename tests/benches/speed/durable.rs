@@ -14,7 +14,7 @@ use amplifier_foundation::bundle::PreparedBundle;
 use amplifier_foundation::{Host, SpawnRequest, spawn_bundle};
 
 use crate::kit::Wanted::{AtMost, Nothing};
-use crate::kit::{builder, row};
+use crate::kit::{Rival, against, builder};
 
 /// Sessions, or threads of the loop, at once.
 const AT_ONCE: usize = 64;
@@ -22,19 +22,18 @@ const AT_ONCE: usize = 64;
 const EACH: usize = 4;
 
 /// Sessions and the loop, in turn, each in a fresh folder.
-#[allow(dead_code, reason = "not every benchmark measures sessions alone")]
 pub(crate) fn measure(runs: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (mut sessions, mut ratios) = (Vec::new(), Vec::new());
+    let (mut sessions, mut loops) = (Vec::new(), Vec::new());
     for _ in 0..=runs {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (took, files) = runtime.block_on(of_sessions(folder.path()));
-        let rival = of_loop(&folder.path().join("loop"), &files, AT_ONCE, EACH);
-        sessions.push((AT_ONCE * EACH) as f64 / took);
-        ratios.push(took / rival);
+        sessions.push(took * 1e3);
+        loops.push(of_loop(&folder.path().join("loop"), &files, AT_ONCE, EACH) * 1e3);
     }
-    row("durable sessions on disk, 64 at once", "per s", Nothing, &sessions[1..]);
-    row("durable sessions against the same files and syncs", "times", AtMost(1.5), &ratios[1..]);
+    let rival =
+        Rival { what: "64 threads, the same files and syncs", runs: &loops[1..], wanted: AtMost(1.5) };
+    against("256 durable sessions on disk, 64 at once", "ms", Nothing, &sessions[1..], &rival);
 }
 
 /// What a session leaves in its folder.
