@@ -61,6 +61,7 @@ impl fmt::Display for Timestamp {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no time; write it as 2026-11-22T09:30:00Z")]
 pub struct InvalidTimestamp {
+    /// Control characters escaped.
     text: String,
 }
 
@@ -69,7 +70,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         text.parse::<jiff::Timestamp>()
             .map(|time| Self(time.as_microsecond()))
-            .map_err(|_| InvalidTimestamp { text: text.to_owned() })
+            .map_err(|_| InvalidTimestamp { text: text.escape_debug().to_string() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages of a conversation, in the shape that the reference system keeps on disk.
 //!
 //! Guarantees: a message that was read and is written again keeps every field,
-//! also those that this program does not know. `null` is not dropped.
+//! also those that this program does not know. `null` is not dropped, but for fields that are optional here.
 //! Never here: the order or durability of messages; that is [`crate::transcript`].
 
 mod json;
@@ -67,6 +67,9 @@ pub enum KnownBlock {
     Text {
         /// The text.
         text: String,
+        /// Fields of other programs; kept as they were.
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// Reasoning of the model, with the provider's signature where it gives one.
     Thinking {
@@ -75,11 +78,17 @@ pub enum KnownBlock {
         /// An opaque proof that providers want back unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
+        /// Fields of other programs; kept as they were.
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
     /// An image.
     Image {
         /// The image itself.
         source: ImageSource,
+        /// Fields of other programs; kept as they were.
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
 }
 
@@ -94,30 +103,33 @@ pub enum ImageSource {
         media_type: String,
         /// The base64 text.
         data: String,
+        /// Fields of other programs; kept as they were.
+        #[serde(flatten)]
+        extra: Map<String, Value>,
     },
 }
 
 impl ImageSource {
     /// An image as base64 text.
     pub fn base64(media_type: impl Into<String>, data: impl Into<String>) -> Self {
-        Self::Base64 { media_type: media_type.into(), data: data.into() }
+        Self::Base64 { media_type: media_type.into(), data: data.into(), extra: Map::new() }
     }
 }
 
 impl ContentBlock {
     /// A block of text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Known(KnownBlock::Text { text: text.into() })
+        Self::Known(KnownBlock::Text { text: text.into(), extra: Map::new() })
     }
 
     /// A block of reasoning.
     pub fn thinking(thinking: impl Into<String>, signature: Option<String>) -> Self {
-        Self::Known(KnownBlock::Thinking { thinking: thinking.into(), signature })
+        Self::Known(KnownBlock::Thinking { thinking: thinking.into(), signature, extra: Map::new() })
     }
 
     /// An image.
     pub fn image(source: ImageSource) -> Self {
-        Self::Known(KnownBlock::Image { source })
+        Self::Known(KnownBlock::Image { source, extra: Map::new() })
     }
 }
 
@@ -294,7 +306,7 @@ impl Message {
 
 fn block_text(block: &ContentBlock) -> Option<&str> {
     match block {
-        ContentBlock::Known(KnownBlock::Text { text }) => Some(text),
+        ContentBlock::Known(KnownBlock::Text { text, .. }) => Some(text),
         ContentBlock::Other(map) => map.get("text").and_then(Value::as_str),
         ContentBlock::Known(_) => None,
     }
@@ -302,7 +314,7 @@ fn block_text(block: &ContentBlock) -> Option<&str> {
 
 fn block_len(block: &ContentBlock) -> usize {
     match block {
-        ContentBlock::Known(KnownBlock::Text { text }) => text.len(),
+        ContentBlock::Known(KnownBlock::Text { text, .. }) => text.len(),
         ContentBlock::Known(KnownBlock::Thinking { thinking, .. }) => thinking.len(),
         // Providers count an image by its pixels; 1,500 tokens is what a large one costs.
         ContentBlock::Known(KnownBlock::Image { .. }) => 6_000,
@@ -389,6 +401,16 @@ mod tests {
             r#"{"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":"s"},{"type":"text","text":"b"},{"type":"new","z":1}]}"#,
         );
         assert_eq!(m.text(), "b");
+    }
+
+    #[test]
+    fn blocks_keep_the_fields_of_other_programs() {
+        let m = round_trip(
+            r#"{"role":"assistant","content":[{"type":"text","text":"a","visibility":null,"cache_control":{"type":"x"}},{"type":"thinking","thinking":"b","content":[1]},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aW1n","width":2},"alt":"c"}]}"#,
+        );
+        assert_eq!(m.text(), "a");
+        let Content::Blocks(blocks) = &m.content else { panic!("{m:?}") };
+        assert!(blocks.iter().all(|block| matches!(block, ContentBlock::Known(_))), "{blocks:?}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum InvalidDuration {
         "`{text}` is no duration; write numbers with the units ms, s, m, h, d or w, as in `90s` or `1h30m`"
     )]
     Form {
-        /// The text, cut to 40 characters.
+        /// The text, control characters escaped, cut to 40 characters.
         text: String,
     },
     /// A unit that stands twice or after a shorter one.
@@ -34,20 +34,20 @@ pub enum InvalidDuration {
         "`{text}` names its units out of order; write each of w, d, h, m, s, ms at most once, the longest first"
     )]
     Order {
-        /// The text, cut to 40 characters.
+        /// The text, control characters escaped, cut to 40 characters.
         text: String,
     },
     /// Longer than [`MAX`].
     #[error("`{text}` is too long; at most ten years (3650d) are accepted")]
     TooLong {
-        /// The text, cut to 40 characters.
+        /// The text, control characters escaped, cut to 40 characters.
         text: String,
     },
 }
 
 /// Reads a span. White space around it does not matter.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
-    let shown = || text.chars().take(40).collect::<String>();
+    let shown = || text.escape_debug().take(40).collect::<String>();
     let form = || InvalidDuration::Form { text: shown() };
     let too_long = || InvalidDuration::TooLong { text: shown() };
     let mut rest = text.trim();

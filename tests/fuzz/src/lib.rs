@@ -21,10 +21,8 @@ use nix::time::{ClockId, clock_gettime};
 
 pub use bolero;
 
-/// Runs of a target in an ordinary test run.
-pub const EXECUTIONS: usize = 2_000;
-/// After so long an ordinary test run of a target has done enough.
-pub const ENOUGH: Duration = Duration::from_secs(2);
+/// Runs of a target in an ordinary test run, however loaded the machine is.
+pub const EXECUTIONS: usize = 600;
 /// The longest script, in bytes.
 pub const MAX_SCRIPT: usize = 160;
 /// What one run may take, of its own thread's time: thousands of times what any takes.
@@ -37,7 +35,7 @@ macro_rules! fuzz {
         let runs = $crate::Runs::of(concat!(module_path!(), ":", line!()));
         $crate::bolero::check!()
             .with_iterations($crate::EXECUTIONS)
-            .with_test_time($crate::ENOUGH)
+            .with_test_time(::std::time::Duration::MAX)
             .with_max_len($crate::MAX_SCRIPT)
             .for_each(|bytes: &[u8]| {
                 runs.one(|| {
@@ -45,6 +43,7 @@ macro_rules! fuzz {
                     $body
                 })
             });
+        runs.finish();
     }};
 }
 
@@ -71,6 +70,14 @@ impl Runs {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.slowest_us.fetch_max(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         assert!(took <= self.limit, "{} took {took:?} for one input", self.target);
+    }
+
+    /// Behind the last run: all were done, unless the environment said how many.
+    pub fn finish(self) {
+        let told = ["BOLERO_RANDOM_ITERATIONS", "BOLERO_RANDOM_SEED"].map(std::env::var_os);
+        let count = self.count.load(Ordering::Relaxed);
+        let wanted = if told.iter().any(Option::is_some) { 0 } else { EXECUTIONS as u64 };
+        assert!(count >= wanted, "{} ran {count} times only", self.target);
     }
 }
 
@@ -227,6 +234,12 @@ mod tests {
             assert_eq!(text, Script::of(&bytes).text(&good, &["[", ": "]));
         }
         assert_eq!(Script::of(&[]).text(&good, &["["]), good[0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "ran 0 times only")]
+    fn a_target_that_was_not_run_fails() {
+        Runs::of("idle").finish();
     }
 
     #[test]

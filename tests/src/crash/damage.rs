@@ -76,9 +76,8 @@ const SETTINGS: &[Look] = &[
     amplifier(&["run", "-B", "b", "four"], Shows::Nothing),
     amplifier(&["bundle", "list", "--json"], Shows::Items("")),
 ];
-
-/// The list of names passes over a registry that cannot be read; who names a bundle of it is told.
 const REGISTRY: &[Look] = &[
+    amplifier(&["bundle", "list", "--json"], Shows::Items("")),
     amplifier(&["bundle", "show", "other"], Shows::Nothing),
     amplifier(&["run", "-B", "b", "four"], Shows::Nothing),
 ];

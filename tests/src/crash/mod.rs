@@ -164,13 +164,13 @@ impl Worker {
         let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.child.wait();
         self.ended = true;
-        self.rest(CLOSING)
+        rest(&self.lines, CLOSING)
     }
 
     /// Waits for its end, at most so long; then it is killed. Its lines, its complaints, and how it ended;
     /// `None`: it had to be killed.
     pub fn end(mut self, within: Duration) -> (Vec<String>, Vec<String>, Option<ExitStatus>) {
-        let mut said = self.rest(within);
+        let mut said = rest(&self.lines, within);
         let deadline = Instant::now() + within;
         let mut status = self.child.try_wait().unwrap();
         while status.is_none() && Instant::now() < deadline {
@@ -179,19 +179,19 @@ impl Worker {
         }
         self.ended = status.is_some();
         // What a slow one has said since: half of a history would be told as a loss.
-        said.extend(self.rest(CLOSING));
-        let complaints = self.errors.try_iter().collect();
+        said.extend(rest(&self.lines, CLOSING));
+        let complaints = rest(&self.errors, CLOSING);
         (said, complaints, status)
     }
+}
 
-    /// Reads to the end of what it says.
-    fn rest(&self, within: Duration) -> Vec<String> {
-        let (mut said, deadline) = (Vec::new(), Instant::now() + within);
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => said.push(line),
-                Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => return said,
-            }
+/// Reads to the end of what a process says.
+fn rest(lines: &Receiver<String>, within: Duration) -> Vec<String> {
+    let (mut said, deadline) = (Vec::new(), Instant::now() + within);
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => said.push(line),
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => return said,
         }
     }
 }

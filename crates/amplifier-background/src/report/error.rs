@@ -11,13 +11,13 @@ use amplifier_store::{QueueName, RunState, StoreError};
 #[non_exhaustive]
 pub enum ReportError {
     /// There is no such run.
-    #[error("there is no run `{text}` in this project; `amplifier runs` shows them")]
+    #[error("there is no run `{}` in this project; `amplifier runs` shows them", text.escape_debug())]
     Unknown {
         /// What was asked for.
         text: String,
     },
     /// Several runs are meant.
-    #[error("`{text}` may be {found} runs; write its number, or more of its id")]
+    #[error("`{}` may be {found} runs; write its number, or more of its id", text.escape_debug())]
     Ambiguous {
         /// What was asked for.
         text: String,

@@ -12,7 +12,7 @@ use amplifier_fs::read::ReadError;
 #[non_exhaustive]
 pub enum BundleError {
     /// Nobody knows the name.
-    #[error("there is no bundle `{name}`; {}", suggestion(near))]
+    #[error("there is no bundle `{}`; {}", name.escape_debug(), suggestion(near))]
     NotFound {
         /// The name as written.
         name: String,
@@ -20,7 +20,7 @@ pub enum BundleError {
         near: Vec<String>,
     },
     /// The bundle is there, and what was wanted inside it is not.
-    #[error("bundle `{name}` has no `{path}` in {}; check the path after the name", folder.display())]
+    #[error("bundle `{name}` has no `{}` in {}; check the path after the name", path.escape_debug(), folder.display())]
     NotInBundle {
         /// The bundle's name or namespace.
         name: String,
@@ -30,7 +30,7 @@ pub enum BundleError {
         folder: PathBuf,
     },
     /// An include names a known namespace and a path that is not in it.
-    #[error("`{include}` names nothing in {}; check the path after `{namespace}:`", folder.display())]
+    #[error("`{}` names nothing in {}; check the path after `{namespace}:`", include.escape_debug(), folder.display())]
     IncludePath {
         /// The include as written.
         include: String,

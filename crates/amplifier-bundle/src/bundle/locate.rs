@@ -15,7 +15,7 @@ use amplifier_core::clock::BoxFuture;
 use super::builtin;
 use super::error::BundleError;
 use crate::source::file::{self, Places, SUFFIXES};
-use crate::source::registry::{self, Registry};
+use crate::source::registry::{self, Registry, RegistryError};
 use crate::source::uri::{FileUri, NameUri, NamespacedUri};
 use crate::source::{GitUri, SourceError, SourceUri, WebUri};
 use amplifier_fs::read::{self, Kind};
@@ -374,6 +374,11 @@ impl Locator {
         let mut seen = std::collections::HashSet::new();
         names.retain(|(name, _)| seen.insert(name.clone()));
         names
+    }
+
+    /// Why the names of `registry.json` are missing among [`Self::names`]; `None`: they are there.
+    pub(crate) fn names_fault(&self) -> Option<RegistryError> {
+        Registry::read(&self.amplifier_home).err()
     }
 
     fn not_found(&self, name: &str) -> BundleError {

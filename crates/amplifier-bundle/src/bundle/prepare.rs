@@ -26,6 +26,7 @@ use super::prompt::SystemPromptSource;
 use super::provenance::Origin;
 use super::roster::ContextFile;
 use crate::mention::MentionResolver;
+use crate::source::registry::RegistryError;
 use crate::source::uri::without_credentials;
 use amplifier_fs::memo::Memo;
 use amplifier_fs::read::Stamp;
@@ -429,6 +430,11 @@ impl BundleLoader {
     /// Every name that resolves, with where it comes from.
     pub fn names(&self) -> Vec<(String, NameOrigin)> {
         self.locator.names()
+    }
+
+    /// Why the names of `registry.json` are missing among [`Self::names`]; `None`: they are there.
+    pub fn names_fault(&self) -> Option<RegistryError> {
+        self.locator.names_fault()
     }
 
     /// Files that names of the project have led to since this loader was made: nobody vouches for them

@@ -57,7 +57,7 @@ pub enum YamlFault {
     #[error("the text grows to more than {MAX_NODES} values")]
     TooManyNodes,
     /// A key that the map has already.
-    #[error("the key `{key}` stands twice in one map, first in line {first_line}")]
+    #[error("the key `{}` stands twice in one map, first in line {first_line}", key.escape_debug())]
     DuplicateKey {
         /// The key.
         key: String,
@@ -71,7 +71,7 @@ pub enum YamlFault {
     #[error("a key must be plain text")]
     BadKey,
     /// `!something`.
-    #[error("the tag `{tag}` is not known here")]
+    #[error("the tag `{}` is not known here", tag.escape_debug())]
     Tag {
         /// The tag.
         tag: String,
@@ -216,23 +216,28 @@ fn attach(value: Value, outline: &Outline) -> Result<Node, Fault> {
         (Value::Null, Shape::Leaf(_)) => Yaml::Null,
         (Value::String(text), Shape::Leaf(_)) => Yaml::Str(text),
         (Value::Bool(value), Shape::Leaf(_)) => Yaml::Bool(value),
-        (Value::Number(number), Shape::Leaf(text)) => {
+        (Value::Number(number), Shape::Leaf(text)) if !text.is_empty() && text.is_ascii() => {
             let number = finite(&number).ok_or_else(|| Fault::new(YamlFault::NotFinite, position))?;
             return Ok(Node::written(Yaml::Number(number), position, text));
         }
-        _ => {
-            let message = "the value can be read in two ways".to_owned();
-            let help = Some("put it in quotes, or use block style");
-            return Err(Fault::new(YamlFault::Syntax { message, help }, position));
-        }
+        _ => return Err(two_ways("value", position)),
     };
     Ok(Node::new(value, position))
+}
+
+/// The passes differ: about a line end of Unicode for example, or a `:` that stands beside one.
+fn two_ways(what: &str, position: Position) -> Fault {
+    let message = format!("the {what} can be read in two ways");
+    Fault::new(YamlFault::Syntax { message, help: Some("put it in quotes, or use block style") }, position)
 }
 
 fn attach_map(map: serde_yaml::Mapping, outlines: &[guard::Key]) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::with_capacity(outlines.len());
     let mut merged = Vec::new();
-    for ((_, value), key) in map.into_iter().zip(outlines) {
+    for ((name, value), key) in map.into_iter().zip(outlines) {
+        if name.as_str().is_some_and(|name| name != &*key.text) {
+            return Err(two_ways("key", key.position));
+        }
         let value = attach(value, &key.value)?;
         if key.merges {
             merged = merge_sources(value)?;

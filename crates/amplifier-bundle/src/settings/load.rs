@@ -35,7 +35,7 @@ pub enum SettingsError {
         diagnostics: Vec<Diagnostic>,
     },
     /// A variable holds what cannot be used.
-    #[error("{name} is `{value}`; set it to {expected}")]
+    #[error("{name} is `{}`; set it to {expected}", value.escape_debug())]
     Variable {
         /// Its name.
         name: &'static str,

@@ -113,8 +113,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Registry {
-    /// The bundles by name.
-    #[serde(default)]
+    /// The bundles by name. Whoever writes the file writes them, if only as `{}`: without them it is damaged.
     pub bundles: BTreeMap<String, Registered>,
     /// Keys beside them, `version` among them.
     #[serde(flatten)]

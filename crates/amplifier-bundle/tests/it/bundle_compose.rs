@@ -220,6 +220,16 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_key_that_changes_its_type_is_where_composing_is_not_associative() {
+    let [a, b, c] = [("a", "{x: 1}"), ("b", "5"), ("c", "{y: 2}")]
+        .map(|(name, value)| bundle(name, &format!("tools: [{{module: t, config: {{k: {value}}}}}]")));
+    let plan = |bundle: Bundle| json!(bundle.mount_plan())["tools"][0]["config"]["k"].clone();
+    // Includes are composed from the left: a map that was replaced by a number is gone.
+    assert_eq!(plan(a.clone().compose(&b).compose(&c)), json!({"y": 2}));
+    assert_eq!(plan(a.compose(&b.compose(&c))), json!({"x": 1, "y": 2}));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -207,3 +207,10 @@ proptest! {
         prop_assert_eq!(json!(parse(&value.to_string()).unwrap()), value);
     }
 }
+
+#[test]
+fn what_stands_beside_a_line_end_of_unicode_is_refused_where_it_can_be_read_in_two_ways() {
+    check_error("limits: {max_turns:\u{2028} 3, timeout: 1m}", "1:10: the key can be read in two ways");
+    check_error("limits: {max_turns: \u{2028}3, timeout: 1m}", "1:21: the value can be read in two ways");
+    check("{\"a\\u2028b\": 3}", json!({"a\u{2028}b": 3}));
+}

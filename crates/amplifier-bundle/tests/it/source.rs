@@ -334,6 +334,8 @@ async fn a_subdirectory_stays_inside_the_checkout() {
 fn a_damaged_registry_is_an_error_that_names_it() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(Registry::read(home.path()).unwrap(), Registry::default());
+    write(home.path(), &[("registry.json", "{\"bundlez\": {\"x\": {\"uri\": \"./b.md\"}}}\n")]);
+    assert!(Registry::read(home.path()).is_err(), "names that are lost are told");
     write(home.path(), &[("registry.json", "{\"bundles\": {\"x\": {}\n")]);
     let error = Registry::read(home.path()).unwrap_err();
     assert!(matches!(error, RegistryError::Damaged { .. }));

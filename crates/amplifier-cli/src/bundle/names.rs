@@ -2,6 +2,7 @@
 //!
 //! Guarantees: a name or address that leads to no bundle is refused before anything is written.
 
+use amplifier_app::terminal::chain;
 use amplifier_foundation::bundle::NameOrigin;
 use amplifier_foundation::fs::read;
 use amplifier_foundation::settings::Scope;
@@ -26,6 +27,9 @@ pub(super) async fn list(context: &Context, all: bool, as_json: bool) -> Result<
     let host = context.host().await?;
     let active = context.active().name;
     let mut names = host.bundles().names();
+    if let Some(fault) = host.bundles().names_fault() {
+        output::say(&format!("warning: names of `registry.json` are missing: {}", chain(&fault)));
+    }
     names.retain(|(_, origin)| all || *origin != NameOrigin::WellKnown);
     if as_json {
         let line = |(name, origin): &(String, NameOrigin)| json!({ "name": name, "origin": word(*origin), "active": *name == active });

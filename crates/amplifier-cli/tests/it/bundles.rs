@@ -130,3 +130,18 @@ fn modules_that_do_not_exist_are_left_out_with_one_line_or_fatal_when_strict() {
     );
     place.run(&["run", "-B", "b", "--strict", "hi"]).code(2).says(&["tool-one"]);
 }
+
+#[test]
+fn a_registry_that_cannot_be_read_is_told_where_names_are_listed() {
+    let place = Place::new();
+    let file = place.home().join("registry.json");
+    std::fs::create_dir_all(place.home()).unwrap();
+    std::fs::write(&file, "{\"bundles\": {\"other\": {\"uri\": \"./b.md\"}}}").unwrap();
+    let names = |listed: serde_json::Value| listed.as_array().unwrap().len();
+    let whole = place.run(&["bundle", "list", "--json"]).ok();
+    assert!(!whole.stderr.contains("registry.json"), "{}", whole.stderr);
+    std::fs::write(&file, "{\"bundles\": {\n").unwrap();
+    let rest = place.run(&["bundle", "list", "--json"]).ok();
+    let rest = rest.says(&["warning: ", file.to_str().unwrap(), "line 2", "repair it or move it away"]);
+    assert_eq!(names(rest.json()) + 1, names(whole.json()), "the other names are there");
+}

@@ -43,13 +43,13 @@ pub enum InvalidFilter {
     #[error(transparent)]
     Session(#[from] InvalidId),
     /// A word behind the names is none of those that are known.
-    #[error("`{word}` is no part of a filter; use source=SESSION, tree=SESSION or data.FIELD=VALUE")]
+    #[error("`{}` is no part of a filter; use source=SESSION, tree=SESSION or data.FIELD=VALUE", word.escape_debug())]
     Word {
         /// The word.
         word: String,
     },
     /// A path to a field is malformed.
-    #[error("`{path}` is no path to a field; write it as a.b.c")]
+    #[error("`{}` is no path to a field; write it as a.b.c", path.escape_debug())]
     Path {
         /// The path.
         path: String,

@@ -32,6 +32,7 @@ const PARTS: &[&str] = &[
     "1e3",
     "é",
     "\n",
+    "\u{1b}[31m",
     "session:end",
     "s-1",
     "..",
@@ -58,7 +59,10 @@ fn event(name: &str, source: &str, data: &Value) -> Option<SessionEvent> {
 fn event_filters() {
     fuzz!(|script| {
         let text = script.text(FILTERS, PARTS);
-        let Ok(filter) = EventFilter::try_from(text.as_str()) else { return };
+        let filter = match EventFilter::try_from(text.as_str()) {
+            Ok(filter) => filter,
+            Err(error) => return assert!(!error.to_string().contains(char::is_control), "{error:?}"),
+        };
         let word = script.text(&["ok", "x", "1", "true"], PARTS);
         let data =
             json!({"status": word, "findings": [word, 1], "n": 1, "ok": true, "a": {"b": 1}, "none": null});

@@ -70,7 +70,7 @@ fn text(content: &Content) -> &str {
 
 fn text_block(block: &ContentBlock) -> Option<&str> {
     match block {
-        ContentBlock::Known(KnownBlock::Text { text }) => Some(text),
+        ContentBlock::Known(KnownBlock::Text { text, .. }) => Some(text),
         _ => None,
     }
 }

@@ -45,7 +45,7 @@ async fn reasoning_text_calls_and_usage_are_all_there() {
         };
         assert_eq!(done.usage, Some(expect), "{format:?}");
         let Content::Blocks(blocks) = &done.message.content else { panic!("{format:?}") };
-        let ContentBlock::Known(KnownBlock::Thinking { thinking, signature }) = &blocks[0] else {
+        let ContentBlock::Known(KnownBlock::Thinking { thinking, signature, .. }) = &blocks[0] else {
             panic!("{format:?}")
         };
         let signed = (format == Format::Anthropic).then_some("sign");

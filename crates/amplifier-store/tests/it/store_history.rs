@@ -421,3 +421,49 @@ proptest! {
         runtime.block_on(live_through(history));
     }
 }
+
+/// What a history leaves and says, with the ids and times of its log.
+async fn trace(store: &dyn Store, clock: &Fixed, history: &[Step]) -> String {
+    let log = store.tail().await.unwrap().log;
+    let (mut model, mut trace) = (Model::new(log), String::new());
+    for (jump, writes, conditions) in history {
+        let mut commit = Commit::new();
+        let aim = |(seed, hit): &(Seed, bool)| if *hit { aimed(*seed, &model) } else { *seed };
+        commit.writes.extend(writes.iter().map(|seed| write(aim(seed), log, &model)));
+        commit.expects.extend(conditions.iter().map(aim).map(|seed| expect(seed, log, &model)));
+        model.now += jump;
+        turn(clock, model.now);
+        model.commit(&commit);
+        trace.push_str(&format!("{}\n{:?}\n", said(store.commit(commit).await), lines(store).await));
+    }
+    let tail = store.tail().await.unwrap();
+    let first = match store.events(Cursor { sequence: 0, ..tail }, 1).await {
+        Err(StoreError::Gone { oldest }) => oldest,
+        other => panic!("{other:?}"),
+    };
+    for event in store.events(first, 10_000).await.unwrap().events {
+        trace.push_str(&format!("{:?} {} {}\n", event.sequence, event.event_type, event.at));
+    }
+    trace
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 25, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_history_leaves_the_same_trace_in_both_stores_and_each_time(history in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut traces = Vec::new();
+            for _ in 0..2 {
+                let (clock, memory) = recording();
+                traces.push(trace(&memory, &clock, &history).await);
+                let (_folder, clock, file) = crate::store_sqlite::place();
+                traces.push(trace(&file, &clock, &history).await);
+            }
+            for other in &traces[1..] {
+                assert_eq!(*other, traces[0]);
+            }
+        });
+    }
+}

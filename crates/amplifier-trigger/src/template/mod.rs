@@ -108,11 +108,17 @@ impl Template {
         if text.len() > MAX_TEMPLATE_BYTES {
             return Err(InvalidTemplate::TooLong { len: text.len() });
         }
+        Self::read(text, |at| text[..at].matches('\n').count() + 1)
+    }
+
+    /// Asks for the line of a place only to tell it: a text may hold thousands of braces.
+    fn read(text: &str, line_at: impl Fn(usize) -> usize) -> Result<Self, InvalidTemplate> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
-            let line = text[..text.len() - rest.len() + at].matches('\n').count() + 1;
+            let place_of_brace = text.len() - rest.len() + at;
+            let line = || line_at(place_of_brace);
             let (before, from) = rest.split_at(at);
             literal.push_str(before);
             if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
@@ -120,9 +126,11 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let inner = from.strip_prefix('{').ok_or(InvalidTemplate::Brace { line })?;
-            let (name, after) = inner.split_once('}').ok_or(InvalidTemplate::Brace { line })?;
-            let unknown = || InvalidTemplate::Unknown { name: name.escape_debug().take(60).collect(), line };
+            let inner = from.strip_prefix('{').ok_or_else(|| InvalidTemplate::Brace { line: line() })?;
+            let (name, after) =
+                inner.split_once('}').ok_or_else(|| InvalidTemplate::Brace { line: line() })?;
+            let unknown =
+                || InvalidTemplate::Unknown { name: name.escape_debug().take(60).collect(), line: line() };
             let part = place(name.trim()).ok_or_else(unknown)?;
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));

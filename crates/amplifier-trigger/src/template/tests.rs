@@ -56,6 +56,21 @@ fn text_of_an_event_never_becomes_part_of_the_instruction() {
 }
 
 #[test]
+fn lines_are_counted_only_where_a_fault_is_told() {
+    let asked = std::cell::Cell::new(0);
+    let line_at = |at| {
+        asked.set(asked.get() + 1);
+        at
+    };
+    let braces = "{{\n}}{event_type}\n".repeat(MAX_TEMPLATE_BYTES / 18);
+    assert!(Template::read(&braces, line_at).is_ok());
+    assert_eq!(asked.get(), 0, "for each brace the text before it was read again");
+    let bad = format!("{braces}}}");
+    assert_eq!(Template::read(&bad, line_at), Err(InvalidTemplate::Brace { line: braces.len() }));
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
 fn what_is_unknown_is_an_error_when_the_template_is_read() {
     let check = |text: &str, part: &str| {
         let error = Template::parse(text).unwrap_err().to_string();

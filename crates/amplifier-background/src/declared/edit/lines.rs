@@ -13,6 +13,9 @@ const MARK: &str = "# This list was begun by `amplifier background add`.";
 /// Values of an empty list; one that gets an item becomes a comment, and comes back with the last one's end.
 const EMPTY: [&str; 3] = ["[]", "null", "~"];
 
+/// Before a comment that was there, and looks as if such a value had become it.
+const KEPT: &str = "#  ";
+
 /// The text with one more item at the end of the list.
 pub(super) fn added(text: &str, list: Option<&Entry>, block: &[String]) -> Vec<String> {
     let text = Text::of(text);
@@ -72,8 +75,16 @@ struct Item {
 impl<'t> Text<'t> {
     fn of(text: &'t str) -> Self {
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let closed = text.is_empty() || text.ends_with('\n');
-        Self { lines: text.split_inclusive('\n').collect(), newline, closed }
+        let closed = text.is_empty() || text.ends_with(['\n', '\r']);
+        // As YAML counts them: a carriage return alone ends a line too.
+        let ends = text.match_indices(['\n', '\r']).map(|(at, _)| at + 1);
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for end in ends.filter(|end| !text[end - 1..].starts_with("\r\n")).chain([text.len()]) {
+            lines.extend(Some(&text[start..end]).filter(|line| !line.is_empty()));
+            start = end;
+        }
+        Self { lines, newline, closed }
     }
 
     /// With further lines before a line. What follows the end of the text ends as the text did.
@@ -111,6 +122,9 @@ impl<'t> Text<'t> {
         if let Some(token) = EMPTY.iter().find(|token| begins_with(value, token)) {
             begun = format!("{key}# {token}{}", &value[token.len()..]);
             lines[at] = &begun;
+        } else if stood_before(value).is_some() {
+            begun = format!("{key}{KEPT}{value}");
+            lines[at] = &begun;
         } else if !value.trim_end().is_empty() && !value.starts_with('#') {
             return None;
         }
@@ -126,9 +140,7 @@ impl<'t> Text<'t> {
             return Some(self.cut(at - 1, at + 1));
         }
         let (key, value) = value_on(line)?;
-        let comment = value.strip_prefix("# ")?;
-        let token = EMPTY.iter().find(|token| begins_with(comment, token))?;
-        let restored = format!("{key}{token}{}", &comment[token.len()..]);
+        let restored = format!("{key}{}", stood_before(value)?);
         Some(self.lines[..at].concat() + &restored + &self.lines[at + 1..].concat())
     }
 
@@ -172,6 +184,14 @@ fn value_on(line: &str) -> Option<(&str, &str)> {
         line.find(LIST).map(|at| at + LIST.len()).and_then(|at| Some(at + line[at..].find(':')? + 1))?;
     let value = line[colon..].trim_start_matches(' ');
     Some(line.split_at(line.len() - value.len()))
+}
+
+/// What stood in the place of a comment before its list was begun.
+fn stood_before(comment: &str) -> Option<&str> {
+    let kept = comment.strip_prefix(KEPT).filter(|kept| kept.starts_with("# "));
+    let value =
+        comment.strip_prefix("# ").filter(|value| EMPTY.iter().any(|token| begins_with(value, token)));
+    kept.or(value)
 }
 
 /// True if a value is this token alone.

@@ -71,6 +71,26 @@ fn an_item_is_added_at_the_end_of_the_list() {
 }
 
 #[test]
+fn a_comment_that_looks_like_an_empty_list_stays_one() {
+    for text in ["background_sessions: # [] none\n", "background_sessions: #  # [] none\nnotify: []"] {
+        there_and_back(text);
+    }
+}
+
+#[test]
+fn a_carriage_return_alone_ends_a_line_too() {
+    for text in [
+        "notify: []\r",
+        "# one\r# two\rnotify: []",
+        "notify:\r- {events: [run_dead],\r   command: [x]}\n\n",
+        "# one\rbackground_sessions: [] # none\rnotify: []\r",
+        "# one\rbackground_sessions:\r  - name: a\r    bundle: b\r\nnotify: []\n",
+    ] {
+        there_and_back(text);
+    }
+}
+
+#[test]
 fn texts_of_several_lines_stay_whole() {
     there_and_back(
         "background_sessions:\n  - name: a\n    bundle: b\n    context: |\n      one\n      # two\n",

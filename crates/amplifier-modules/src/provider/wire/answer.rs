@@ -67,7 +67,8 @@ impl Answer {
         if more.is_empty() {
             return;
         }
-        if let ContentBlock::Known(KnownBlock::Text { text }) = self.part(key, || ContentBlock::text("")) {
+        if let ContentBlock::Known(KnownBlock::Text { text, .. }) = self.part(key, || ContentBlock::text(""))
+        {
             text.push_str(more);
         }
         self.deltas.push_back(ChatDelta::Text(more.to_owned()));

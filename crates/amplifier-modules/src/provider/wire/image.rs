@@ -114,7 +114,7 @@ pub(super) fn of(block: &ContentBlock) -> Option<&ImageSource> {
 
 /// An image in `genai`'s words.
 pub(super) fn part(source: &ImageSource) -> Option<ContentPart> {
-    let ImageSource::Base64 { media_type, data } = source else { return None };
+    let ImageSource::Base64 { media_type, data, .. } = source else { return None };
     let source = BinarySource::Base64(Arc::from(data.as_str()));
     Some(ContentPart::Binary(Binary::new(media_type.as_str(), source, None)))
 }

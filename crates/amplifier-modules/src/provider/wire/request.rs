@@ -114,7 +114,7 @@ fn user(message: &Message, sight: &mut Sight) -> Vec<ContentPart> {
 
 fn block_text(block: &ContentBlock) -> Option<String> {
     let text = match block {
-        ContentBlock::Known(KnownBlock::Text { text }) => text.as_str(),
+        ContentBlock::Known(KnownBlock::Text { text, .. }) => text.as_str(),
         ContentBlock::Other(map) => map.get("text").and_then(Value::as_str)?,
         _ => return None,
     };
@@ -139,7 +139,7 @@ fn assistant(wire: Wire, message: &Message) -> Vec<ContentPart> {
 
 fn assistant_block(wire: Wire, block: &ContentBlock, calls: bool) -> Option<ContentPart> {
     match block {
-        ContentBlock::Known(KnownBlock::Thinking { thinking, signature }) => match (wire, signature) {
+        ContentBlock::Known(KnownBlock::Thinking { thinking, signature, .. }) => match (wire, signature) {
             (Wire::Anthropic, Some(signature)) => {
                 Some(custom(json!({"type": "thinking", "thinking": thinking, "signature": signature})))
             }
