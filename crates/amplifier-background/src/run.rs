@@ -18,7 +18,7 @@ use amplifier_store::{
     ActivationId, Commit, CounterName, Expect, QueueName, RunFilter, RunMove, RunRow, RunState, StoreError,
     Write,
 };
-use amplifier_trigger::{BackgroundName, TriggerEvent};
+use amplifier_trigger::{BackgroundName, TriggerEvent, TriggerEventId, TriggerKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -292,20 +292,20 @@ impl RunAtWork {
 
     fn said(&self, session: Option<&SessionId>, output: &str, to: RunState, error: Option<&str>) -> Payload {
         let trigger = &self.payload.event;
-        let said = json!({
-            "background_session_id": self.config.id(),
-            "session_name": self.config.name,
-            "spawned_session_id": session,
-            "trigger_type": trigger.trigger,
-            "trigger_id": trigger.id,
-            "trigger_data": trigger.payload,
-            "run_id": self.id,
-            "attempt": self.attempt,
-            "output": output,
-            "success": to == RunState::Completed,
-            "will_retry": to == RunState::Queued,
-            "error": error,
-        });
+        let said = Said {
+            background_session_id: &self.config.id(),
+            session_name: &self.config.name,
+            spawned_session_id: session,
+            trigger_type: &trigger.trigger,
+            trigger_id: &trigger.id,
+            trigger_data: &trigger.payload,
+            run_id: &self.id,
+            attempt: self.attempt,
+            output,
+            success: to == RunState::Completed,
+            will_retry: to == RunState::Queued,
+            error,
+        };
         Payload::cut(&said).unwrap_or_else(|_| Payload::null())
     }
 
@@ -342,6 +342,23 @@ impl RunAtWork {
         });
         told.collect()
     }
+}
+
+/// What the events of a step say.
+#[derive(Serialize)]
+struct Said<'a> {
+    background_session_id: &'a str,
+    session_name: &'a BackgroundName,
+    spawned_session_id: Option<&'a SessionId>,
+    trigger_type: &'a TriggerKind,
+    trigger_id: &'a TriggerEventId,
+    trigger_data: &'a Payload,
+    run_id: &'a RunId,
+    attempt: u32,
+    output: &'a str,
+    success: bool,
+    will_retry: bool,
+    error: Option<&'a str>,
 }
 
 /// What stands in the place of an event beyond the limit of hops.

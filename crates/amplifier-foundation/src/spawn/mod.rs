@@ -88,7 +88,7 @@ use resolve::Resolved;
 pub use result::{SpawnResult, SpawnTask};
 pub use spawner::{AgentSummary, SpawnExt, Spawner, Stay};
 pub use spec::{BundlePin, SpawnSpec, SpawnTarget};
-use supervisor::Supervisor;
+use supervisor::{First, Supervisor};
 pub use title::SessionTitle;
 pub use together::Together;
 pub use tree::TreeOutcome;
@@ -111,8 +111,8 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     let guard = caller.guard();
     let (tell, told) = oneshot::channel();
     // In a task of the host, which its shutdown waits for: a caller that goes away leaves nothing half begun.
-    let start = Box::pin(start(host.starting(), request, parent, caller));
-    tokio::spawn(life(start, tell, background));
+    let start = start(host.starting(), request, parent, caller);
+    tokio::spawn(life(Box::pin(begin(start, tell, background))));
     let result = SpawnResult::new(told.await.unwrap_or(Err(SpawnError::ShutDown))?);
     match (background, keep_open) {
         (true, _) => {}
@@ -123,9 +123,20 @@ pub async fn spawn_bundle(host: &Host, request: impl Into<SpawnRequest>) -> Resu
     Ok(result)
 }
 
-/// A session from its request to its outcome. `start` is apart, so that a session that runs does not
-/// carry what it took to start it. `caller` hears of it once there is what it waits for.
-async fn life(start: BoxFuture<'static, Result<Started, SpawnError>>, caller: Answer, background: bool) {
+/// A session from its request to its outcome.
+async fn life(begin: BoxFuture<'static, Option<Box<Supervisor>>>) {
+    if let Some(supervisor) = begin.await {
+        supervisor.run().await;
+    }
+}
+
+/// The session that begins, if one does. Apart from what runs it, so that a session that runs does not carry
+/// what it took to start it. `caller` hears of it once there is what it waits for.
+async fn begin(
+    start: impl Future<Output = Result<Started, SpawnError>>,
+    caller: Answer,
+    background: bool,
+) -> Option<Box<Supervisor>> {
     let started = caught(start).await.unwrap_or_else(|message| Err(SpawnError::Panicked { message }));
     let known = match started {
         Ok(Started::New(supervisor)) => {
@@ -136,12 +147,13 @@ async fn life(start: BoxFuture<'static, Result<Started, SpawnError>>, caller: An
                 // blocks its thread must not hold it back.
                 tokio::task::yield_now().await;
             }
-            return supervisor.run().await;
+            return Some(supervisor);
         }
         Ok(Started::Known(session)) => Ok(session),
         Err(error) => Err(error),
     };
     let _ = caller.send(known);
+    None
 }
 
 /// What a request led to.
@@ -347,15 +359,16 @@ fn supervise(
         began,
     );
     host.0.watchdog.watch(&ending);
+    let first = First { text: resolved.text, quoted: resolved.quoted, input: request.spec.input };
+    // What else was read and resolved is not kept while the session runs.
     Supervisor {
         host: host.clone(),
         session,
         driver,
-        recorded,
+        metadata: recorded.metadata,
+        storage: recorded.storage,
         ending,
-        first: resolved.text,
-        quoted: resolved.quoted,
-        input: request.spec.input,
+        first: Some(Box::new(first)),
         bundle: Arc::clone(&resolved.plan.bundle),
         keep_open: request.spec.keep_open,
     }

@@ -21,15 +21,16 @@ use amplifier_core::turn::TurnError;
 use amplifier_core::until::until;
 use amplifier_core::{AmplifierSession, CancelLevel, CancelReason, SessionOutcome};
 
+use tokio::sync::oneshot;
+
 use super::context;
 use super::finish::{CLEAN_UP_GRACE, Ending, within};
 use super::guarded::guarded;
-use super::record::Recorded;
 use super::title::SessionTitle;
 use crate::bundle::PreparedBundle;
 use crate::host::Host;
 use crate::mention::{FailureReason, Prepended};
-use crate::storage::{RecordCopy, StorageError};
+use crate::storage::{RecordCopy, SessionMetadata, SessionStorage, StorageError};
 
 /// How long a session may take to stop once it was cancelled at once.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,16 +44,23 @@ pub(super) struct Supervisor {
     pub(super) host: Host,
     pub(super) session: AmplifierSession,
     pub(super) driver: SessionDriver,
-    pub(super) recorded: Recorded,
+    pub(super) metadata: Arc<SessionMetadata>,
+    pub(super) storage: Arc<dyn SessionStorage>,
     pub(super) ending: Arc<Ending>,
-    pub(super) first: String,
-    /// Of the parent's conversation; stands in front of the first message, and mentions in it are not followed.
-    pub(super) quoted: Option<String>,
-    /// Stands behind the first message as it is.
-    pub(super) input: Option<String>,
+    /// Until it is taken.
+    pub(super) first: Option<Box<First>>,
     /// Tells where the files are that a user message mentions.
     pub(super) bundle: Arc<PreparedBundle>,
     pub(super) keep_open: bool,
+}
+
+/// What the first message is made of.
+pub(super) struct First {
+    pub(super) text: String,
+    /// Of the parent's conversation; stands in front of the text, and mentions in it are not followed.
+    pub(super) quoted: Option<String>,
+    /// Stands behind the text as it is.
+    pub(super) input: Option<String>,
 }
 
 type TurnResult = Result<TurnReply, TurnError>;
@@ -82,14 +90,14 @@ impl Supervisor {
         self.record(&mut outcome).await;
         let clean_up = caught(self.driver.clean_up(&outcome));
         if until(clean_up, within(&self.host.0.clock, CLEAN_UP_GRACE)).await.is_none() {
-            tracing::warn!(session = %self.recorded.id, "clean-ups took too long and were left");
+            tracing::warn!(session = %self.session.id(), "clean-ups took too long and were left");
         }
         // What came to mind while it ended.
         self.write_title().await;
         // Before the storage is given free: who opens the session next finds this activation settled.
         let outcome = self.ending.settle(outcome).await;
-        let id = &self.recorded.id;
-        if let Err(error) = self.bounded("close", self.recorded.storage.close(id)).await {
+        let id = self.session.id();
+        if let Err(error) = self.bounded("close", self.storage.close(id)).await {
             tracing::warn!(session = %id, %error, "the session's storage could not be closed");
         }
         self.ending.publish(outcome);
@@ -110,18 +118,10 @@ impl Supervisor {
 
     /// The first turn, and for a session that is kept open those that its handles ask for.
     async fn turns(&mut self) -> TurnResult {
-        let typed = std::mem::take(&mut self.first);
-        let first = self.with_mentions(&typed);
-        let first = match self.input.take() {
-            Some(input) if first.is_empty() => input,
-            Some(input) => format!("{first}\n\n{input}"),
-            None => first,
+        let mut last = {
+            let first = self.first_message();
+            Box::pin(self.turn(first)).await
         };
-        let first = match self.quoted.take() {
-            Some(quoted) => context::behind(&quoted, &first),
-            None => first,
-        };
-        let mut last = Box::pin(self.turn(first)).await;
         if !self.keep_open {
             return last;
         }
@@ -131,10 +131,7 @@ impl Supervisor {
             let cancel = self.session.env().cancel.clone();
             match until(self.driver.next_command(), cancel.cancelled()).await {
                 Some(Some(Command::Execute { text, reply })) => {
-                    let text = self.with_mentions(&text);
-                    let result = Box::pin(self.turn(text)).await;
-                    last = copy_of(&result);
-                    let _ = reply.send(result);
+                    last = Box::pin(self.answer(text, reply)).await;
                     self.write_title().await;
                 }
                 Some(Some(Command::End) | None) => return last,
@@ -144,16 +141,41 @@ impl Supervisor {
         }
     }
 
+    /// A turn whose result goes to who asked.
+    async fn answer(&mut self, text: String, reply: oneshot::Sender<TurnResult>) -> TurnResult {
+        let text = self.with_mentions(text);
+        let result = self.turn(text).await;
+        let copy = copy_of(&result);
+        let _ = reply.send(result);
+        copy
+    }
+
+    fn first_message(&mut self) -> String {
+        let Some(First { text, quoted, input }) = self.first.take().map(|first| *first) else {
+            return String::new();
+        };
+        let text = self.with_mentions(text);
+        let text = match input {
+            Some(input) if text.is_empty() => input,
+            Some(input) => format!("{text}\n\n{input}"),
+            None => text,
+        };
+        match quoted {
+            Some(quoted) => context::behind(&quoted, &text),
+            None => text,
+        }
+    }
+
     /// What a person typed, with the files that it mentions and that the session may read.
-    fn with_mentions(&self, text: &str) -> String {
+    fn with_mentions(&self, text: String) -> String {
         if !text.contains('@') {
-            return text.to_owned();
+            return text;
         }
         let env = self.session.env();
         let permissions = self.session.permissions().clone();
         let resolver = self.bundle.mentions(&env.cwd, self.host.user_home().map(Path::to_path_buf));
         let resolver = resolver.permitted(permissions, Arc::clone(&env.paths), env.approver.can_answer());
-        let Prepended { text, expansion, .. } = resolver.prepend(text);
+        let Prepended { text, expansion, .. } = resolver.prepend(&text);
         let refused = expansion.failed.iter().filter(|failed| failed.reason == FailureReason::NotPermitted);
         let refused: Vec<&str> = refused.map(|failed| failed.mention.as_str()).collect();
         if !refused.is_empty() {
@@ -188,8 +210,8 @@ impl Supervisor {
     /// Makes the outcome durable in the metadata, or says in it that it is not.
     async fn record(&mut self, outcome: &mut Arc<SessionOutcome>) {
         self.describe(outcome);
-        let Recorded { id, activation, metadata, storage, .. } = &self.recorded;
-        let describe = storage.describe(id, *activation, metadata);
+        let (id, activation) = (self.session.id(), self.session.activation());
+        let describe = self.storage.describe(id, activation, &self.metadata);
         if let Err(error) = self.bounded("describe", describe).await {
             tracing::error!(session = %id, %error, "the outcome could not be recorded");
             Arc::make_mut(outcome).unrecorded = true;
@@ -200,11 +222,11 @@ impl Supervisor {
     async fn write_title(&mut self) {
         let now = self.host.clock().now();
         let Some(title) = self.session.env().coordinator.capability::<SessionTitle>() else { return };
-        if !title.enter(Arc::make_mut(&mut self.recorded.metadata), now) {
+        if !title.enter(&mut self.metadata, now) {
             return;
         }
-        let Recorded { id, activation, metadata, storage, .. } = &self.recorded;
-        let describe = storage.describe(id, *activation, metadata);
+        let (id, activation) = (self.session.id(), self.session.activation());
+        let describe = self.storage.describe(id, activation, &self.metadata);
         if let Err(error) = Box::pin(self.bounded("describe", describe)).await {
             tracing::warn!(session = %id, %error, "the session's name could not be recorded");
         }
@@ -216,7 +238,7 @@ impl Supervisor {
         action: &'static str,
         call: impl Future<Output = Result<(), StorageError>>,
     ) -> Result<(), StorageError> {
-        let (id, end) = (&self.recorded.id, within(self.host.clock(), STORAGE_GRACE));
+        let (id, end) = (self.session.id(), within(self.host.clock(), STORAGE_GRACE));
         let late = || StorageError::Backend { id: id.clone(), action, source: "it took too long".into() };
         until(guarded(id, action, call), end).await.unwrap_or_else(|| Err(late()))
     }
@@ -228,12 +250,13 @@ impl Supervisor {
         messages.for_each(|message| {
             turns += u64::from(message.role == Role::User && !message.metadata.contains_key("source"));
         });
-        let metadata = Arc::make_mut(&mut self.recorded.metadata);
-        metadata.turn_count = Some(turns);
-        metadata.last_updated = Some(self.host.clock().now());
+        let now = self.host.clock().now();
         if let Some(title) = self.session.env().coordinator.capability::<SessionTitle>() {
-            title.enter(metadata, self.host.clock().now());
+            title.enter(&mut self.metadata, now);
         }
+        let metadata = Arc::make_mut(&mut self.metadata);
+        metadata.turn_count = Some(turns);
+        metadata.last_updated = Some(now);
         metadata.amplifier.status = Some(outcome.kind.as_str().to_owned());
         metadata.amplifier.outcome = Some(RecordCopy::new(Arc::clone(outcome)));
         if let Some(model) = self.session.model() {

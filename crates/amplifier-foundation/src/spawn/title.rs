@@ -3,7 +3,7 @@
 //! Guarantees: a name that a person gave stays, and so does one that came from a model; what is set is written with the
 //! metadata, after each turn of a session that is kept open and at the end of every session.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use amplifier_core::Timestamp;
 use serde_json::Value;
@@ -78,9 +78,11 @@ impl SessionTitle {
         }
     }
 
-    /// Enters what was set since the last time; false if that is nothing.
-    pub(super) fn enter(&self, metadata: &mut SessionMetadata, now: Timestamp) -> bool {
+    /// Enters what was set since the last time; false if that is nothing. Metadata that is shared is copied
+    /// only then.
+    pub(super) fn enter(&self, metadata: &mut Arc<SessionMetadata>, now: Timestamp) -> bool {
         let Some(title) = self.state().title.take() else { return false };
+        let metadata = Arc::make_mut(metadata);
         metadata.extra.shift_remove(OF_WORDS);
         if title.of_words {
             metadata.extra.insert(OF_WORDS.to_owned(), title.name.as_str().into());

@@ -203,8 +203,8 @@ impl SessionMetadata {
     fn has_no_secret(&self, redactor: &Redactor) -> bool {
         let record = &self.amplifier;
         !redactor.knows_values()
-            && self.extra.is_empty()
-            && record.extra.is_empty()
+            && is_plain(&self.extra)
+            && is_plain(&record.extra)
             && record.outcome.as_ref().is_none_or(|copy| copy.passes(redactor))
             && record.permissions.as_ref().is_none_or(|copy| copy.passes(redactor))
             && record.limits.as_ref().is_none_or(|copy| copy.passes(redactor))
@@ -219,6 +219,16 @@ impl SessionMetadata {
         text.push(b'\n');
         Ok(text)
     }
+}
+
+/// True if these keys, beside the session's own ones, surely hold no secret. What has parts is not looked
+/// through, and a `value` is named by what stands beside it.
+fn is_plain(keys: &Map<String, Value>) -> bool {
+    let plain = |key: &str, value: &Value| {
+        let has_parts = matches!(value, Value::Array(_) | Value::Object(_));
+        !has_parts && key != "value" && !crate::redact::names_secret(key)
+    };
+    keys.iter().all(|(key, value)| plain(key, value))
 }
 
 /// A time as the reference writes it, with or without a zone. What is no time counts as absent.
@@ -275,8 +285,13 @@ mod tests {
         let plain = Redactor::default();
         let with = |key: &str, value: Value| serde_json::json!({"name": "n", "amplifier": {key: value}});
         assert!(redacted(with("limits", serde_json::json!({"max_tokens": 7})), &plain).contains("7"));
+        let own = serde_json::json!({"background_session": "b", "n": 7, "amplifier": {"later": "l"}});
+        let own: Arc<SessionMetadata> = Arc::new(serde_json::from_value(own).unwrap());
+        assert!(Arc::ptr_eq(&own.redacted(&id, &plain).unwrap(), &own), "plain keys cost no copy");
         for hidden in [
             serde_json::json!({"api_key": "v4lue-x"}),
+            serde_json::json!({"name": "api_key", "value": "v4lue-x"}),
+            serde_json::json!({"ticket": {"password": "v4lue-x"}}),
             with("later", serde_json::json!({"password": "v4lue-x"})),
             with("spawn", serde_json::json!({"preferences": [{"config": {"api_key": "v4lue-x"}}]})),
             with("outcome", serde_json::json!({"headers": [{"name": "Cookie", "value": "v4lue-x"}]})),
