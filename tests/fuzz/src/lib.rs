@@ -182,7 +182,7 @@ impl<'b> Script<'b> {
                 let to = self.below(text.len() + 1);
                 text.splice(to..to, part);
             }
-            2 | 3 | 4 if !words.is_empty() => {
+            2..=4 if !words.is_empty() => {
                 let word = self.one_of(words);
                 text.splice(at..at, word.bytes());
             }

@@ -321,7 +321,9 @@ mod tests {
         assert_eq!(left(&format!("{wrote}{failed}"), None), None);
         // What another thread writes while the fsync is under way is not sure.
         let begun = format!("1 fdatasync(4<{file}> <unfinished ...>\n");
-        let meanwhile = format!("2 pwrite64(4<{file}>, \"{de}\", 2, 1 <unfinished ...>\n2 <... pwrite64 resumed>)   = 2\n");
+        let meanwhile = format!(
+            "2 pwrite64(4<{file}>, \"{de}\", 2, 1 <unfinished ...>\n2 <... pwrite64 resumed>)   = 2\n"
+        );
         let trace = format!("{wrote}{begun}{meanwhile}1 <... fdatasync resumed>) = 0\n");
         assert_eq!(left(&trace, None).as_deref(), Some("abc"));
         let lucky = |seed| left(&trace, Some(&mut Dice::new(seed))).unwrap();

@@ -185,7 +185,7 @@ impl Worker {
     }
 }
 
-/// Reads to the end of what a process says.
+/// Reads to the end of what is said.
 fn rest(lines: &Receiver<String>, within: Duration) -> Vec<String> {
     let (mut said, deadline) = (Vec::new(), Instant::now() + within);
     loop {

@@ -154,8 +154,7 @@ fn bundle_files() {
         let Some(bundle) = parsed.value else { return };
         let _ = (validate::check(&bundle, Strictness::Strict), validate::check_complete(&bundle));
         let plan = json!(bundle.mount_plan());
-        let mut empty = Bundle::default();
-        empty.version = String::new();
+        let empty = Bundle { version: String::new(), ..Bundle::default() };
         assert_eq!(
             json!(bundle.clone().compose(&empty).mount_plan()),
             plan,
