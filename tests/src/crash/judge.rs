@@ -2,8 +2,8 @@
 //!
 //! Guarantees: it is given what was acknowledged, and a folder that nobody has open; it says what was lost, what is
 //! there twice, what nobody asked for, and what has another order. A checker that does not answer is a flaw.
-//! Never here: a rule; those are [`history`](crate::history)'s, [`verdict`](super::verdict)'s and
-//! [`foreman_verdict`](super::foreman_verdict)'s.
+//! Never here: a rule; those are [`history`](crate::history)'s, [`verdict`]'s and
+//! [`foreman_verdict`]'s.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! A writer of a store, and a loss of power at each moment at which it was told that something is durable.
 //!
-//! One honest run is traced with all that it writes; [`disk`](super::disk) says what would be left at each
+//! One honest run is traced with all that it writes; [`disk`] says what would be left at each
 //! acknowledgement, and another process looks at it as at the remains of a kill.
 //!
 //! Guarantees: what is judged is what the disk surely holds, and what it may hold besides, drawn by a seed.
