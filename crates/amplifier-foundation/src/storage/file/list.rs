@@ -15,6 +15,11 @@ use super::folder::{METADATA, TRANSCRIPT, backup_of};
 use crate::storage::query::Head;
 use amplifier_fs::read;
 
+/// Sessions from which on several threads ask for their times: the kernel's way to each file is most of a list.
+const MANY: usize = 1_000;
+/// Threads that ask at most.
+const MAX_THREADS: usize = 4;
+
 struct Candidate {
     id: SessionId,
     project: String,
@@ -57,19 +62,35 @@ fn collect(
     if !read::is_dir(&sessions) {
         return Ok(());
     }
-    for name in read::names(&sessions).map_err(StorageError::io("list", &sessions))? {
-        // What is no id is no session: hidden files, half removed folders.
-        let Ok(id) = SessionId::new(&name) else { continue };
-        if !query.fits_id(&name) {
-            continue;
-        }
-        let folder = sessions.join(&name);
-        let updated = changed(&folder);
+    let names = read::names(&sessions).map_err(StorageError::io("list", &sessions))?;
+    // What is no id is no session: hidden files, half removed folders.
+    let ids =
+        names.into_iter().filter(|name| query.fits_id(name)).filter_map(|name| SessionId::new(name).ok());
+    let found: Vec<(SessionId, PathBuf)> = ids.map(|id| (id.clone(), sessions.join(id.as_str()))).collect();
+    let times = times(&found);
+    for ((id, folder), updated) in found.into_iter().zip(times) {
         if query.fits_time(updated) {
             candidates.push(Candidate { id, project: project.clone(), folder, updated });
         }
     }
     Ok(())
+}
+
+/// When each was last changed, in their order.
+fn times(found: &[(SessionId, PathBuf)]) -> Vec<Option<Timestamp>> {
+    let ask = |part: &[(SessionId, PathBuf)]| -> Vec<_> {
+        part.iter().map(|(_, folder)| changed(folder)).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    if found.len() < MANY || threads == 1 {
+        return ask(found);
+    }
+    std::thread::scope(|scope| {
+        let parts = found.chunks(found.len().div_ceil(threads));
+        let asking: Vec<_> = parts.map(|part| scope.spawn(move || ask(part))).collect();
+        let joined = asking.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 /// When the metadata was last written; without metadata, when the folder was changed.
@@ -136,5 +157,26 @@ impl Keyword {
         let Some(folder) = &summary.path else { return false };
         let Ok(content) = read::whole(&folder.join(TRANSCRIPT)) else { return false };
         String::from_utf8_lossy(&content).to_lowercase().contains(&self.escaped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_times_come_in_the_order_of_their_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let found: Vec<(SessionId, PathBuf)> = (0..MANY + 3)
+            .map(|n| (SessionId::new(format!("s{n}")).unwrap(), dir.path().join(format!("s{n}"))))
+            .collect();
+        for (_, folder) in found.iter().step_by(2) {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let all = times(&found);
+        assert_eq!(all.len(), found.len());
+        for (n, (_, folder)) in found.iter().enumerate() {
+            assert_eq!((all[n], all[n].is_some()), (changed(folder), n % 2 == 0));
+        }
     }
 }
