@@ -1,8 +1,10 @@
 //! A store that fails when a test wants it to.
 //!
 //! Guarantees: a commit that fails has no effect on the store behind it, but for one in doubt; every
-//! commit is counted and named, after its first write, in order. Reads fail by [`FaultyStore::fail_reads`] alone.
+//! commit is counted and named, after its first write, in order. Reads fail by [`FaultyStore::fail_reads`] and
+//! [`FaultyStore::fail_tails`] alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use amplifier_core::{EventId, IssueId, Payload, RunId, SessionEvent, SessionId};
@@ -38,6 +40,7 @@ pub struct FaultyStore {
     inner: Arc<dyn Store>,
     fault: Arc<Mutex<(When, StoreFault)>>,
     reads: Arc<Mutex<Option<StoreFault>>>,
+    tails: Arc<AtomicBool>,
     commits: Arc<Mutex<Vec<&'static str>>>,
     steps: Arc<Mutex<Vec<Step>>>,
     /// Held by a commit that is late.
@@ -52,7 +55,8 @@ impl FaultyStore {
     pub fn new(inner: Arc<dyn Store>, when: When, fault: StoreFault) -> Self {
         let fault = Arc::new(Mutex::new((when, fault)));
         let line = Arc::default();
-        Self { inner, fault, reads: Arc::default(), commits: Arc::default(), steps: Arc::default(), line }
+        let (reads, tails, commits, steps) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+        Self { inner, fault, reads, tails, commits, steps, line }
     }
 
     /// The store behind it, as another process would have it: nothing fails there.
@@ -68,6 +72,11 @@ impl FaultyStore {
     /// Lets every read of a session or key fail, or none.
     pub fn fail_reads(&self, fault: Option<StoreFault>) {
         *self.reads.lock().unwrap() = fault;
+    }
+
+    /// Lets it say no more where its log ends, nor which one it is; or say so again.
+    pub fn fail_tails(&self, fail: bool) {
+        self.tails.store(fail, Ordering::SeqCst);
     }
 
     /// The commits that were tried, in order; those that nobody waited for too.
@@ -201,6 +210,9 @@ impl Store for FaultyStore {
     }
 
     async fn tail(&self) -> Result<Cursor, StoreError> {
+        if self.tails.load(Ordering::SeqCst) {
+            return Err(full("read"));
+        }
         self.inner.tail().await
     }
 

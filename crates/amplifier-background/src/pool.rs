@@ -118,7 +118,7 @@ impl Pool {
             self.board.change_quietly(|inner| inner.ahead = Ahead::default());
             return Ok(Some(limited.saturating_since(now).max(LIMIT_LOOK)));
         }
-        let (mut free, starting) = self.room();
+        let (mut free, mut starting) = self.room();
         let extra = if self.allows() { MAX_EXTRA } else { 0 };
         if free + extra == 0 {
             if fresh {
@@ -127,23 +127,43 @@ impl Pool {
             return Ok(None);
         }
         let mut ahead = self.board.change_quietly(|inner| std::mem::take(&mut inner.ahead));
-        let due = ahead.next.is_some_and(|next| next <= now);
-        if fresh || due || (ahead.runs.is_empty() && !ahead.all) {
-            self.lease.hold().await?;
-            // What was read counts until something is queued: where nothing is, some are read ahead.
-            let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
-            let more = if fresh { 0 } else { places.min(AHEAD) };
-            let limit = (2 * free).max(more) + starting + extra;
-            let ready = self.host.store().ready_runs(&self.queue, limit).await?;
-            let all = ready.runs.len() < limit;
-            ahead = Ahead { runs: ready.runs.into(), all, next: ready.next };
+        let mut reads = fresh || ahead.next.is_some_and(|next| next <= now);
+        loop {
+            if reads || (ahead.runs.is_empty() && !ahead.all) {
+                ahead = self.read(free, starting + extra, fresh).await?;
+            }
+            reads = false;
+            // Several may have ended at once, and leave more places than runs were read.
+            let begun = self.begin_ahead(&mut ahead, free, extra);
+            (free, starting) = self.room();
+            if begun == 0 || ahead.all || !ahead.runs.is_empty() || free + extra == 0 {
+                break;
+            }
         }
-        let (mut all, next) = (ahead.all, ahead.next);
-        let mut left = VecDeque::new();
+        let next = ahead.next;
+        self.board.change_quietly(|inner| inner.ahead = ahead);
+        Ok(next.map(|next| next.saturating_since(self.host.clock().now())))
+    }
+
+    /// Reads what is ready: what there is room for, and some ahead. What was read counts until something is
+    /// queued; where nothing is, more of it.
+    async fn read(&self, free: usize, besides: usize, fresh: bool) -> Result<Ahead, StoreError> {
+        self.lease.hold().await?;
+        let places = usize::try_from(self.config.pool_size).unwrap_or(usize::MAX);
+        let more = if fresh { 0 } else { places.min(AHEAD) };
+        let limit = (2 * free).max(more) + besides;
+        let ready = self.host.store().ready_runs(&self.queue, limit).await?;
+        let all = ready.runs.len() < limit;
+        Ok(Ahead { runs: ready.runs.into(), all, next: ready.next })
+    }
+
+    /// Begins what was read, as far as there are places; the rest stays. How many were begun.
+    fn begin_ahead(self: &Arc<Self>, ahead: &mut Ahead, mut free: usize, extra: usize) -> usize {
+        let (mut begun, mut left) = (0, VecDeque::new());
         for row in ahead.runs.drain(..) {
             // Until its session is recorded it is queued, and again from when that is settled.
             if self.board.look(|inner| inner.running.contains_key(&row.id)) {
-                all = false;
+                ahead.all = false;
                 continue;
             }
             if free + extra == 0 {
@@ -151,13 +171,16 @@ impl Pool {
                 continue;
             }
             match RunAtWork::of(self, &row).map(|work| self.begin(work, None)) {
-                Some(true) => free = free.saturating_sub(1),
+                Some(true) => {
+                    begun += 1;
+                    free = free.saturating_sub(1);
+                }
                 Some(false) => left.push_back(row),
                 None => tracing::error!(run = %row.id, "a run cannot be read; drop it"),
             }
         }
-        self.board.change_quietly(|inner| inner.ahead = Ahead { runs: left, all, next });
-        Ok(next.map(|next| next.saturating_since(self.host.clock().now())))
+        ahead.runs = left;
+        begun
     }
 
     /// Free places, and runs that were begun and have no session yet.

@@ -85,6 +85,7 @@ impl Payload {
     }
 
     /// Refuses a payload over [`MAX_PAYLOAD_BYTES`].
+    #[inline]
     pub fn check(&self) -> Result<(), PayloadError> {
         match self.0.len() {
             len if len > MAX_PAYLOAD_BYTES => Err(PayloadError::TooLarge { len }),

@@ -42,6 +42,8 @@ enum Shows {
     Lines,
     /// So many items, at a JSON pointer.
     Items(&'static str),
+    /// So many items, fewer by the lines that are gone: a file of lines that ends at one of them is whole.
+    ItemsOfLines,
     /// Nothing that is counted.
     Nothing,
 }
@@ -132,7 +134,7 @@ const FORMATS: &[Format] = &[
         file: |project| project.path().join("more.jsonl"),
         looks: &[
             foreman(&["import", "more.jsonl"], Shows::Nothing),
-            foreman(&["issue", "list", "--all", "--json"], Shows::Items("")),
+            foreman(&["issue", "list", "--all", "--json"], Shows::ItemsOfLines),
         ],
     },
 ];
@@ -242,9 +244,9 @@ impl Shows {
         match self {
             Self::Nothing => 0,
             Self::Lines => said.lines().count(),
-            Self::Items(pointer) => {
+            Self::Items(_) | Self::ItemsOfLines => {
                 let all: Value = serde_json::from_str(said).unwrap_or_default();
-                let items = all.pointer(pointer);
+                let items = all.pointer(if let Self::Items(pointer) = self { pointer } else { "" });
                 items.map_or(0, |items| {
                     items
                         .as_array()
@@ -253,6 +255,11 @@ impl Shows {
             }
         }
     }
+}
+
+/// Lines that hold anything.
+fn lines(content: &[u8]) -> usize {
+    content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
 }
 
 /// One damage. What was done, in words.
@@ -298,13 +305,16 @@ pub fn damage_all(each: usize, seed: u64, progress: impl Fn(usize, usize)) -> Re
             let mut dice = Dice::new(seed.wrapping_mul(1_000_003) + (place * 100_000 + n) as u64);
             let file = (format.file)(&project);
             let mut content = std::fs::read(&file).unwrap_or_default();
+            let whole = lines(&content);
             let what = damage(&mut content, &mut dice);
+            let gone = whole.saturating_sub(lines(&content));
             std::fs::write(&file, &content).unwrap();
             let mut flaws = Vec::new();
             let mut told = false;
             for (look, before) in format.looks.iter().zip(&before) {
                 let (said, complaints, code) = call(&project, look.program, look.args);
-                let (flaw, is_told) = judge(&project, &file, look, *before, (&said, &complaints, code));
+                let before = before - if matches!(look.shows, Shows::ItemsOfLines) { gone } else { 0 };
+                let (flaw, is_told) = judge(&project, &file, look, before, (&said, &complaints, code));
                 // Told once is enough, by the first that meets it.
                 let flaw = flaw.filter(|flaw| !told || !flaw.is_loss);
                 told |= is_told;

@@ -104,9 +104,10 @@ impl EventRouter {
     {
         // Made here, where it stays: an event is large, and a future that carries one is too. Its stamp first: what
         // was handed over a moment ago is slow to read at once.
-        let stamp = self.stamp();
-        let event = self.sealed(NewEvent::custom(name.try_into()?, payload), stamp)?;
-        let id = event.id;
+        let (id, now) = self.stamp();
+        let (name, payload) = (name.try_into()?, payload.into());
+        payload.check()?;
+        let event = self.sealed(NewEvent::custom(name, payload), (id, now));
         match self.append(event) {
             Ok(()) => Ok(id),
             Err(refused) => self.otherwise(refused).await,
@@ -428,7 +429,8 @@ impl EventRouter {
     }
 
     fn complete(&self, event: NewEvent) -> Result<Arc<SessionEvent>, EmitError> {
-        self.sealed(event, self.stamp())
+        event.payload.check()?;
+        Ok(self.sealed(event, self.stamp()))
     }
 
     /// What an event that is made now is known by.
@@ -438,15 +440,11 @@ impl EventRouter {
         (EventId(self.0.ids.v7(now)), now)
     }
 
-    /// At its last place at once: an event is large, and moved as seldom as can be.
+    /// At its last place at once: an event is large, and moved as seldom as can be. Its payload was checked: what may
+    /// be refused here would be put together twice.
     #[inline(always)]
-    fn sealed(
-        &self,
-        event: NewEvent,
-        (id, now): (EventId, Timestamp),
-    ) -> Result<Arc<SessionEvent>, EmitError> {
-        event.payload.check()?;
-        Ok(Arc::new(SessionEvent::seal(event, id, None, self.scope(), now)))
+    fn sealed(&self, event: NewEvent, (id, now): (EventId, Timestamp)) -> Arc<SessionEvent> {
+        Arc::new(SessionEvent::seal(event, id, None, self.scope(), now))
     }
 
     /// Tells a terminal event that the store could not take, so that nobody waits for it for ever.

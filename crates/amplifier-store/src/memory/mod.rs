@@ -37,7 +37,8 @@ pub struct MemoryStore {
 
 struct Inner {
     state: State,
-    listeners: Vec<Weak<dyn LogListener>>,
+    /// Who listens, until nobody else holds it: a look at a count is cheaper than an upgrade, at each event.
+    listeners: Vec<Arc<dyn LogListener>>,
     /// Every commit that was applied, if they are recorded.
     journal: Option<Vec<(Timestamp, Commit)>>,
     refused_posts: u64,
@@ -119,10 +120,10 @@ impl Inner {
         }
         let mut gone = false;
         for listener in &self.listeners {
-            let Some(listener) = listener.upgrade() else {
+            if is_gone(listener) {
                 gone = true;
                 continue;
-            };
+            }
             if !events.is_empty() {
                 listener.recorded(events);
             }
@@ -134,9 +135,14 @@ impl Inner {
             }
         }
         if gone {
-            self.listeners.retain(|listener| listener.strong_count() > 0);
+            self.listeners.retain(|listener| !is_gone(listener));
         }
     }
+}
+
+/// True if whoever listened is there no more.
+fn is_gone(listener: &Arc<dyn LogListener>) -> bool {
+    Arc::strong_count(listener) == 1
 }
 
 #[async_trait]
@@ -170,7 +176,9 @@ impl Store for MemoryStore {
     }
 
     fn listen(&self, listener: Weak<dyn LogListener>) {
-        self.lock().listeners.push(listener);
+        let mut inner = self.lock();
+        inner.listeners.retain(|listener| !is_gone(listener));
+        inner.listeners.extend(listener.upgrade());
     }
 
     async fn tail(&self) -> Result<Cursor, StoreError> {

@@ -38,6 +38,31 @@ async fn so_many_run_at_once_as_the_pool_has_places() {
     assert_eq!(ended[0].state, BackgroundState::Stopped);
 }
 
+/// What is read ahead of the queue may be less than the places that become free together.
+#[tokio::test]
+async fn places_that_become_free_at_once_are_all_taken_again() {
+    let stage = Stage::new();
+    let (alone, together, then) = (Gate::new(), Gate::new(), Gate::new());
+    for (gate, count) in [(&alone, 1), (&together, 4), (&then, 4)] {
+        for _ in 0..count {
+            stage.brain.then(Step::Late("done".into(), gate.clone()));
+        }
+    }
+    let host = stage.host_in_memory();
+    let manager = BackgroundSessionManager::new(&host);
+    manager.start(config("night", json!({"pool_size": 4}))).await.unwrap();
+    fire_all(&manager, "night", 40).await;
+    alone.reached(1).await;
+    together.reached(3).await;
+    alone.open();
+    together.reached(4).await;
+    together.open();
+    then.reached(4).await;
+    then.open();
+    runs(&host, "night", "forty runs", all(RunState::Completed, 40)).await;
+    conserved(&host, "night").await;
+}
+
 #[tokio::test]
 async fn two_managers_on_one_store_run_nothing_twice() {
     let stage = Stage::new();

@@ -72,6 +72,31 @@ async fn large_events_push_each_other_out_before_they_fill_the_memory(at: At) {
     assert!((64..136).contains(&missed), "at most 64 MiB are kept for it: {missed} are missed");
 }
 
+each_store!(a_reader_that_lags_behind_a_log_that_nobody_can_name_is_told_where_to_read_on);
+async fn a_reader_that_lags_behind_a_log_that_nobody_can_name_is_told_where_to_read_on(at: At) {
+    let (router, store) = faulty(&at);
+    store.fail_tails(true);
+    let mut live = router.subscribe("tick").unwrap();
+    let mut events = router.subscribe("tick").unwrap().events();
+    emit(&router, "tick", 1).await;
+    assert_eq!(number(&mut live).await, 1);
+    assert_eq!(of(&soon("an event", events.next()).await.unwrap().unwrap()), 1);
+    flood(&router, (2..=1_500).map(|number| ("tick", number))).await;
+    let Some(Delivery::Lagged { missed, resume_at }) = soon("the lag", live.next()).await else { panic!() };
+    assert_eq!((missed, resume_at.log, resume_at.sequence), (1_499 - 1_024, 0, 2));
+    let refused = router.subscribe_from(resume_at, "tick").await;
+    assert!(refused.is_err(), "a cursor of no log is no place in this one");
+    let gone = soon("where to read on", events.next()).await.unwrap().unwrap_err();
+    assert!(
+        matches!(gone, RouterError::Gone { oldest } if oldest.sequence == 1 && oldest.log != 0),
+        "{gone}"
+    );
+    for expected in 2..=1_500 {
+        let event = soon("an event", events.next()).await.unwrap().unwrap();
+        assert_eq!(of(&event), expected, "what was read does not come again, and nothing is left out");
+    }
+}
+
 /// A wall clock that a test sets back.
 #[derive(Debug)]
 struct Jumping(AtomicI64);
