@@ -163,6 +163,11 @@ impl SessionStorage for FaultyStorage {
         self.inner.delete(id).await
     }
 
+    async fn undo_create(&self, id: &SessionId) -> Result<(), StorageError> {
+        self.pass("delete", id).await?;
+        self.inner.undo_create(id).await
+    }
+
     async fn exists(&self, id: &SessionId) -> Result<bool, StorageError> {
         self.inner.exists(id).await
     }

@@ -59,6 +59,11 @@ impl FaultyStore {
         Self { inner, fault, reads, tails, commits, steps, line }
     }
 
+    /// The store behind it, as another process would have it: nothing fails there.
+    pub fn behind(&self) -> Self {
+        Self::new(Arc::clone(&self.inner), When::Never, StoreFault::Error)
+    }
+
     /// Fails at other commits from now on.
     pub fn set(&self, when: When, fault: StoreFault) {
         *self.fault.lock().unwrap() = (when, fault);
@@ -121,6 +126,7 @@ fn name(commit: &Commit) -> &'static str {
         Some(Write::Open { .. }) => "open",
         Some(Write::Settle { .. }) => "settle",
         Some(Write::Append(_)) => "append",
+        Some(Write::MoveRun(_)) => "move",
         Some(Write::SetValue { key, .. }) if key.as_str().starts_with("background-status/") => "publish",
         _ => "other",
     }

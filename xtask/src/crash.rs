@@ -24,7 +24,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 /// The campaigns of each `--only`.
 const ONLY: &[(&str, &[&str])] = &[
     ("store", &["store"]),
-    ("background", &["database", "files", "faults", "kills"]),
+    ("background", &["database", "files", "faults", "kills", "hangs"]),
     ("foreman", &["foreman"]),
     ("power", &["power"]),
     ("damage", &["damage"]),
@@ -57,8 +57,10 @@ impl Asked {
                 }
                 "--points" if value == "all" || value.parse::<usize>().is_ok() => asked.pass(flag, value),
                 "--points" => return Err(usage("a number, or `all`")),
-                "--kills" | "--damages" | "--seed" if value.parse::<u64>().is_ok() => asked.pass(flag, value),
-                "--kills" | "--damages" | "--seed" => return Err(usage("a number")),
+                "--kills" | "--hangs" | "--damages" | "--seed" if value.parse::<u64>().is_ok() => {
+                    asked.pass(flag, value)
+                }
+                "--kills" | "--hangs" | "--damages" | "--seed" => return Err(usage("a number")),
                 "--owner" if matches!(value, "library" | "program") => asked.pass(flag, value),
                 "--owner" => return Err(usage("library or program")),
                 _ => return Err(Error::Usage(format!("`crash` takes no argument `{flag}`"))),
@@ -93,7 +95,7 @@ struct Violation {
     kept: Option<PathBuf>,
 }
 
-/// Runs the campaigns. By default the long form: each point, 1,000 kills, and 200 of a foreman.
+/// Runs the campaigns. By default the long form: each point, 1,000 kills, 100 hangs, and 200 kills of a foreman.
 pub(crate) fn run(args: &[String]) -> Result<(), Error> {
     let asked = Asked::parse(args)?;
     let folder = build()?;
@@ -167,10 +169,11 @@ mod tests {
     #[test]
     fn a_command_line_chooses_campaigns_and_how_much_of_them() {
         let asked = parse("--only background --points 20 --kills 5 --seed 7").unwrap();
-        assert_eq!(asked.campaigns, ["database", "files", "faults", "kills"]);
+        assert_eq!(asked.campaigns, ["database", "files", "faults", "kills", "hangs"]);
         assert_eq!(asked.flags, ["--points", "20", "--kills", "5", "--seed", "7"]);
-        assert_eq!(parse("").unwrap().campaigns.len(), 9);
+        assert_eq!(parse("").unwrap().campaigns.len(), 10);
         assert_eq!(parse("--only foreman").unwrap().campaigns, ["foreman"]);
+        assert_eq!(parse("--only background --hangs 9").unwrap().flags, ["--hangs", "9"]);
         assert_eq!(parse("--only damage --damages 9").unwrap().flags, ["--damages", "9"]);
         for line in ["--only nothing", "--points few", "--kills", "--damages x", "--seed x", "--fast"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

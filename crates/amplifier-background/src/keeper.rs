@@ -14,13 +14,13 @@ use amplifier_core::{CancelLevel, CancelToken, MonoTime, SessionEvent};
 use amplifier_foundation::Host;
 use amplifier_foundation::host::ReachError;
 use amplifier_store::{
-    Cursor, Epoch, Expect, LogListener, OwnerId, QueueName, RunFilter, RunMove, RunRow, RunState, SessionRow,
-    StoreError, Write,
+    Commit, Cursor, Epoch, Expect, LogListener, OwnerId, QueueName, RunFilter, RunMove, RunRow, RunState,
+    SessionRow, StoreError, Write,
 };
 
 use crate::lease::{Beat, HEARTBEAT, LASTS, WorkLease, key_of};
 use crate::pool::Pool;
-use crate::run::RunAtWork;
+use crate::run::{RunAtWork, attempt_is};
 use crate::status::BackgroundState;
 
 /// Rung by the store.
@@ -264,7 +264,8 @@ impl Keeper {
         let Some(mut known) = self.host.store().session(session).await? else {
             let step = RunMove::new(row.id.clone(), RunState::Running, RunState::Queued);
             let step = Write::MoveRun(step.reason("its session was deleted"));
-            return pool.see_to(step.into()).await;
+            let only = attempt_is(&row.id, row.state, row.attempt);
+            return pool.see_to(Commit::from(step).when(only)).await;
         };
         if known.settled.is_none() {
             // One that has no outcome has an owner that lives, or seems to.

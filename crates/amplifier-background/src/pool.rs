@@ -24,7 +24,7 @@ use crate::intake::Intake;
 use crate::lease::{HEARTBEAT, WorkLease};
 use crate::run::{RunAtWork, session_prefix};
 use crate::status::{Active, BackgroundState, Board, Inner};
-use crate::work::{self, WorkError};
+use crate::work::{self, Heard, WorkError, WorkRun};
 
 /// Sessions beyond a pool at most.
 const MAX_EXTRA: usize = 64;
@@ -370,11 +370,20 @@ impl Pool {
             Some(session) => session.clone(),
             None => self.new_id().map_err(|error| failed(error.to_string()))?,
         };
-        let request = self.request(work, resumed, &session).map_err(failed)?;
+        let heard = self.heard(resumed).await;
+        let request = self.request(work, resumed, &session, heard).map_err(failed)?;
         let Some(part) = &self.config.work else { return Ok(request) };
-        let begun = part.begin(&work.as_told(), &session, request).await?;
+        let told = WorkRun { heard, ..work.as_told() };
+        let begun = part.begin(&told, &session, request).await?;
         work.opens_with(begun.opening);
         Ok(begun.request.together(Arc::clone(work) as _))
+    }
+
+    /// What a session that goes on has on record of what it was told.
+    async fn heard(&self, resumed: Option<&SessionId>) -> Heard {
+        let Some(session) = resumed else { return Heard::default() };
+        // Whoever opens it says what is wrong with it.
+        self.host.storage().load(session).await.map_or(Heard::default(), |stored| Heard::of(&stored))
     }
 
     /// Moves a run on whose session has ended, with what follows from that.
@@ -402,16 +411,20 @@ impl Pool {
         work: &Arc<RunAtWork>,
         resumed: Option<&SessionId>,
         session: &SessionId,
+        heard: Heard,
     ) -> Result<SpawnRequest, String> {
         let event = &work.payload.event;
         let request = match resumed {
-            Some(session) => SpawnRequest::resume(session.clone(), GO_ON),
-            None => {
+            Some(session) if heard != Heard::Nothing => SpawnRequest::resume(session.clone(), GO_ON),
+            _ => {
                 let told = self.config.template.render(event).map_err(|error| error.to_string())?;
                 let first = self.config.context.as_deref().unwrap_or_default();
+                let request = match resumed {
+                    Some(session) => SpawnRequest::resume(session.clone(), first),
+                    None => SpawnRequest::new(self.config.bundle.as_str(), first).session_id(session.clone()),
+                };
                 // What an event says is quoted in it; mentions in it are not followed.
-                let request = SpawnRequest::new(self.config.bundle.as_str(), first).input(told);
-                request.session_id(session.clone())
+                request.input(told)
             }
         };
         let mut request = request

@@ -26,7 +26,7 @@ use crate::config::{BackgroundConfig, backoff};
 use crate::lease::WorkLease;
 use crate::pool::Pool;
 use crate::status::{BackgroundState, Board};
-use crate::work::{self, Ending, Next, WorkEnd, WorkRun};
+use crate::work::{self, Ending, Heard, Next, WorkEnd, WorkRun};
 
 /// How often a session that was lost with its process is resumed before its run is given up.
 const MAX_RESUMES: u32 = 20;
@@ -98,6 +98,11 @@ pub(crate) fn is_own(name: &BackgroundName, session: &SessionId) -> bool {
     })
 }
 
+/// The condition under which an attempt of a run is moved on.
+pub(crate) fn attempt_is(run: &RunId, state: RunState, attempt: u32) -> Expect {
+    Expect::RunAttempt { run: run.clone(), state, attempt }
+}
+
 /// A run at work: what its session's commits hold besides.
 #[derive(Debug)]
 pub(crate) struct RunAtWork {
@@ -126,12 +131,11 @@ impl Together for RunAtWork {
         let step = |from, to| RunMove::new(self.id.clone(), from, to);
         let opening = self.part().opening.clone();
         if self.resumes {
-            let run = Expect::RunState { run: self.id.clone(), state: RunState::Running };
-            return self.lease.beginning(work::both(Commit::new().when(run), opening));
+            return self.lease.beginning(work::both(self.only(RunState::Running), opening));
         }
         let started = step(RunState::Leased, RunState::Running).session(of.session.clone());
         let leased = Write::MoveRun(step(RunState::Queued, RunState::Leased));
-        let begun = Commit::from(leased).write(Write::MoveRun(started));
+        let begun = self.only(RunState::Queued).write(leased).write(Write::MoveRun(started));
         self.lease.beginning(work::both(begun, opening))
     }
 
@@ -155,6 +159,12 @@ impl RunAtWork {
         Some(Self { router, lease, config, id, attempt: row.attempt, payload, resumes, board, part })
     }
 
+    /// A commit that holds for this attempt only: whoever else looks after the run may have ended it and begun
+    /// the next one since.
+    fn only(&self, state: RunState) -> Commit {
+        Commit::new().when(attempt_is(&self.id, state, self.attempt))
+    }
+
     fn part(&self) -> MutexGuard<'_, Part> {
         self.part.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +183,7 @@ impl RunAtWork {
             attempts: self.config.queue.attempts,
             firing: self.payload.event.clone(),
             resumes: self.resumes,
+            heard: Heard::default(),
             stopping: self.board.look(|inner| stops(inner.status.state))
                 || self.lease.host().sessions().is_closed(),
         }
@@ -248,7 +259,7 @@ impl RunAtWork {
         let to = step.to;
         let cause = event.map(Cause::of).or(self.payload.cause);
         let said = self.said(Some(session), outcome.output.as_str(), to, step.reason.as_deref());
-        let mut commit = Commit::from(Write::MoveRun(step));
+        let mut commit = self.only(RunState::Running).write(Write::MoveRun(step));
         for event in self.events(to, &said, cause, Some(session)) {
             commit = commit.write(Write::Append(Box::new(event)));
         }
@@ -271,7 +282,8 @@ impl RunAtWork {
         let step = RunMove::new(self.id.clone(), RunState::Running, to).reason(reason);
         let events = self.events(to, &said, self.payload.cause, Some(session));
         let append = |commit: Commit, event| commit.write(Write::Append(Box::new(event)));
-        (self.with_part(events.into_iter().fold(Commit::from(Write::MoveRun(step)), append)), to)
+        let commit = self.only(RunState::Running).write(Write::MoveRun(step));
+        (self.with_part(events.into_iter().fold(commit, append)), to)
     }
 
     /// A run of which no session could be started: its step, and the events that tell it.
@@ -283,7 +295,7 @@ impl RunAtWork {
         let step = RunMove::new(self.id.clone(), RunState::Leased, to).reason(reason);
         let step = if last { step } else { step.delay(backoff(failures)) };
         let said = self.said(None, "", to, Some(reason));
-        let mut commit = Commit::from(Write::MoveRun(lease)).write(Write::MoveRun(step));
+        let mut commit = self.only(RunState::Queued).write(Write::MoveRun(lease)).write(Write::MoveRun(step));
         for event in self.events(to, &said, self.payload.cause, None) {
             commit = commit.write(Write::Append(Box::new(event)));
         }

@@ -9,9 +9,12 @@
 //! Never here: what the work is.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use amplifier_core::message::{Message, Role};
 use amplifier_core::{RunId, SessionId, SessionOutcome};
 use amplifier_foundation::spawn::SpawnRequest;
+use amplifier_foundation::storage::StoredSession;
 use amplifier_store::{Commit, RunState, StoreError};
 use amplifier_trigger::{TriggerConfig, TriggerEvent, TriggerSource};
 use async_trait::async_trait;
@@ -58,8 +61,40 @@ pub struct WorkRun {
     pub firing: TriggerEvent,
     /// True for a session that goes on after its process was lost.
     pub resumes: bool,
+    /// What that session has on record of what it was told.
+    pub heard: Heard,
     /// True while the background session or its process stops: what is cancelled now was not meant.
     pub stopping: bool,
+}
+
+/// What a session has on record of what it was told. Its process may have been lost after its row was there and
+/// before its first message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Heard {
+    /// What this run has told it, as far as is known.
+    #[default]
+    This,
+    /// What others have told it before, and nothing of this run.
+    Earlier,
+    /// Nothing.
+    Nothing,
+}
+
+impl Heard {
+    /// Of a session as its storage has it.
+    pub(crate) fn of(stored: &StoredSession) -> Self {
+        let own =
+            |message: &&Arc<Message>| message.role == Role::User && !message.metadata.contains_key("source");
+        let turns = stored.transcript.iter().filter(own).count();
+        // Written at the end of each activation that came to one.
+        let before = stored.metadata.turn_count.unwrap_or(0);
+        match u64::try_from(turns).unwrap_or(u64::MAX) {
+            0 => Self::Nothing,
+            turns if turns > before => Self::This,
+            _ => Self::Earlier,
+        }
+    }
 }
 
 /// What joins the commit that makes a firing a run.

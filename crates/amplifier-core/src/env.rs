@@ -60,6 +60,16 @@ pub enum EmitError {
     /// The store cannot say whether the event was recorded.
     #[error("nobody can say whether the event was recorded; look for it before you emit it again")]
     InDoubt(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The session does not run here any more: somebody has taken it for lost, and may have gone on with it.
+    #[error(
+        "session `{session}` was taken over in its activation {activation}; nothing is emitted in its name here"
+    )]
+    TakenOver {
+        /// The session.
+        session: SessionId,
+        /// The activation that has ended.
+        activation: Activation,
+    },
     /// A kernel event from somebody who may not emit it.
     #[error("event `{name}` belongs to the kernel and cannot be emitted")]
     Kernel {

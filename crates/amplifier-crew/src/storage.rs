@@ -136,6 +136,14 @@ impl SessionStorage for ForemanSessionStorage {
         self.below.delete(id).await
     }
 
+    async fn undo_create(&self, id: &SessionId) -> Result<(), StorageError> {
+        self.below.undo_create(id).await
+    }
+
+    async fn take_over(&self, id: &SessionId) -> Result<(), StorageError> {
+        self.below.take_over(id).await
+    }
+
     async fn exists(&self, id: &SessionId) -> Result<bool, StorageError> {
         self.below.exists(id).await
     }

@@ -256,6 +256,15 @@ pub enum Expect {
         /// Its state.
         state: RunState,
     },
+    /// The same, and it is still at this attempt: it may have been queued, and begun anew, meanwhile.
+    RunAttempt {
+        /// The run.
+        run: RunId,
+        /// Its state.
+        state: RunState,
+        /// Its attempt, counted from 1.
+        attempt: u32,
+    },
     /// Nobody has taken the lease since, else [`LeaseLost`](super::StoreError::LeaseLost).
     /// A lease that has run out and that nobody took is still held.
     LeaseHeld {

@@ -44,8 +44,8 @@ pub enum StoreError {
         /// The activation.
         of: ActivationId,
     },
-    /// A run is in another state.
-    #[error("run `{run}` is {}, not {}; read it again", state(.found), expected.as_str())]
+    /// A run is in another state, or at another attempt.
+    #[error("run `{run}` is {}, not {}; read it again", state(.found, *attempt), expected.as_str())]
     RunIs {
         /// The run.
         run: RunId,
@@ -53,6 +53,8 @@ pub enum StoreError {
         expected: RunState,
         /// Where it is; `None` if there is no such run.
         found: Option<RunState>,
+        /// At which attempt it is, where its state is the expected one.
+        attempt: Option<u32>,
     },
     /// A step that is not in the table.
     #[error("run `{run}` cannot go from {} to {}", from.as_str(), to.as_str())]
@@ -233,8 +235,11 @@ fn at(found: &Option<Activation>) -> String {
     found.map_or("no activation".into(), |found| format!("activation {found}"))
 }
 
-fn state(found: &Option<RunState>) -> &'static str {
-    found.map_or("absent", RunState::as_str)
+fn state(found: &Option<RunState>, attempt: Option<u32>) -> String {
+    match attempt {
+        Some(attempt) => format!("at another attempt ({attempt})"),
+        None => found.map_or("absent", RunState::as_str).to_owned(),
+    }
 }
 
 fn at_revision(revision: u64) -> String {

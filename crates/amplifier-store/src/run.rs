@@ -172,7 +172,7 @@ impl RunRow {
     pub fn step(&self, step: &RunMove, now: Timestamp) -> Result<Self, StoreError> {
         if self.state != step.from {
             let (expected, found) = (step.from, Some(self.state));
-            return Err(StoreError::RunIs { run: self.id.clone(), expected, found });
+            return Err(StoreError::RunIs { run: self.id.clone(), expected, found, attempt: None });
         }
         if !step.from.may_become(step.to) {
             return Err(StoreError::IllegalStep { run: self.id.clone(), from: step.from, to: step.to });
@@ -191,6 +191,22 @@ impl RunRow {
             _ => {}
         }
         Ok(row)
+    }
+
+    /// Refuses a run that is elsewhere, and one that has come there again: at another attempt.
+    pub(crate) fn compare(
+        found: Option<&Self>,
+        run: &RunId,
+        state: RunState,
+        attempt: Option<u32>,
+    ) -> Result<(), StoreError> {
+        let there = found.map(|row| row.state);
+        let other = found.map(|row| row.attempt).filter(|now| attempt.is_some_and(|attempt| attempt != *now));
+        if there == Some(state) && other.is_none() {
+            return Ok(());
+        }
+        let attempt = other.filter(|_| there == Some(state));
+        Err(StoreError::RunIs { run: run.clone(), expected: state, found: there, attempt })
     }
 
     /// Refuses a row that no legal steps lead to: for rows that a store reads back.

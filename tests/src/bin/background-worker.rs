@@ -18,9 +18,9 @@ use amplifier_core::{Ids, Timestamp};
 use amplifier_foundation::host::{RandomIds, SystemClock};
 use amplifier_foundation::{Host, Shutdown};
 use amplifier_tests::crash::caller;
-use amplifier_tests::crash::fleet::{Place, QuickClock, Seen, WORK, data, name};
+use amplifier_tests::crash::fleet::{Place, QuickClock, Seen, WORK, data, name, thought};
 use amplifier_tests::ids::SeededIds;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How often a look is taken at what is left.
 const LOOK: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ const TRIES: usize = 200;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let quick = args.last().and_then(|last| last.strip_prefix("quick=")).map(|at| at.parse().unwrap());
+    let quick = args.last().and_then(|last| last.strip_prefix("quick=")).map(quick_clock);
     let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with("quick=")).collect();
     // One thread for sessions and one for files, so that a thread's calls are all there are of their kind.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -42,7 +42,13 @@ fn main() {
     runtime.enable_all().build().unwrap().block_on(act(&args, quick));
 }
 
-async fn act(args: &[&str], quick: Option<i64>) {
+fn quick_clock(text: &str) -> QuickClock {
+    let (began, times) = text.split_once('x').unwrap_or((text, ""));
+    let clock = QuickClock::since(Timestamp::from_micros(began.parse().unwrap()));
+    if times.is_empty() { clock } else { clock.times(times.parse().unwrap()) }
+}
+
+async fn act(args: &[&str], quick: Option<QuickClock>) {
     match args {
         ["own", folder] => {
             let fleet = Fleet::open(folder, quick, None).await;
@@ -54,11 +60,20 @@ async fn act(args: &[&str], quick: Option<i64>) {
         }
         ["feed", folder, writer, first] => {
             let fleet = Fleet::open(folder, quick, None).await;
-            for config in fleet.place.configs() {
-                fleet.manager.work(config).await.unwrap();
-            }
+            fleet.work().await;
             println!("ready");
-            fleet.feed(writer, first.parse().unwrap()).await;
+            fleet.feed(writer, first.parse().unwrap(), data).await;
+            fleet.end().await;
+        }
+        ["share", part, folder, writer, first] => {
+            let fleet = Fleet::open(folder, quick, None).await;
+            match *part {
+                "own" => fleet.start().await,
+                _ => fleet.work().await,
+            }
+            println!("owner {}", fleet.host.owner());
+            println!("ready");
+            fleet.feed(writer, first.parse().unwrap(), thought).await;
             fleet.end().await;
         }
         ["work", folder, seed, count] => {
@@ -66,7 +81,7 @@ async fn act(args: &[&str], quick: Option<i64>) {
             fleet.start().await;
             for n in 0..count.parse().unwrap() {
                 fleet.room().await;
-                fleet.fire("hand", n, false).await;
+                fleet.fire("hand", n, data(n, false)).await;
                 fleet.emit("emit", n).await;
             }
             fleet.quiet().await;
@@ -107,7 +122,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn open(folder: &str, quick: Option<i64>, seed: Option<u64>) -> Self {
+    async fn open(folder: &str, quick: Option<QuickClock>, seed: Option<u64>) -> Self {
         let place = Place::in_folder(Path::new(folder));
         let ids: Arc<dyn Ids> = match seed {
             Some(seed) => Arc::new(SeededIds::new(seed)),
@@ -115,7 +130,7 @@ impl Fleet {
         };
         let builder = Host::builder().modules(amplifier_modules::builtin()).home(place.home()).ids(ids);
         let builder = match quick {
-            Some(began) => builder.clock(Arc::new(QuickClock::since(Timestamp::from_micros(began)))),
+            Some(clock) => builder.clock(Arc::new(clock)),
             None => builder.clock(Arc::new(SystemClock::new())),
         };
         let host = builder.open(place.project()).await.unwrap();
@@ -137,6 +152,13 @@ impl Fleet {
         }
     }
 
+    /// Works on the runs of all, beside their owner.
+    async fn work(&self) {
+        for config in self.place.configs() {
+            self.manager.work(config).await.unwrap();
+        }
+    }
+
     /// Waits until few sessions run, so that what fires and what runs are spread over each other.
     async fn room(&self) {
         let busy = || self.manager.statuses().iter().map(|status| status.active.len()).sum::<usize>() >= BUSY;
@@ -146,10 +168,10 @@ impl Fleet {
     }
 
     /// Fires until it is acknowledged.
-    async fn fire(&self, writer: &str, n: usize, processes: bool) {
+    async fn fire(&self, writer: &str, n: usize, data: Value) {
         println!("begin {writer} {n}");
         for _ in 0..TRIES {
-            match self.manager.fire(&name("hand"), data(n, processes)).await {
+            match self.manager.fire(&name("hand"), data.clone()).await {
                 Ok(run) => {
                     println!("run {writer} {n} {run}");
                     println!("ok {writer} {n}");
@@ -187,11 +209,11 @@ impl Fleet {
         panic!("event {n} was tried {TRIES} times");
     }
 
-    async fn feed(&self, writer: &str, first: usize) {
+    async fn feed(&self, writer: &str, first: usize, data: impl Fn(usize, bool) -> Value) {
         let (stop, emitter) = (stdin_ended(), format!("{writer}-events"));
         let mut n = first;
         while !stop.load(Ordering::Relaxed) {
-            self.fire(writer, n, true).await;
+            self.fire(writer, n, data(n, true)).await;
             self.emit(&emitter, n).await;
             n += 1;
             tokio::time::sleep(Duration::from_millis(60)).await;

@@ -1,7 +1,7 @@
 //! Runs campaigns of crashes, one line of JSON on stdout for each: what `cargo xtask crash` runs.
 //!
-//! `crash-campaign store|database|files|faults|kills|foreman|power|damage|controls [--points N|all] [--kills N]
-//! [--damages N] [--seed S] [--owner library|program] [--at CALL:N]`.
+//! `crash-campaign store|database|files|faults|kills|hangs|foreman|power|damage|controls [--points N|all]
+//! [--kills N] [--hangs N] [--damages N] [--seed S] [--owner library|program] [--at CALL:N]`.
 //! Progress goes to stderr. Exit 1: something was wrong, and what repeats it was printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for developers")]
@@ -12,13 +12,16 @@ use amplifier_tests::crash::background::Side;
 use amplifier_tests::crash::kills::Owner;
 use amplifier_tests::crash::points::{Point, Wanted};
 use amplifier_tests::crash::power::Fsyncs;
-use amplifier_tests::crash::{Report, background, controls, damage, foreman, judge, kills, power, store};
+use amplifier_tests::crash::{
+    Report, background, controls, damage, foreman, hangs, judge, kills, power, store,
+};
 
 /// What was asked for.
 #[derive(Debug)]
 struct Asked {
     points: Wanted,
     kills: Option<usize>,
+    hangs: usize,
     damages: usize,
     seed: u64,
     owner: Owner,
@@ -30,6 +33,8 @@ const FAULTS: usize = 10;
 /// How often who owns background sessions is killed, and a foreman.
 const KILLS: usize = 1_000;
 const FOREMAN_KILLS: usize = 200;
+/// How often one of two that share background sessions hangs.
+const HANGS: usize = 100;
 /// How often each format of files is damaged.
 const DAMAGES: usize = 40;
 /// A foreman has one issue for each kill, and so many at least.
@@ -47,6 +52,7 @@ async fn main() -> ExitCode {
     let mut asked = Asked {
         points: Wanted::All,
         kills: None,
+        hangs: HANGS,
         damages: DAMAGES,
         seed: 1,
         owner: Owner::Program,
@@ -57,6 +63,7 @@ async fn main() -> ExitCode {
         match flag.as_str() {
             "--points" => asked.points = Wanted::parse(&value).expect("a number, or `all`"),
             "--kills" => asked.kills = Some(value.parse().expect("a number")),
+            "--hangs" => asked.hangs = value.parse().expect("a number"),
             "--damages" => asked.damages = value.parse().expect("a number"),
             "--seed" => asked.seed = value.parse().expect("a number"),
             "--owner" => owner_of(&value, &mut asked),
@@ -107,6 +114,7 @@ async fn run(campaign: &str, asked: Asked) -> Report {
             let kills = asked.kills.unwrap_or(KILLS);
             kills::kill(asked.owner, kills, asked.seed, |done| told(done, kills)).await
         }
+        ("hangs", _) => hangs::hang(asked.hangs, asked.seed, |done| told(done, asked.hangs)).await,
         ("foreman", _) => {
             let kills = asked.kills.unwrap_or(FOREMAN_KILLS);
             foreman::kill(kills.max(FEWEST_ISSUES), kills, asked.seed, |done| told(done, kills)).await

@@ -30,6 +30,8 @@ pub const NAMES: [&str; 5] = ["chain", "hand", "hook", "react", "tick"];
 pub const WORK: &str = "work:new";
 /// What it emits, and `chain` answers.
 pub const DONE: &str = "react:done";
+/// What the instruction of each session begins with.
+pub const INSTRUCTION: &str = "Do ";
 /// The interval of the timer that makes up for each firing.
 pub const EACH: Duration = Duration::from_millis(1_000);
 /// The interval of the timer of which one firing stands for all that were missed.
@@ -118,6 +120,7 @@ fn bundles() -> Vec<(&'static str, BundleText)> {
         {"when": {"prompt": "/fails/"}, "error": {"kind": "auth"}},
         {"when": {"prompt": "/writes/"}, "tool_calls": write("hand")},
         {"when": {"prompt": "/leaves/"}, "tool_calls": run},
+        {"when": {"prompt": "/thinks/"}, "text": "done", "delay_ms": 8_000},
         after,
     ], "default": {"text": "done", "delay_ms": 20}});
     vec![
@@ -149,7 +152,7 @@ fn declared(timers: Timers) -> Value {
     let one = |name: &str, bundle: &str, pool: u32, triggers: Value| {
         json!({
             "name": name, "bundle": bundle, "pool_size": pool, "triggers": triggers,
-            "instruction_template": "Do {event_data}", "queue": {"capacity": 100_000, "attempts": 2},
+            "instruction_template": format!("{INSTRUCTION}{{event_data}}"), "queue": {"capacity": 100_000, "attempts": 2},
             "on_complete_emit": format!("{name}:done"), "on_error_emit": format!("{name}:failed"),
         })
     };
@@ -168,6 +171,14 @@ pub fn data(n: usize, processes: bool) -> Value {
     match kinds[n % kinds.len()] {
         "leaves" if !processes => json!({"n": n, "do": "plain"}),
         kind => json!({"n": n, "do": kind}),
+    }
+}
+
+/// The same of firings whose sessions take their time: so many are at work at any moment.
+pub fn thought(n: usize, processes: bool) -> Value {
+    match data(n, processes) {
+        plain if plain["do"] == "plain" => json!({"n": n, "do": "thinks"}),
+        other => other,
     }
 }
 
@@ -267,29 +278,36 @@ async fn sessions(store: &dyn Store) -> Result<Vec<SessionRow>, StoreError> {
 pub struct QuickClock {
     machine: SystemClock,
     began: Timestamp,
+    times: u32,
 }
 
-/// How much faster.
+/// How much faster, where nothing else is said.
 const QUICK: u32 = 20;
 
 impl QuickClock {
     /// A clock of which both began at the same time.
     pub fn since(began: Timestamp) -> Self {
-        Self { machine: SystemClock::new(), began }
+        Self { machine: SystemClock::new(), began, times: QUICK }
+    }
+
+    /// The same, so many times as fast as the machine's.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times, ..self }
     }
 }
 
 impl Clock for QuickClock {
     fn now(&self) -> Timestamp {
-        self.began.saturating_add(self.machine.now().saturating_since(self.began) * QUICK)
+        self.began.saturating_add(self.machine.now().saturating_since(self.began) * self.times)
     }
 
     fn monotonic(&self) -> MonoTime {
-        MonoTime::from_origin(self.machine.monotonic().saturating_since(MonoTime::default()) * QUICK)
+        MonoTime::from_origin(self.machine.monotonic().saturating_since(MonoTime::default()) * self.times)
     }
 
     fn sleep_until(&self, deadline: MonoTime) -> BoxFuture<'static, ()> {
         let span = deadline.saturating_since(MonoTime::default());
-        self.machine.sleep_until(MonoTime::from_origin(span / QUICK))
+        self.machine.sleep_until(MonoTime::from_origin(span / self.times))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`points`] finds the system calls of a workload and has `strace` kill or fail one of them; [`store`] does so
 //! to a writer of a store, [`background`] to background sessions, and [`kills`] ends a busy owner of background
-//! sessions at random; [`foreman`] does so to the daemon of a crew. [`verdict`] and [`foreman_verdict`] say what is
+//! sessions at random; [`hangs`] stops one of two and lets it go on; [`foreman`] kills the daemon of a crew. [`verdict`] and [`foreman_verdict`] say what is
 //! wrong with what they have left. [`power`] takes the power away, by a trace of what was written ([`disk`]);
 //! [`damage`] flips and cuts files; [`controls`] breaks promises on purpose, to see that it is noticed.
 //!
@@ -18,6 +18,7 @@ pub mod disk;
 pub mod fleet;
 pub mod foreman;
 pub mod foreman_verdict;
+pub mod hangs;
 pub mod judge;
 pub mod kills;
 pub mod points;
@@ -153,6 +154,21 @@ impl Worker {
         let _ = nix::sys::signal::kill(self.group, Signal::SIGTERM);
     }
 
+    /// Stops it where it is, with all its threads, and waits until they stand: as of a process that hangs,
+    /// what it holds stays held.
+    pub fn stop(&self) {
+        let _ = nix::sys::signal::kill(self.group, Signal::SIGSTOP);
+        let began = Instant::now();
+        while !stands(self.group.as_raw()) && began.elapsed() < CLOSING {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        let _ = nix::sys::signal::kill(self.group, Signal::SIGCONT);
+    }
+
     /// True once it has ended.
     pub fn is_over(&mut self) -> bool {
         self.ended = self.ended || self.child.try_wait().unwrap().is_some();
@@ -183,6 +199,14 @@ impl Worker {
         let complaints = rest(&self.errors, CLOSING);
         (said, complaints, status)
     }
+}
+
+/// True if no thread of a process runs: each is stopped, or there is none.
+fn stands(pid: i32) -> bool {
+    let stopped =
+        |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'));
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| std::fs::read_to_string(task.path().join("stat"))).all(|stat| stat.is_ok_and(stopped))
 }
 
 /// Reads to the end of what is said.

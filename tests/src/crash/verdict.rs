@@ -15,7 +15,7 @@ use amplifier_foundation::store::{OwnerId, RunRow, RunState, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fleet::{DONE, EACH, NAMES, ONCE, Place, Seen, WORK};
+use super::fleet::{DONE, EACH, INSTRUCTION, NAMES, ONCE, Place, Seen, WORK};
 use crate::on_disk;
 
 /// What was acknowledged, by the lines that were said.
@@ -310,6 +310,7 @@ impl Judge {
         }
         self.flaws.extend(flaws);
         self.folders(folder);
+        self.conversations(folder);
     }
 
     async fn ended_as_its_session(&self, store: &dyn Store, row: &RunRow) -> Option<String> {
@@ -334,6 +335,20 @@ impl Judge {
             if !known.contains(id.as_str()) && transcript.contains("\"assistant\"") {
                 flaws.push(format!("session {id} has asked a model, and the store does not know it"));
             }
+        }
+        self.flaws.extend(flaws);
+    }
+
+    /// Who has done its work was told what to do, and nobody has written between.
+    fn conversations(&mut self, folder: &Path) {
+        let done = self.seen.runs.values().flatten().filter(|row| row.state == RunState::Completed);
+        let mut flaws = Vec::new();
+        for session in done.filter_map(|row| row.session.as_ref()) {
+            let path = folder.join("sessions").join(session.as_str()).join("transcript.jsonl");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            flaws.extend(
+                conversation(&text).map(|what| format!("the transcript of {session} {what}: {text}")),
+            );
         }
         self.flaws.extend(flaws);
     }
@@ -365,6 +380,29 @@ impl End {
             run: said["metadata"]["run_id"].as_str().map(str::to_owned),
         })
     }
+}
+
+/// What is wrong with the transcript of a session that has done what it was told.
+fn conversation(transcript: &str) -> Option<&'static str> {
+    let mut messages: Vec<Value> = Vec::new();
+    for line in transcript.lines() {
+        let Ok(message) = serde_json::from_str(line) else { return Some("has a torn line") };
+        messages.push(message);
+    }
+    let is = |at: usize, role: &str| messages.get(at).is_some_and(|message| message["role"] == role);
+    let calls = |at: usize| messages[at]["tool_calls"].as_array().map_or(0, Vec::len);
+    let told =
+        |message: &Value| message["content"].as_str().is_some_and(|text| text.starts_with(INSTRUCTION));
+    if !is(0, "user") || !told(&messages[0]) {
+        return Some("does not begin with what was to be done");
+    }
+    if !is(messages.len() - 1, "assistant") || calls(messages.len() - 1) > 0 {
+        return Some("does not end with an answer");
+    }
+    // Who writes after somebody else has gone on answers a second time, or what nobody asked.
+    let twice = (1..messages.len()).any(|at| is(at, "assistant") && is(at - 1, "assistant"));
+    let unasked = (1..messages.len()).any(|at| is(at, "tool") && !is(at - 1, "tool") && calls(at - 1) == 0);
+    (twice || unasked).then_some("has two writers")
 }
 
 /// What is missing between the first and the last firing of a timer, and what is there twice.
@@ -410,6 +448,23 @@ mod tests {
         let due = Timestamp::from_micros(due * 1_000_000);
         let id = "tick/each/1/x".parse().unwrap();
         Fired { id, due, passed: Passed { coalesced, skipped: 0 } }
+    }
+
+    #[test]
+    fn a_conversation_of_two_writers_or_without_its_task_is_found() {
+        let line = |role: &str, text: &str| format!("{{\"role\":\"{role}\",\"content\":\"{text}\"}}\n");
+        let (told, on, done) = (line("user", "Do it"), line("user", "Go on"), line("assistant", "done"));
+        let call = "{\"role\":\"assistant\",\"tool_calls\":[{}]}\n".to_owned();
+        let result = line("tool", "ok");
+        let check =
+            |lines: &[&String]| conversation(&lines.iter().map(|line| line.as_str()).collect::<String>());
+        assert_eq!(check(&[&told, &call, &result, &on, &done]), None);
+        assert_eq!(check(&[&on, &done]), Some("does not begin with what was to be done"));
+        assert_eq!(check(&[]), Some("does not begin with what was to be done"));
+        assert_eq!(check(&[&told, &call, &result]), Some("does not end with an answer"));
+        assert_eq!(check(&[&told, &on, &done, &done]), Some("has two writers"));
+        assert_eq!(check(&[&told, &call, &on, &result, &done]), Some("has two writers"));
+        assert_eq!(conversation("{\"role\":\"us"), Some("has a torn line"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Background sessions whose process is killed at a system call or at random, or whose disk fails for a while.
 //!
 //! A sample each time; all points with `AMPLIFIER_CRASH_POINTS=all`, or `cargo xtask crash`, which also kills
-//! 1,000 times. The points need `strace`, and the right to trace one's own children.
+//! 1,000 times and lets 100 times one of two processes hang. The points need `strace`, and the right to trace one's own children.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use amplifier_foundation::store::{ActivationId, Commit, OwnerId, RunState, Store
 use amplifier_tests::crash::Report;
 use amplifier_tests::crash::background::{EACH, Side, fail_for_a_while, faults, kill_at_points, live};
 use amplifier_tests::crash::fleet::{Place, Seen};
+use amplifier_tests::crash::hangs::hang;
 use amplifier_tests::crash::kills::{Owner, kill};
 use amplifier_tests::crash::points::{Wanted, can_trace};
 use amplifier_tests::crash::verdict::flaws;
@@ -21,6 +22,8 @@ const SAMPLE: usize = 8;
 const FAULTS: usize = 5;
 /// Kills at random.
 const KILLS: usize = 25;
+/// Times in which a process hangs past its lease and something is taken over from it.
+const HANGS: usize = 3;
 
 /// False if nothing was tried. Whatever was wrong fails the test.
 fn sound(test: &str, report: &Report) -> bool {
@@ -110,4 +113,11 @@ async fn killed_again_and_again_at_random_every_firing_has_its_outcome() {
     let report = kill(Owner::Library, KILLS, 1, |_| {}).await;
     assert!(sound("killed_again_and_again", &report));
     assert!(report.tried == KILLS && report.hit > 0 && report.acknowledged > 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_past_its_lease_and_woken_again_and_again_every_firing_has_its_outcome() {
+    let report = hang(HANGS, 1, |_| {}).await;
+    assert!(sound("stopped_past_its_lease", &report));
+    assert!(report.hit == HANGS && report.acknowledged > 0, "{report:?}");
 }

@@ -19,7 +19,7 @@ use super::error::ReportError;
 use super::row::RunSummary;
 use super::runs::Runs;
 use crate::config::MAX_QUEUE;
-use crate::run::{Count, RunPayload, background_of, trigger_id};
+use crate::run::{Count, RunPayload, attempt_is, background_of, trigger_id};
 
 /// What a person has asked for goes before what a trigger has.
 const PRIORITY: i8 = 1;
@@ -204,7 +204,9 @@ impl Runs {
     ) -> Result<Dropped, ReportError> {
         let cancelled = |from| {
             let step = RunMove::new(row.id.clone(), from, RunState::Cancelled).reason(by.told());
-            Commit::from(Write::MoveRun(step)).write(Write::Append(Box::new(told.clone())))
+            // What was read is to be cancelled, and not what came after it.
+            let only = Commit::new().when(attempt_is(&row.id, from, row.attempt));
+            only.write(Write::MoveRun(step)).write(Write::Append(Box::new(told.clone())))
         };
         let store = self.host().store();
         match (row.state, &row.session) {

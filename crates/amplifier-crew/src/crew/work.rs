@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amplifier_background::work::{Beginning, Ending, Taking, Work, WorkEnd, WorkError, WorkRun};
+use amplifier_background::work::{Beginning, Ending, Heard, Taking, Work, WorkEnd, WorkError, WorkRun};
 use amplifier_core::permission::{Layer, Permissions};
 use amplifier_core::{RunId, SessionId};
 use amplifier_foundation::spawn::SpawnRequest;
+use amplifier_issue::queue::HistoryEntry;
 use amplifier_issue::{Actor, IssueId, NoteKind, QueueError, QueuedIssue};
 use amplifier_store::{Commit, IssueRow, StoreError};
 use amplifier_trigger::{TriggerConfig, TriggerEvent, TriggerSource, TriggerSpec};
@@ -54,24 +55,30 @@ impl PoolWork {
     /// What the worker of an issue is told.
     async fn told(&self, issue: &QueuedIssue) -> Result<Told, QueueError> {
         let history = self.shared.queue.whole_history(&issue.issue.id).await?;
-        let last = |event: &str| history.iter().rposition(|entry| entry.noted.event == event);
         if let Some(session) = issue.session.as_ref().filter(|_| issue.details.resume)
             && self.shared.host.storage().exists(session).await.unwrap_or(false)
         {
-            let (id, details) = (&issue.issue.id, &issue.details);
-            let answer = details.answer.as_deref().filter(|_| last("issue_answered") > last("issue_started"));
-            let by = details.answered_by.as_deref();
-            let text = match answer {
-                Some(answer) => prompt::answered(id, details.question.as_deref(), answer, by),
-                None => prompt::resumed(id),
-            };
-            return Ok(Told::Again(session.clone(), text));
+            return Ok(Told::Again(session.clone(), again(issue, &history, 0)));
         }
+        Ok(Told::New(self.brief(issue, &history).await?))
+    }
+
+    /// What a worker is told whose process was lost before this run had told it anything.
+    async fn told_late(&self, heard: Heard, issue: &QueuedIssue) -> Result<String, QueueError> {
+        let history = self.shared.queue.whole_history(&issue.issue.id).await?;
+        match heard {
+            Heard::Nothing => self.brief(issue, &history).await,
+            // The last beginning was that of this attempt.
+            _ => Ok(again(issue, &history, 1)),
+        }
+    }
+
+    async fn brief(&self, issue: &QueuedIssue, history: &[HistoryEntry]) -> Result<String, QueueError> {
         let mut brief = Brief::new(&issue.issue);
         brief.comments = history.iter().filter_map(comment).collect();
         brief.needs = self.needs(&issue.issue.depends_on).await?;
         brief.failed = issue.details.reason.clone().filter(|_| issue.details.retry_count > 0);
-        Ok(Told::New(prompt::worker(&brief)))
+        Ok(prompt::worker(&brief))
     }
 
     async fn needs(&self, ids: &[IssueId]) -> Result<Vec<Need>, QueueError> {
@@ -118,7 +125,7 @@ impl PoolWork {
 }
 
 /// What is said of an issue.
-fn comment(entry: &amplifier_issue::queue::HistoryEntry) -> Option<Comment> {
+fn comment(entry: &HistoryEntry) -> Option<Comment> {
     let noted = &entry.noted;
     let text = match entry.kind {
         NoteKind::Comment => noted.text.clone(),
@@ -148,6 +155,21 @@ fn in_begin(error: QueueError) -> WorkError {
     match error {
         QueueError::Store(error) => error.into(),
         error => refused(error.to_string()),
+    }
+}
+
+/// What a worker is told in the session that it had. `begun`: how often it has begun since it was to go on.
+fn again(issue: &QueuedIssue, history: &[HistoryEntry], begun: usize) -> String {
+    let nth_last = |event: &str, n: usize| {
+        (0..history.len()).rev().filter(|at| history[*at].noted.event == event).nth(n)
+    };
+    let (id, details) = (&issue.issue.id, &issue.details);
+    let is_new = nth_last("issue_answered", 0) > nth_last("issue_started", begun);
+    match details.answer.as_deref().filter(|_| is_new) {
+        Some(answer) => {
+            prompt::answered(id, details.question.as_deref(), answer, details.answered_by.as_deref())
+        }
+        None => prompt::resumed(id),
     }
 }
 
@@ -199,10 +221,14 @@ impl Work for PoolWork {
         let storage = Arc::clone(host.storage());
         let storage = ForemanSessionStorage::new(storage, row.id.clone(), Arc::clone(host.clock()));
         let request = self.placed(request.storage(Arc::new(storage)), &row.id).await?;
-        if of.resumes {
+        if of.resumes && of.heard == Heard::This {
             return Ok(Beginning::new(request, Commit::new()));
         }
         let issue = QueuedIssue::of(&row).map_err(in_begin)?;
+        if of.resumes {
+            let text = self.told_late(of.heard, &issue).await.map_err(in_begin)?;
+            return Ok(Beginning::new(request.going_on(session.clone(), text), Commit::new()));
+        }
         let (session, request) = match self.told(&issue).await.map_err(in_begin)? {
             Told::Again(session, text) => (session.clone(), request.going_on(session, text)),
             Told::New(text) => {

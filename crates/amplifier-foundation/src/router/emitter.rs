@@ -1,10 +1,12 @@
 //! Emitting, and waiting, in the name of a session.
 //!
 //! Guarantees: an event names its session, the root of its tree and what caused it, whatever the caller
-//! says; only custom names pass. What a session's waits have returned once they do not return again, and
+//! says; only custom names pass. A session that another process has taken over emits nothing here, also if this
+//! process does not know it yet. What a session's waits have returned once they do not return again, and
 //! what was emitted since its start is found.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use amplifier_core::clock::BoxFuture;
 use amplifier_core::env::{EmitError, EventSink};
 use amplifier_core::payload::PayloadError;
 use amplifier_core::{Cause, CustomName, EventId, EventType, NewEvent, Payload, SessionEvent, SessionId};
+
+use amplifier_store::ActivationId;
 
 use super::{Cursor, EventFilter, EventRouter, RouterError};
 use crate::redact::Redactor;
@@ -51,18 +55,19 @@ impl Emitter {
         let event = NewEvent::custom(name.try_into()?, payload)
             .from_session(self.session.clone())
             .caused_by(self.cause);
-        self.router.bounded(event, DEFAULT_MAX_HOPS).await
+        self.router.bounded(event, DEFAULT_MAX_HOPS, None).await
     }
 }
 
-/// Records a custom event; refuses others.
+/// Records a custom event, where it is one of a session as long as that runs; refuses others.
 pub(super) async fn custom(
     router: &EventRouter,
     event: NewEvent,
     max_hops: u32,
+    of: Option<&ActivationId>,
 ) -> Result<EventId, EmitError> {
     match &event.event_type {
-        EventType::Custom(_) => router.bounded(event, max_hops).await,
+        EventType::Custom(_) => router.bounded(event, max_hops, of).await,
         kernel => Err(EmitError::Kernel { name: kernel.name().to_owned() }),
     }
 }
@@ -77,6 +82,10 @@ pub struct SessionEvents {
     max_hops: u32,
     redactor: Arc<Redactor>,
     start: OnceLock<Cursor>,
+    /// The activation that the store has; none before it has one.
+    of: OnceLock<ActivationId>,
+    /// It has ended, by its own outcome.
+    ended: AtomicBool,
     // Held to read or move the cursor; never across an await.
     waits: Mutex<Waits>,
 }
@@ -103,8 +112,23 @@ impl SessionEvents {
         max_hops: u32,
         redactor: Arc<Redactor>,
     ) -> Self {
-        let (start, waits) = (OnceLock::new(), Mutex::default());
-        Self { router, session, root, cause, max_hops, redactor, start, waits }
+        let (start, of, ended, waits) = Default::default();
+        Self { router, session, root, cause, max_hops, redactor, start, of, ended, waits }
+    }
+
+    /// Notes that the store has the session's row: from now on it emits only as long as nobody else has ended the
+    /// activation.
+    pub(crate) fn opened(&self, of: ActivationId) {
+        let _ = self.of.set(of);
+    }
+
+    /// Notes that the activation has ended by its own outcome: nobody has taken it.
+    pub(crate) fn ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn running(&self) -> Option<&ActivationId> {
+        self.of.get().filter(|_| !self.ended.load(Ordering::Acquire))
     }
 
     /// What started the session, or the one above that an event started.
@@ -227,7 +251,7 @@ impl EventSink for SessionEvents {
         Box::pin(async move {
             let mut event = self.own(event);
             event.payload = self.cleaned(event.payload)?;
-            custom(&self.router, event, self.max_hops).await
+            custom(&self.router, event, self.max_hops, self.running()).await
         })
     }
 

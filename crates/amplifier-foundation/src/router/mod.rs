@@ -35,7 +35,7 @@ use amplifier_core::{
     Cause, Clock, CustomName, Event, EventId, EventType, Ids, MonoTime, NewEvent, Payload, SessionEvent,
     SessionId, Timestamp,
 };
-use amplifier_store::{Commit, Declined, MemoryStore, Store, StoreError, Write};
+use amplifier_store::{ActivationId, Commit, Declined, Expect, MemoryStore, Store, StoreError, Write};
 
 pub use amplifier_store::Cursor;
 pub use cloud_event::CloudEvent;
@@ -126,7 +126,7 @@ impl EventRouter {
         EmitError: From<N::Error>,
     {
         let event = NewEvent::custom(name.try_into()?, payload).caused_by(Some(Cause::of(cause)));
-        self.bounded(event, DEFAULT_MAX_HOPS).await
+        self.bounded(event, DEFAULT_MAX_HOPS, None).await
     }
 
     /// Emits a typed event.
@@ -342,14 +342,36 @@ impl EventRouter {
     fn otherwise(&self, refused: Option<Declined>) -> BoxFuture<'_, Result<EventId, EmitError>> {
         Box::pin(async move {
             let Declined(event) = refused.ok_or(EmitError::Closed)?;
-            self.commit(Box::new(Arc::unwrap_or_clone(event))).await
+            self.commit(Box::new(Arc::unwrap_or_clone(event)), None).await
         })
     }
 
-    async fn commit(&self, event: Box<SessionEvent>) -> Result<EventId, EmitError> {
+    /// The same of a session's event, while its activation has no outcome. What a store takes at once is in this
+    /// process alone, where nobody takes a session from another.
+    async fn publish_of(&self, event: NewEvent, of: &ActivationId) -> Result<EventId, EmitError> {
+        let event = self.complete(event)?;
+        let id = event.id;
+        match self.append(event) {
+            Ok(()) => Ok(id),
+            Err(None) => Err(EmitError::Closed),
+            Err(Some(Declined(event))) => self.commit(Box::new(Arc::unwrap_or_clone(event)), Some(of)).await,
+        }
+    }
+
+    async fn commit(
+        &self,
+        event: Box<SessionEvent>,
+        of: Option<&ActivationId>,
+    ) -> Result<EventId, EmitError> {
         let (id, store) = (event.id, &self.0.store);
-        match store.commit(Commit::from(Write::Append(event))).await {
+        let commit = Commit::from(Write::Append(event));
+        let commit = of.iter().fold(commit, |commit, of| commit.when(Expect::SessionRunning((*of).clone())));
+        match store.commit(commit).await {
             Ok(_) => Ok(id),
+            Err(
+                StoreError::Ended { of: ActivationId { session, activation } }
+                | StoreError::Stale { session, expected: activation, .. },
+            ) => Err(EmitError::TakenOver { session, activation }),
             Err(StoreError::Closed) => Err(EmitError::Closed),
             Err(StoreError::InDoubt { source }) => match store.event(id).await {
                 Ok(Some(_)) => Ok(id),
@@ -361,9 +383,17 @@ impl EventRouter {
 
     /// Records an event unless it is too far from the first of its chain. The first that is gets an event
     /// in its place that says so.
-    async fn bounded(&self, event: NewEvent, max_hops: u32) -> Result<EventId, EmitError> {
+    async fn bounded(
+        &self,
+        event: NewEvent,
+        max_hops: u32,
+        of: Option<&ActivationId>,
+    ) -> Result<EventId, EmitError> {
         if event.hops <= max_hops {
-            return self.publish(event).await;
+            return match of {
+                Some(of) => Box::pin(self.publish_of(event, of)).await,
+                None => self.publish(event).await,
+            };
         }
         let (name, hops) = (event.event_type.name().to_owned(), event.hops);
         self.too_far(&event, &name, max_hops).await?;
@@ -426,6 +456,6 @@ impl EventRouter {
 /// What sessions without a host's own emitter emit through: custom names only.
 impl EventSink for EventRouter {
     fn emit<'a>(&'a self, event: NewEvent) -> BoxFuture<'a, Result<EventId, EmitError>> {
-        Box::pin(emitter::custom(self, event, DEFAULT_MAX_HOPS))
+        Box::pin(emitter::custom(self, event, DEFAULT_MAX_HOPS, None))
     }
 }

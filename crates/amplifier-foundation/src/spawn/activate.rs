@@ -75,6 +75,7 @@ pub(super) async fn open(
     }?;
     let Opened::At(tail) = opened else { return Ok(false) };
     if let Some(events) = env.coordinator.capability::<SessionEvents>() {
+        events.opened(of);
         let tail = match tail {
             Some(tail) => Ok(tail),
             None => Box::pin(bounded(host, host.store().tail())).await,

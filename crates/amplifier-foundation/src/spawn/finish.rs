@@ -30,6 +30,7 @@ use super::record::Recorded;
 use super::terminal::{Facts, Final};
 use super::together::{Together, both};
 use crate::host::Host;
+use crate::router::SessionEvents;
 use amplifier_store::{ActivationId, Commit, Receipt, Repeated, StoreError, Write};
 
 /// How long the clean-ups of a session may take.
@@ -109,7 +110,11 @@ impl Ending {
         }
         let error = match settled {
             Ok(Receipt::Repeated(Repeated::Settled { settled, .. })) => return self.told(settled.outcome),
-            Ok(_) => return ended,
+            Ok(_) => {
+                let events = self.session.env().coordinator.capability::<SessionEvents>();
+                events.iter().for_each(|events| events.ended());
+                return ended;
+            }
             // Somebody has locked the database. What is posted is written once that is over, and the
             // intent is durable already.
             Err(StoreError::Busy { .. }) if self.post(&ended).is_ok() => return ended,

@@ -184,11 +184,14 @@ fn describe(
     });
 }
 
-/// Takes back what `record` did for a session that cannot start.
+/// Takes back what `record` did for a session that cannot start. Somebody else may have gone on with it: its row
+/// may be in the store, and its process may have hung since.
 pub(super) async fn undo(recorded: &Recorded) {
     let (id, storage) = (&recorded.id, &recorded.storage);
     let result = match guarded(id, "close", storage.close(id)).await {
-        Ok(()) if recorded.activation == Activation::FIRST => guarded(id, "delete", storage.delete(id)).await,
+        Ok(()) if recorded.activation == Activation::FIRST => {
+            guarded(id, "delete", storage.undo_create(id)).await
+        }
         other => other,
     };
     if let Err(error) = result {

@@ -73,6 +73,7 @@ const CLAUSES: &[(&str, Clause)] = &[
     ("a list tells lineage, and a limit limits", |s| Box::pin(lists(s))),
     ("the beginning of an id finds one session or none", |s| Box::pin(prefixes(s))),
     ("a session that is open is not deleted", |s| Box::pin(open_is_not_deleted(s))),
+    ("what did not begin is taken back", |s| Box::pin(what_did_not_begin_is_taken_back(s))),
     ("a tree is deleted whole, forks stay", |s| Box::pin(trees_are_deleted(s))),
 ];
 
@@ -344,6 +345,24 @@ async fn open_is_not_deleted(storage: &dyn SessionStorage) -> Check {
     ensure(!storage.exists(&id).await?, "a deleted session exists")?;
     created(storage, "s").await?;
     ensure(storage.load(&id).await?.transcript.is_empty(), "a deleted session came back")
+}
+
+async fn what_did_not_begin_is_taken_back(storage: &dyn SessionStorage) -> Check {
+    let id = created(storage, "s").await?;
+    storage.close(&id).await?;
+    storage.undo_create(&id).await?;
+    ensure(!storage.exists(&id).await?, "what was taken back exists")?;
+    created(storage, "s").await?;
+    storage.close(&id).await?;
+    let next = Activation::FIRST.next();
+    let mut metadata = storage.open(&id, next).await?.metadata;
+    metadata.amplifier.activation = next;
+    storage.describe(&id, next, &Arc::new(metadata)).await?;
+    storage.append(&id, next, &conversation()).await?;
+    storage.close(&id).await?;
+    storage.undo_create(&id).await?;
+    let kept = storage.load(&id).await?.transcript;
+    ensure(!kept.is_empty(), "what somebody has gone on with was taken back")
 }
 
 async fn trees_are_deleted(storage: &dyn SessionStorage) -> Check {

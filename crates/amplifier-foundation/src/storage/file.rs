@@ -130,10 +130,26 @@ impl Inner {
         guard.close();
     }
 
+    /// Under the lock: whoever has gone on with it has written so before it gave that free.
+    fn undo_create(&self, id: &SessionId) -> Result<(), StorageError> {
+        let folder = self.folder(id);
+        folder.check_exists()?;
+        let _held = folder.lock()?;
+        match folder.load()?.metadata.amplifier.activation {
+            Activation::FIRST => self.remove(&folder),
+            _ => Ok(()),
+        }
+    }
+
     fn delete(&self, id: &SessionId) -> Result<(), StorageError> {
         let folder = self.folder(id);
         folder.check_exists()?;
         let _held = folder.lock()?;
+        self.remove(&folder)
+    }
+
+    /// Its lock is held.
+    fn remove(&self, folder: &Folder) -> Result<(), StorageError> {
         write::remove_tree(folder.path()).map_err(StorageError::io("remove", folder.path()))?;
         // What a crash left of earlier deletions; the session itself is gone either way.
         let _ = write::sweep(&self.paths.sessions());
@@ -217,6 +233,11 @@ impl SessionStorage for FileStorage {
     async fn delete(&self, id: &SessionId) -> Result<(), StorageError> {
         let id = id.clone();
         self.blocking(move |inner| inner.delete(&id)).await
+    }
+
+    async fn undo_create(&self, id: &SessionId) -> Result<(), StorageError> {
+        let id = id.clone();
+        self.blocking(move |inner| inner.undo_create(&id)).await
     }
 
     async fn exists(&self, id: &SessionId) -> Result<bool, StorageError> {

@@ -132,6 +132,15 @@ pub trait SessionStorage: Debug + Send + Sync {
     /// `Ok`: durable. Errors: `NotFound`; `Locked` while it is open anywhere.
     async fn delete(&self, id: &SessionId) -> Result<(), StorageError>;
 
+    /// Takes back what [`create`](Self::create) made, for a session that did not begin: as
+    /// [`delete`](Self::delete), but one that somebody has gone on with since stays, and that is no error.
+    async fn undo_create(&self, id: &SessionId) -> Result<(), StorageError> {
+        match self.load(id).await?.metadata.amplifier.activation {
+            Activation::FIRST => self.delete(id).await,
+            _ => Ok(()),
+        }
+    }
+
     /// True if there is such a session, readable or not.
     async fn exists(&self, id: &SessionId) -> Result<bool, StorageError>;
 

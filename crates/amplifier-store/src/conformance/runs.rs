@@ -7,6 +7,7 @@ pub(super) const CLAUSES: &[Clause] = &[
     ("a run is enqueued once", |s| Box::pin(enqueued_once(s))),
     ("a run takes every legal step and no other", |s| Box::pin(steps(s))),
     ("a run that is elsewhere is refused, with where it is", |s| Box::pin(elsewhere(s))),
+    ("a run that was begun anew is refused to who knows its last attempt", |s| Box::pin(begun_anew(s))),
     ("lease, session and run start in one commit or not at all", |s| Box::pin(starts(s))),
     ("what is ready comes by priority and place, and is counted by queue", |s| Box::pin(ready(s))),
     ("a run is found by each session that was an attempt of it", |s| Box::pin(attempts(s))),
@@ -75,6 +76,27 @@ async fn elsewhere(store: &dyn Store) -> Check {
     applied(store, lease.clone()).await?;
     refused(store, lease, "RunIs for a second taker", is(Some(leased))).await?;
     refused(store, step("r", queued, leased)?, "RunIs for a second taker", is(Some(leased))).await
+}
+
+/// A run comes to the same state again: who has read it before must not take that for the same.
+async fn begun_anew(store: &dyn Store) -> Check {
+    let (queued, leased, running) = (RunState::Queued, RunState::Leased, RunState::Running);
+    let run = RunId::new("r")?;
+    let at = |state, attempt| Expect::RunAttempt { run: run.clone(), state, attempt };
+    let other = |there: Option<RunState>, at: Option<u32>| move |error: &StoreError| matches!(error, StoreError::RunIs { found, attempt, .. } if (*found, *attempt) == (there, at));
+    refused(store, Commit::new().when(at(queued, 1)), "RunIs for no run", other(None, None)).await?;
+    applied(store, enqueue("r", Duration::ZERO)?).await?;
+    for attempt in 1..4 {
+        let start = Commit::new().when(at(queued, attempt)).write(step("r", queued, leased)?);
+        applied(store, start.write(step("r", leased, running)?)).await?;
+        let stale = Commit::new().when(at(running, attempt + 1)).write(step("r", running, queued)?);
+        refused(store, stale, "RunIs for another attempt", other(Some(running), Some(attempt))).await?;
+        let gone = Commit::new().when(at(queued, attempt));
+        refused(store, gone, "RunIs for another state", other(Some(running), None)).await?;
+        let again = Commit::new().when(at(running, attempt)).write(step("r", running, queued)?);
+        applied(store, again).await?;
+    }
+    Ok(())
 }
 
 async fn starts(store: &dyn Store) -> Check {

@@ -163,10 +163,10 @@ impl State {
                 Some(_) => Err(StoreError::Ended { of: of.clone() }),
                 None => Ok(()),
             },
-            Expect::RunState { run, state } => match self.run(run).map(|row| row.state) {
-                found if found == Some(*state) => Ok(()),
-                found => Err(StoreError::RunIs { run: run.clone(), expected: *state, found }),
-            },
+            Expect::RunState { run, state } => RunRow::compare(self.run(run), run, *state, None),
+            Expect::RunAttempt { run, state, attempt } => {
+                RunRow::compare(self.run(run), run, *state, Some(*attempt))
+            }
             Expect::LeaseHeld { key, owner, epoch } => match self.held(key, *epoch)? {
                 held if held.owner == *owner => Ok(()),
                 held => Err(lost(key, *epoch, Some(held.epoch))),

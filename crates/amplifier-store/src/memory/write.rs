@@ -218,7 +218,8 @@ impl State {
     }
 
     fn move_run(&mut self, step: &RunMove, draft: &mut Draft) -> Done {
-        let absent = || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None };
+        let absent =
+            || StoreError::RunIs { run: step.run.clone(), expected: step.from, found: None, attempt: None };
         let row = self.run(&step.run).ok_or_else(absent)?.step(step, draft.now)?;
         if let Some(session) = &step.session {
             self.attempts.put(session.clone(), row.place);

@@ -15,8 +15,8 @@ use super::issues;
 use super::marks::Marks;
 use super::rows::{self, Held};
 use super::sql::{is_refusal, place, run};
-use crate::{ActivationId, Applied, Commit, Cursor, Epoch, Expect, LeaseKey, Receipt, Repeated, SessionRow};
-use crate::{StoreError, Write};
+use crate::{ActivationId, Applied, Commit, Cursor, Epoch, Expect, LeaseKey, Receipt, Repeated, RunRow};
+use crate::{SessionRow, StoreError, Write};
 
 /// A transaction that was begun.
 pub(super) struct Txn<'c> {
@@ -136,9 +136,10 @@ impl<'c> Txn<'c> {
                 self.fence(of)?.settled.map(|_| StoreError::Ended { of: of.clone() })
             }
             Expect::RunState { run, state } => {
-                let found = rows::run(self.conn, run)?.map(|row| row.state);
-                let error = || StoreError::RunIs { run: run.clone(), expected: *state, found };
-                (found != Some(*state)).then(error)
+                RunRow::compare(rows::run(self.conn, run)?.as_ref(), run, *state, None).err()
+            }
+            Expect::RunAttempt { run, state, attempt } => {
+                RunRow::compare(rows::run(self.conn, run)?.as_ref(), run, *state, Some(*attempt)).err()
             }
             Expect::LeaseHeld { key, owner, epoch } => {
                 let held = self.held(key, *epoch)?;

@@ -187,7 +187,8 @@ impl Txn<'_> {
     /// Steps of one run that follow each other.
     pub(super) fn move_run(&mut self, steps: &[RunMove]) -> Done {
         let Some(first) = steps.first() else { return Ok(()) };
-        let absent = || StoreError::RunIs { run: first.run.clone(), expected: first.from, found: None };
+        let absent =
+            || StoreError::RunIs { run: first.run.clone(), expected: first.from, found: None, attempt: None };
         let mut row: RunRow = rows::run(self.conn, &first.run)?.ok_or_else(absent)?;
         for step in steps {
             row = row.step(step, self.now)?;

@@ -140,7 +140,14 @@ fn expect((kind, a, b, c): Seed, log: u64, model: &Model) -> Expect {
         0 => Expect::SessionAbsent(SessionId::new(name).unwrap()),
         1 => Expect::SessionActivation(of(name, b)),
         2 => Expect::SessionRunning(of(name, b)),
-        3 => Expect::RunState { run: RunId::new(name).unwrap(), state: step(a, b, c, model).from },
+        3 => {
+            let (run, state) = (RunId::new(name).unwrap(), step(a, b, c, model).from);
+            if c % 2 == 0 {
+                Expect::RunState { run, state }
+            } else {
+                Expect::RunAttempt { run, state, attempt: b }
+            }
+        }
         4 => {
             let (key, owner) = (LeaseKey::new(name).unwrap(), owner(NAMES[b as usize % 3]));
             Expect::LeaseHeld { key, owner, epoch: Epoch(c) }

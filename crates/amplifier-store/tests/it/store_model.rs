@@ -99,6 +99,10 @@ impl Model {
         self.runs.iter().find(|row| row.0 == run).map(|row| row.1)
     }
 
+    fn attempt(&self, run: &str) -> Option<u32> {
+        self.runs.iter().find(|row| row.0 == run).map(|row| row.2)
+    }
+
     pub(crate) fn activation(&self, session: &str) -> Option<u32> {
         self.sessions.get(session).map(|row| row.0)
     }
@@ -127,6 +131,10 @@ impl Model {
                 ensure(!self.outcomes.contains_key(&of.to_string()), "Ended")
             }
             Expect::RunState { run, state } => ensure(self.state(run.as_str()) == Some(*state), "RunIs"),
+            Expect::RunAttempt { run, state, attempt } => {
+                self.compare(&Expect::RunState { run: run.clone(), state: *state })?;
+                ensure(self.attempt(run.as_str()) == Some(*attempt), "RunIs")
+            }
             Expect::LeaseHeld { key, owner, epoch } => {
                 let held = self.leases.get(key.as_str());
                 let fits = held.is_some_and(|held| held.0 == owner.as_str() && held.1 == epoch.0);

@@ -64,7 +64,7 @@ async fn the_store_in_a_file_keeps_the_contract() {
         folders.lock().unwrap().push(folder);
         Arc::new(store) as Arc<dyn Store>
     };
-    assert_eq!(conformance::run(make).await.unwrap().len(), 48);
+    assert_eq!(conformance::run(make).await.unwrap().len(), 49);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use amplifier_background::BackgroundSessionManager;
 use amplifier_core::{Clock, OutcomeKind};
 use amplifier_foundation::Host;
-use amplifier_foundation::store::{MemoryStore, RunState, SessionFilter};
+use amplifier_foundation::store::{MemoryStore, RunRow, RunState, SessionFilter};
+use amplifier_tests::fake::Step;
 use amplifier_tests::faulty::When;
 use amplifier_tests::faulty_store::{FaultyStore, StoreFault};
 use amplifier_tests::gate::Gate;
@@ -82,4 +83,45 @@ async fn a_run_whose_session_was_recorded_after_its_start_was_given_up_comes_to_
     assert_eq!(kinds.len(), 2);
     assert!(kinds.contains(&OutcomeKind::Lost) && kinds.contains(&OutcomeKind::Completed), "{kinds:?}");
     conserved(&host, "night").await;
+}
+
+/// Two look after a run whose session has left nothing, and one of them is so slow that the other one has begun
+/// the next attempt since: what it does is about the attempt that it has read of.
+#[tokio::test]
+async fn who_ends_an_attempt_too_late_leaves_the_next_one_alone() {
+    let stage = Stage::new();
+    let (recorded, moved, asked) = (Gate::new(), Gate::new(), Gate::new());
+    stage.brain.then(Step::Wait("of the second attempt".into(), asked.clone()));
+    let (slow, store) = host_over(&stage, When::Method("open"), StoreFault::Late(recorded.clone()));
+    let late = BackgroundSessionManager::new(&slow);
+    late.start(config("night", json!({}))).await.unwrap();
+    late.fire(&name("night"), json!("first")).await.unwrap();
+    recorded.reached(1).await;
+    store.set(When::Method("move"), StoreFault::Wait(moved.clone()));
+    stage.clock.advance(Duration::from_secs(31));
+    seen(&late, "night", "that it did not start", |status| status.error.is_some()).await;
+    recorded.open();
+    runs(&slow, "night", "the session that came late", |rows| rows[0].session.is_some()).await;
+    let ticks = hurry(&stage);
+    moved.reached(1).await;
+
+    let quick = stage.builder().store(Arc::new(store.behind())).in_memory();
+    let prompt = BackgroundSessionManager::new(&quick);
+    prompt.work(config("night", json!({}))).await.unwrap();
+    asked.reached(1).await;
+    ticks.abort();
+    let second = |rows: &[RunRow]| (rows[0].state, rows[0].attempt) == (RunState::Running, 2);
+    runs(&quick, "night", "the second attempt", second).await;
+    moved.open();
+    // It has one place, and so has the other one: this runs once its late move is over.
+    late.fire(&name("night"), json!("second")).await.unwrap();
+    let rows =
+        runs(&quick, "night", "another run", |rows| rows.len() == 2 && rows[1].state == RunState::Completed);
+    let rows = rows.await;
+    assert_eq!((rows[0].state, rows[0].attempt), (RunState::Running, 2), "its second attempt is at work");
+    asked.open();
+    let rows = runs(&quick, "night", "both", all(RunState::Completed, 2)).await;
+    assert_eq!((rows[0].attempt, rows[1].attempt), (2, 1));
+    assert_eq!(stage.brain.requests().len(), 2, "nothing was asked twice");
+    conserved(&quick, "night").await;
 }

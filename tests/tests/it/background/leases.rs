@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amplifier_background::{BackgroundSessionManager, BackgroundState, queue_of};
-use amplifier_core::{Activation, OutcomeKind};
+use amplifier_core::env::EmitError;
+use amplifier_core::{Activation, CustomName, NewEvent, OutcomeKind};
 use amplifier_foundation::Host;
+use amplifier_foundation::router::Cursor;
 use amplifier_foundation::store::{ActivationId, Lease, LeaseKey, RunState, StoreError};
 use amplifier_tests::clock::ManualClock;
 use amplifier_tests::fake::Step;
@@ -32,6 +34,14 @@ async fn process(stage: &Stage) -> (ManualClock, Host) {
 async fn lease(host: &Host, of: &Host) -> Option<Lease> {
     let key = LeaseKey::new(format!("work/{}", of.owner())).unwrap();
     host.store().lease(&key).await.unwrap()
+}
+
+/// What `draft:ready` events of the log say.
+async fn drafts(host: &Host) -> Vec<serde_json::Value> {
+    let from = Cursor { sequence: 1, ..host.router().tail().await.unwrap() };
+    let page = host.store().events(from, 1_000).await.unwrap();
+    let drafts = page.events.iter().filter(|event| event.event_type.name() == "draft:ready");
+    drafts.map(|event| event.payload.decode().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -69,6 +79,10 @@ async fn what_a_process_that_hangs_has_left_is_gone_on_with_and_what_it_writes_t
     gate.reached(1).await;
     let status = seen(&hangs, "night", "a session", |status| status.active.len() == 1).await;
     let session = status.active[0].clone();
+    let live = hung.sessions().get(&session).unwrap();
+    let tell =
+        |n: u32| live.env().events.emit(NewEvent::custom(CustomName::new("draft:ready").unwrap(), json!(n)));
+    tell(1).await.unwrap();
     works.work(config("night", json!({}))).await.unwrap();
     for _ in 0..4 {
         clock.pass(HEARTBEAT).await;
@@ -87,7 +101,11 @@ async fn what_a_process_that_hangs_has_left_is_gone_on_with_and_what_it_writes_t
     let folder = stage.project.sessions().into_iter().find(|path| path.ends_with(session.as_str())).unwrap();
     let before = shape(&transcript(&folder));
 
-    // It wakes up in the middle of its answer.
+    // It wakes up in the middle of its answer, and tells what it was about to tell.
+    let refused = tell(2).await.unwrap_err();
+    assert!(matches!(refused, EmitError::TakenOver { activation: Activation::FIRST, .. }), "{refused:?}");
+    let told = drafts(&host).await;
+    assert_eq!(told, [json!(1)], "what it told as long as it was the session's");
     gate.open();
     seen(&hangs, "night", "the end of its session", |status| status.active.is_empty()).await;
     assert_eq!(shape(&transcript(&folder)), before, "nothing of it is in the transcript");
@@ -107,6 +125,38 @@ async fn what_a_process_that_hangs_has_left_is_gone_on_with_and_what_it_writes_t
     runs(&host, "night", "three runs", all(RunState::Completed, 3)).await;
     assert_eq!(lease(&host, &hung).await.unwrap().owner, *hung.owner());
     conserved(&host, "night").await;
+}
+
+/// Between the commit that opens a session and its first message a process may be lost as at any other moment.
+#[tokio::test]
+async fn a_session_that_was_lost_before_it_was_told_anything_is_told_its_instruction() {
+    let stage = Stage::new();
+    let gate = Gate::new();
+    stage.brain.then(Step::Wait("too late".into(), gate.clone()));
+    let ((_, hung), (clock, host)) = (process(&stage).await, process(&stage).await);
+    let (hangs, works) = (BackgroundSessionManager::new(&hung), BackgroundSessionManager::new(&host));
+    let settings = || json!({"instruction_template": "Do {event_data}", "context": "You are a test."});
+    hangs.start(config("night", settings())).await.unwrap();
+    hangs.fire(&name("night"), json!("what is to be done")).await.unwrap();
+    gate.reached(1).await;
+    let status = seen(&hangs, "night", "a session", |status| status.active.len() == 1).await;
+    let folder = stage.project.sessions().into_iter().find(|path| path.ends_with(status.active[0].as_str()));
+    let folder = folder.unwrap();
+    let told = shape(&transcript(&folder));
+    assert!(told.contains("what is to be done"), "{told}");
+    std::fs::write(folder.join("transcript.jsonl"), "").unwrap();
+
+    works.work(config("night", settings())).await.unwrap();
+    for _ in 0..5 {
+        clock.pass(HEARTBEAT).await;
+    }
+    let rows = runs(&host, "night", "the run to go on", all(RunState::Completed, 1)).await;
+    assert_eq!((rows[0].session.as_ref(), rows[0].attempt), (Some(&status.active[0]), 1));
+    let now = shape(&transcript(&folder));
+    assert!(now.starts_with(&told), "it is told what the lost one was told: {now}");
+    gate.open();
+    seen(&hangs, "night", "the end of its session", |status| status.active.is_empty()).await;
+    assert_eq!(shape(&transcript(&folder)), now);
 }
 
 #[tokio::test]
