@@ -26,7 +26,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("store", &["store"]),
     ("background", &["database", "files", "faults", "kills", "hangs"]),
     ("foreman", &["foreman"]),
-    ("power", &["power"]),
+    ("power", &["power", "turns"]),
     ("damage", &["damage"]),
     ("controls", &["controls"]),
 ];

@@ -1,6 +1,6 @@
 //! Runs campaigns of crashes, one line of JSON on stdout for each: what `cargo xtask crash` runs.
 //!
-//! `crash-campaign store|database|files|faults|kills|hangs|foreman|power|damage|controls [--points N|all]
+//! `crash-campaign store|database|files|faults|kills|hangs|foreman|power|turns|damage|controls [--points N|all]
 //! [--kills N] [--hangs N] [--damages N] [--seed S] [--owner library|program] [--at CALL:N]`.
 //! Progress goes to stderr. Exit 1: something was wrong, and what repeats it was printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
@@ -13,7 +13,7 @@ use amplifier_tests::crash::kills::Owner;
 use amplifier_tests::crash::points::{Point, Wanted};
 use amplifier_tests::crash::power::Fsyncs;
 use amplifier_tests::crash::{
-    Report, background, controls, damage, foreman, hangs, judge, kills, power, store,
+    Report, background, controls, damage, foreman, hangs, judge, kills, power, store, turns,
 };
 
 /// What was asked for.
@@ -120,6 +120,7 @@ async fn run(campaign: &str, asked: Asked) -> Report {
             foreman::kill(kills.max(FEWEST_ISSUES), kills, asked.seed, |done| told(done, kills)).await
         }
         ("power", _) => power::lose(Fsyncs::Made, "honestly", asked.points, asked.seed, told),
+        ("turns", _) => turns::lose(Fsyncs::Made, asked.points, asked.seed, told),
         ("damage", _) => damage::damage_all(asked.damages, asked.seed, told),
         ("controls", _) => controls::all(asked.seed).await,
         (other, _) => panic!("no campaign is called {other}"),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::points::{Point, Wanted, can_trace};
 use super::power::{self, Fsyncs};
-use super::{Report, Violation, store};
+use super::{Report, Violation, store, turns};
 use crate::clock::ManualClock;
 use crate::ids::SeededIds;
 
@@ -39,6 +39,7 @@ pub async fn all(seed: u64) -> Report {
     let mut report = Report::of("controls: each loss must be found");
     let found = [
         ("with no fsync", without_fsync(seed)),
+        ("a session with no fsync", session_without_fsync(seed)),
         ("acknowledged before the commit", acknowledged_early()),
         ("acknowledged before the commit, the power lost", power_lost_early(seed)),
         ("without the count of what was missed", slow_reader(Lag::Dropped).await),
@@ -60,6 +61,11 @@ pub async fn all(seed: u64) -> Report {
 /// Losses that are found where no fsync reaches the disk.
 pub fn without_fsync(seed: u64) -> usize {
     losses(&power::lose(Fsyncs::Dropped, "honestly", Wanted::Some(MOMENTS), seed, |_, _| {}))
+}
+
+/// The same of the turns of a session.
+pub fn session_without_fsync(seed: u64) -> usize {
+    losses(&turns::lose(Fsyncs::Dropped, Wanted::Some(MOMENTS), seed, |_, _| {}))
 }
 
 /// Losses that are found where the power is lost behind an acknowledgement that came before its commit.

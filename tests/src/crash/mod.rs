@@ -2,8 +2,9 @@
 //!
 //! [`points`] finds the system calls of a workload and has `strace` kill or fail one of them; [`store`] does so
 //! to a writer of a store, [`background`] to background sessions, and [`kills`] ends a busy owner of background
-//! sessions at random; [`hangs`] stops one of two and lets it go on; [`foreman`] kills the daemon of a crew. [`verdict`] and [`foreman_verdict`] say what is
-//! wrong with what they have left. [`power`] takes the power away, by a trace of what was written ([`disk`]);
+//! sessions at random; [`hangs`] stops one of two and lets it go on; [`foreman`] kills the daemon of a crew.
+//! [`verdict`] and [`foreman_verdict`] say what is wrong with what they have left. [`power`] takes the power away, by a
+//! trace of what was written ([`disk`]), and [`turns`] takes it away from a session;
 //! [`damage`] flips and cuts files; [`controls`] breaks promises on purpose, to see that it is noticed.
 //!
 //! Guarantees: what is judged was written by processes that are gone, and it is judged by another one ([`judge`]); a campaign is repeated by its seed or its
@@ -24,6 +25,7 @@ pub mod kills;
 pub mod points;
 pub mod power;
 pub mod store;
+pub mod turns;
 pub mod verdict;
 
 use std::io::{BufRead, BufReader, Write};

@@ -31,6 +31,13 @@ pub enum Fsyncs {
     Dropped,
 }
 
+impl Fsyncs {
+    /// What `strace --inject` takes.
+    pub(super) fn injected(self) -> Option<&'static str> {
+        (self == Self::Dropped).then_some("fsync,fdatasync:retval=0")
+    }
+}
+
 /// A run of the worker that nobody disturbed, and all that it did.
 #[derive(Debug)]
 pub struct Life {
@@ -43,8 +50,7 @@ impl Life {
     pub fn live(fsyncs: Fsyncs, how: &str) -> Self {
         let folder = folder();
         let trace = folder.path().join("trace");
-        let inject = (fsyncs == Fsyncs::Dropped).then_some("fsync,fdatasync:retval=0");
-        let mut command = disk::traced(&program("store-worker"), &trace, inject);
+        let mut command = disk::traced(&program("store-worker"), &trace, fsyncs.injected());
         command.arg("work").arg(folder.path()).args(["worker", &EACH.to_string(), how]).args(WRITERS);
         let (_, complained, status) = Worker::start(command).end(PATIENCE);
         assert!(status.is_some_and(|status| status.success()), "{status:?} {complained:?}");

@@ -4,10 +4,13 @@
 //! of them are tried, spread over all; with `AMPLIFIER_CRASH_POINTS=all`, or a number, as many. Needs
 //! `strace`, and the right to trace one's own children.
 
-use amplifier_tests::crash::controls::{Lag, power_lost_early, slow_reader, without_fsync};
+use amplifier_tests::crash::controls::{
+    Lag, power_lost_early, session_without_fsync, slow_reader, without_fsync,
+};
 use amplifier_tests::crash::points::{Point, Wanted, can_trace};
 use amplifier_tests::crash::power::{self, Fsyncs};
 use amplifier_tests::crash::store::{EACH, WRITERS, flaws, kill_at_points, killed_at, plain, traced, work};
+use amplifier_tests::crash::turns;
 use amplifier_tests::history::Flaw;
 use amplifier_tests::skipped;
 
@@ -87,11 +90,22 @@ fn the_power_lost_at_any_acknowledgement_loses_nothing_of_what_was_acknowledged(
 }
 
 #[test]
+fn the_power_lost_at_any_moment_of_a_session_takes_nothing_that_was_promised_and_it_goes_on() {
+    if !traces("the_power_lost_at_any_moment_of_a_session") {
+        return;
+    }
+    let report = turns::lose(Fsyncs::Made, Wanted::from_env(LOSSES), 1, |_, _| {});
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert!(report.tried >= LOSSES && report.acknowledged > LOSSES, "{report:?}");
+}
+
+#[test]
 fn a_loss_of_power_without_fsyncs_is_found_out() {
     if !traces("a_loss_of_power_without_fsyncs") {
         return;
     }
     assert!(without_fsync(1) > 0, "nothing was made durable, and nothing is missed");
+    assert!(session_without_fsync(1) > 0, "no turn was made durable, and none is missed");
     assert!(power_lost_early(1) > 0, "acknowledged before it was durable, and nothing is missed");
 }
 

@@ -4,7 +4,7 @@ use amplifier_core::{Payload, Timestamp};
 use amplifier_fuzz::fuzz;
 use serde_json::{Value, json};
 
-use super::{NOTICE, Part, Template};
+use super::{InvalidTemplate, NOTICE, Part, Template};
 use crate::config::TriggerKind;
 use crate::event::{Cause, TriggerEvent, TriggerEventId};
 
@@ -92,7 +92,10 @@ fn templates_without_places() {
         // Every text can be said: with its braces doubled it is itself.
         let text = script.text(TEMPLATES, PARTS);
         let doubled = text.replace('{', "{{").replace('}', "}}");
-        let template = Template::parse(&doubled).unwrap();
+        let template = match Template::parse(&doubled) {
+            Err(InvalidTemplate::TooLong { len }) => return assert_eq!(len, doubled.len()),
+            other => other.unwrap(),
+        };
         assert_eq!(template.render(&event(&Value::Null, String::new(), None)).unwrap(), text);
     });
 }

@@ -129,7 +129,7 @@ impl<'t> Text<'t> {
             return None;
         }
         let text = Text { lines, newline: self.newline, closed: self.closed };
-        Some(text.inserted(at + 1, &indented(block, column + 2)))
+        Some(text.inserted(text.after_deeper_comments(at + 1, column + 2), &indented(block, column + 2)))
     }
 
     /// With a list that has lost its last item as it was before it had one. `None`: it was begun by hand.
@@ -175,6 +175,17 @@ impl<'t> Text<'t> {
 
     fn after_blanks(&self, from: usize) -> usize {
         from + self.lines[from..].iter().take_while(|line| is_blank(line)).count()
+    }
+}
+
+impl Text<'_> {
+    /// Behind comments that would count to an item of this column, if it stood above them.
+    fn after_deeper_comments(&self, from: usize, column: usize) -> usize {
+        let is_comment = |line: &str| line.trim_start_matches(' ').starts_with('#');
+        let lines = self.lines.iter().enumerate().skip(from);
+        let above = lines.take_while(|(_, line)| is_blank(line) || is_comment(line));
+        let last = above.filter(|(_, line)| is_comment(line) && indent(line) > column).last();
+        last.map_or(from, |(at, _)| at + 1)
     }
 }
 

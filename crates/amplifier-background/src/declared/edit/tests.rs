@@ -99,6 +99,12 @@ fn texts_of_several_lines_stay_whole() {
         "background_sessions:\n  - name: a\n    bundle: b\n    context: |+\n      one\n\n\nnotify: []\n",
     );
     there_and_back("background_sessions:\n  - {name: a,\n     bundle: b}\n");
+    // What is indented deeper than the first item will be.
+    there_and_back(
+        "background_sessions:\n    # - name: a\n    #   bundle: b\n\n      # deeper\nnotify: []\n",
+    );
+    there_and_back("background_sessions:\r\n     # none yet");
+    there_and_back("background_sessions: []\n\n    # none\n");
     there_and_back("x: &a {k: 1}\nbackground_sessions:\n  - name: a\n    limits: *a\n");
 }
 
@@ -142,6 +148,7 @@ fn a_file() -> impl Strategy<Value = String> {
         Just("\n"),
         Just("# a comment\n"),
         Just("  # an indented one\n"),
+        Just("      # a deeper one\n"),
         Just("\n\n# two\n")
     ];
     let value = prop_oneof![
