@@ -171,7 +171,7 @@ mod tests {
         let asked = parse("--only background --points 20 --kills 5 --seed 7").unwrap();
         assert_eq!(asked.campaigns, ["database", "files", "faults", "kills", "hangs"]);
         assert_eq!(asked.flags, ["--points", "20", "--kills", "5", "--seed", "7"]);
-        assert_eq!(parse("").unwrap().campaigns.len(), 10);
+        assert_eq!(parse("").unwrap().campaigns.len(), 11);
         assert_eq!(parse("--only foreman").unwrap().campaigns, ["foreman"]);
         assert_eq!(parse("--only background --hangs 9").unwrap().flags, ["--hangs", "9"]);
         assert_eq!(parse("--only damage --damages 9").unwrap().flags, ["--damages", "9"]);
