@@ -130,7 +130,12 @@ impl Play {
                     router.emit("work:new", json!({})).await.unwrap();
                 }
             }
-            Act::Stop => drop(owner.stop(&name("night"), Shutdown::Now).await),
+            // Time passes: a run that is gone on with waits for a session that somebody has lost to end here.
+            Act::Stop => {
+                let night = name("night");
+                let stopped = owner.stop(&night, Shutdown::Now);
+                drop(lapse(&self.stage, Duration::from_secs(1), stopped).await);
+            }
             Act::Start => drop(owner.start(declared()).await),
             Act::Wait(seconds) => self.stage.clock.advance(Duration::from_secs(seconds)),
         }
